@@ -1,0 +1,197 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The contracts of the library.
+
+A distilled set is found by differentiating a pure scalar :class:`Objective` with
+respect to a small :class:`Latent`, with optax, inside one ``lax.scan``; everything the
+papers differ in is a value plugged into that sentence. The values are the records of
+this file. Each is a ``NamedTuple``: of arrays where it travels through ``jit``, of
+functions where it is mathematics. Functions are closed over, never passed as arguments
+of jitted functions.
+
+How the pieces meet::
+
+    data set --Sampler--> batch ----------------------.
+                                                      v
+    seed --Decoder.init--> Latent --decode--> Synthetic --Objective.loss--> scalar
+                             ^                        |                       |
+                             '------- optax <---------|------- gradient <-----'
+                                                      v
+                                  Objective.advance: the inner state moves on
+
+**Keys.** ``scan_steps`` derives everything random of a step from
+``fold_in(key, state.step)``: the batch and the step each get a half of it, and the step
+splits its half for the loss and the advance. A run is thus the same whether it is done
+in one go, in pieces, or resumed from a checkpoint.
+
+**Which network.** A choice that ``loss`` and ``advance`` must share (the member of a
+pool, the network of this step) lives in ``inner``; ``advance`` draws the one for the
+next step.
+
+**Rows.** Synthetic examples of a classification task are class-major, with the same
+number for every class. A real batch "per class" has a leading axis ``C`` in each field.
+
+**Weights.** ``weight`` is ``None`` or an array from construction on, since a scan
+carry cannot change between the two. Missing examples (a short last mini-batch, a class
+with fewer examples than asked for) are rows of weight 0; means are over weights.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import optax
+
+from distill_jax.types import Array, Key, PyTree, Targets
+
+__all__ = [
+    "Aux",
+    "Batch",
+    "Decoder",
+    "Examples",
+    "Info",
+    "Latent",
+    "Method",
+    "Objective",
+    "Recipe",
+    "Sampler",
+    "Source",
+    "State",
+    "Synthetic",
+    "Task",
+    "Variables",
+]
+
+
+class Examples(NamedTuple):
+    """Examples of a task, real or seed: what samplers yield and learners read."""
+
+    x: PyTree  # [B, ...] inputs in the space the networks see
+    y: Array  # [B, C] class probabilities, centred labels or regression values
+    weight: Array | None = None  # [B]
+    index: Array | None = None  # [B] int32, position in the data set
+
+
+class Synthetic(NamedTuple):
+    """A decoded distilled set: what is matched, trained on, and finally stored."""
+
+    x: PyTree  # [M, ...]
+    y: Array  # [M, C]
+    weight: Array | None = None  # [M]
+    learning_rate: Array | None = None  # []
+
+
+class Variables(NamedTuple):
+    """The variables of one network; gradients and optax see ``params`` only."""
+
+    params: PyTree
+    stats: PyTree  # running statistics of batch norm; {} without it
+
+
+class Source(NamedTuple):
+    """A data set on the device, an argument of jitted functions, never a constant."""
+
+    x: PyTree  # [N, ...] raw inputs in the source's own type (uint8 for images)
+    y: Array  # [N] int32 class, or [N, C] float32 targets
+    normalizer: Any  # a `data.Normalizer`: raw inputs -> what the networks see
+    table: Array  # [C, K] int32 index of the examples of each class, padded
+    count: Array  # [C] int32, how many entries of each row of `table` are real
+
+
+class Task(NamedTuple):
+    """An inference task: how a learner trains on data, and how it is judged.
+
+    ``context`` is what varies between tasks of a family (a feature mask, a boundary
+    condition); ``None`` for images. ``data`` may be :class:`Examples` or
+    :class:`Synthetic`: both have ``x``, ``y`` and ``weight``.
+    """
+
+    sample_context: Callable[[Key], Any]
+    init: Callable[[Key, Any], Variables]  # (key, context)
+    train_loss: Callable[[Variables, Key, Any, Any], tuple[Array, PyTree]]
+    # (variables, key, data, context) -> per example [B] (weights not applied), stats
+    test_loss: Callable[[Variables, Key, Any, Any], Array]  # ... -> [B]
+    predict: Callable[[Variables, PyTree, Any], Array]  # (variables, x, context)
+    features: Callable[[Variables, PyTree, Any], Mapping[str, Array]] | None
+    # (variables, x, context) -> {"penultimate": [B, D], ...}, inference mode
+    groups: Callable[[Any], Array]  # (examples) -> [B, G] soft membership
+    targets: Targets  # what `y` means to `train_loss`
+    retarget: Callable[[Targets], "Task"]  # the same task for another kind of `y`
+    description: Mapping[str, Any]  # plain facts for stored recipes: network, loss
+
+
+class Aux(NamedTuple):
+    """What an objective tells beside its value."""
+
+    metrics: Mapping[str, Array] = {}  # scalars to log
+    probes: Mapping[str, PyTree] = {}  # differentiable intermediates for transforms
+
+
+class Objective(NamedTuple):
+    """The mathematics of a paper."""
+
+    init: Callable[[Key, Synthetic], PyTree]  # (key, synthetic) -> inner
+    loss: Callable[[Synthetic, Key, PyTree, Any], tuple[Array, Aux]]
+    # (synthetic, key, inner, batch) -> scalar, Aux; differentiable in `synthetic`
+    advance: Callable[[Key, PyTree, Synthetic, Any], PyTree]
+    # (key, inner, updated synthetic, batch) -> inner: train nets, refresh pools, count
+    read: Callable[[Synthetic, PyTree], Synthetic]
+    # the identity, but where the method assigns labels itself (TESLA)
+
+
+class Latent(NamedTuple):
+    """What a distilled set is decoded from.
+
+    Keys are the fields of :class:`Synthetic` they decode to (``x``, ``y``, ``weight``,
+    ``learning_rate``), or ``y_logits``, ``log_learning_rate`` where reparametrised.
+    Integer leaves belong in ``fixed``.
+    """
+
+    learned: dict[str, PyTree]
+    fixed: dict[str, PyTree]
+
+
+class Decoder(NamedTuple):
+    """The map from what is learned to the distilled set."""
+
+    init: Callable[[Key, Examples], Latent]  # (key, seed examples)
+    decode: Callable[[Latent], Synthetic]
+
+
+class State(NamedTuple):
+    """All that the next step needs, and all that a checkpoint holds."""
+
+    step: Array  # [] int32, number of steps done
+    latent: Latent
+    opt: optax.OptState
+    inner: PyTree
+
+
+class Info(NamedTuple):
+    """What one looks at after a step."""
+
+    loss: Array  # []
+    metrics: Mapping[str, Array]  # scalars
+
+
+class Method(NamedTuple):
+    """A method of distillation: pure functions over :class:`State`."""
+
+    init: Callable[[Key, Examples], State]  # (key, seed examples)
+    step: Callable[[Key, State, Any], tuple[State, Info]]  # (key, state, batch)
+    read: Callable[[State], Synthetic]  # the distilled set as it would be stored
+
+
+# A batch is any pytree that the objective names: `Examples`, per-class `Examples` with
+# a leading axis [C, B], a segment of an expert's trajectory, a pair of batches.
+Batch = Any
+Sampler = Callable[[Key, Array, Any], Batch]  # (key, step, source) -> batch; pure
+
+
+class Recipe(NamedTuple):
+    """A method with all it is run with: what `methods.dm(...)` returns, `run` takes."""
+
+    method: Method
+    sampler: Sampler
+    seed_fn: Callable[[Key, Any], Examples]  # (key, data set) -> [M, ...] seed examples
+    source_fn: Callable[[Any], Any]  # (data set) -> what the sampler draws from
+    protocol: Any  # an `evaluation.Protocol`: how a network is trained on the result

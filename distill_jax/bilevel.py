@@ -1,0 +1,136 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The one outer loop of the library: an objective, differentiated through a decoder.
+
+    latent <- latent - optimizer( d objective.loss(decode(latent)) / d latent.learned )
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from distill_jax import base
+from distill_jax.types import Key
+
+__all__ = ["check_class_major", "distill"]
+
+Optimizer = optax.GradientTransformation | Mapping[str, optax.GradientTransformation]
+
+
+def distill(
+    objective: base.Objective, *, decoder: base.Decoder, optimizer: Optimizer
+) -> base.Method:
+    """Makes a method out of an objective, a decoder and an optimiser.
+
+    Args:
+      objective: the scalar to lower, and how its inner state moves on.
+      decoder: from seed examples to what is learned, and from that to a distilled set.
+      optimizer: one optax transformation for all that is learned, or a mapping with
+        one for each key of ``Latent.learned``.
+
+    Returns:
+      A :class:`~distill_jax.base.Method`. One ``step`` takes the gradient at the
+      current inner state, updates the latent, and lets the inner state move on with
+      the *updated* synthetic examples.
+
+    Raises:
+      ValueError: from ``init``, when a learned key has no optimiser, an optimiser has
+        no learned key, or the seed is not class-major.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> import jax, jax.numpy as jnp, optax
+      >>> objective = dj.Objective(
+      ...     init=lambda key, synthetic: {},
+      ...     loss=lambda synthetic, key, inner, batch: (
+      ...         jnp.mean((synthetic.x - batch.x.mean(0)) ** 2), dj.Aux()),
+      ...     advance=lambda key, inner, synthetic, batch: inner,
+      ...     read=lambda synthetic, inner: synthetic)
+      >>> method = dj.distill(
+      ...     objective, decoder=dj.compose.plain_decoder(), optimizer=optax.sgd(0.5))
+      >>> seed = dj.Examples(x=jnp.zeros((1, 2)), y=jnp.ones((1, 1)))
+      >>> real = dj.Examples(x=jnp.array([[1.0, 2.0], [3.0, 4.0]]), y=jnp.ones((2, 1)))
+      >>> state = method.init(jax.random.key(0), seed)
+      >>> state, info = method.step(jax.random.key(1), state, real)
+      >>> method.read(state).x.tolist()
+      [[1.0, 1.5]]
+    """
+
+    def init(key: Key, seed: base.Examples) -> base.State:
+        check_class_major(seed)
+        key_latent, key_inner = jax.random.split(key)
+        latent = decoder.init(key_latent, seed)
+        inner = objective.init(key_inner, decoder.decode(latent))
+        return base.State(
+            step=jnp.zeros((), jnp.int32),
+            latent=latent,
+            opt=_partition(optimizer, latent.learned).init(latent.learned),
+            inner=inner,
+        )
+
+    def step(
+        key: Key, state: base.State, batch: Any
+    ) -> tuple[base.State, base.Info]:
+        key_loss, key_advance = jax.random.split(key)
+        fixed = state.latent.fixed
+
+        def loss_fn(learned):
+            synthetic = decoder.decode(base.Latent(learned, fixed))
+            return objective.loss(synthetic, key_loss, state.inner, batch)
+
+        learned = state.latent.learned
+        (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(learned)
+        updates, opt = _partition(optimizer, learned).update(grads, state.opt, learned)
+        learned = optax.apply_updates(learned, updates)
+        latent = base.Latent(learned, fixed)
+        synthetic = jax.lax.stop_gradient(decoder.decode(latent))
+        inner = objective.advance(key_advance, state.inner, synthetic, batch)
+        state = base.State(step=state.step + 1, latent=latent, opt=opt, inner=inner)
+        return state, base.Info(loss=loss, metrics=dict(aux.metrics))
+
+    def read(state: base.State) -> base.Synthetic:
+        return objective.read(decoder.decode(state.latent), state.inner)
+
+    return base.Method(init=init, step=step, read=read)
+
+
+def check_class_major(seed: base.Examples) -> None:
+    """Raises unless the rows of a seed are class-major with M / C per class.
+
+    Only one-hot or otherwise peaked labels name a class; a seed with a single target
+    column, or one that is being traced, is let through.
+    """
+    if isinstance(seed.y, jax.core.Tracer) or seed.y.ndim != 2 or seed.y.shape[1] < 2:
+        return
+    num_rows, num_classes = seed.y.shape
+    if num_rows % num_classes:
+        raise ValueError(
+            f"The seed has {num_rows} rows for {num_classes} classes; it needs the same "
+            "number of rows for every class."
+        )
+    classes = np.asarray(seed.y).argmax(axis=1)
+    expected = np.repeat(np.arange(num_classes), num_rows // num_classes)
+    if not np.array_equal(classes, expected):
+        raise ValueError(
+            "The rows of the seed are not class-major: sort them by class, with "
+            f"{num_rows // num_classes} rows for each of the {num_classes} classes. "
+            f"The classes begin {classes[:8].tolist()}."
+        )
+
+
+def _partition(optimizer: Optimizer, learned: dict) -> optax.GradientTransformation:
+    """One transformation for the whole `learned` dictionary."""
+    if not isinstance(optimizer, Mapping):
+        return optimizer
+    missing, unused = set(learned) - set(optimizer), set(optimizer) - set(learned)
+    if missing or unused:
+        raise ValueError(
+            f"The optimisers are for {sorted(optimizer)}, but what is learned is "
+            f"{sorted(learned)}; give one optimiser for each learned key."
+        )
+    labels = {name: name for name in learned}
+    return optax.partition(dict(optimizer), labels)
