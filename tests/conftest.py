@@ -1,0 +1,72 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Set-up shared by all tests: devices, strictness, float64 on request, golden files."""
+
+import os
+
+# Before jax is imported: four CPU devices for the sharding tests, and the scheduler
+# that cannot deadlock on several batched linear solves (jaxlib 0.10).
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=4",
+        "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+    ]
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def x64():
+    """Float64 for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def golden():
+    """Loads one golden file by name as a dictionary of arrays."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+
+    return load
+
+
+@pytest.fixture
+def assert_near():
+    """Compares in the form of the golden files' tolerances.
+
+    The largest absolute error, over the largest absolute value of the reference (at
+    least 1e-3).
+    """
+
+    def check(actual, reference, tolerance: float, what: str = "") -> None:
+        actual, reference = np.asarray(actual), np.asarray(reference)
+        assert actual.shape == reference.shape, (what, actual.shape, reference.shape)
+        scale = max(float(np.abs(reference).max(initial=0.0)), 1e-3)
+        error = float(np.abs(actual - reference).max(initial=0.0)) / scale
+        assert error <= tolerance, f"{what}: error {error:.3g} above {tolerance:.3g}"
+
+    return check
+
+
+@pytest.fixture
+def real_data_dir():
+    """The folder of real data sets; skips where `DISTILL_JAX_DATA` is unset."""
+    path = os.environ.get("DISTILL_JAX_DATA")
+    if not path:
+        pytest.skip("DISTILL_JAX_DATA is not set")
+    return pathlib.Path(path)
