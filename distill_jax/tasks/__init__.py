@@ -1,3 +1,7 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Tasks: how a learner trains on data, how it is judged, and how data are grouped."""
+
+from distill_jax.tasks.labelled import classification
+
+__all__ = ["classification"]
