@@ -1,3 +1,8 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Matching: the mathematics of the papers, one file for each family."""
+
+from distill_jax.objectives.distribution import distribution
+from distill_jax.objectives.kernel import kernel
+
+__all__ = ["distribution", "kernel"]

@@ -1,3 +1,8 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Feeding: pure functions ``(key, step, source) -> batch``, called inside jit."""
+
+from distill_jax.samplers.classwise import per_class
+from distill_jax.samplers.whole import uniform
+
+__all__ = ["per_class", "uniform"]

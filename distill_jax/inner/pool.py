@@ -1,0 +1,195 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A stacked pool of networks of different ages, some of which are active at a time.
+
+Active members take one training step and grow a step older; a member past the maximal
+age is replaced by a fresh one. All of it happens inside jit, so that a checkpoint of
+the state holds the pool whole. The idea of an online pool is Zhou, Nezhadarya and Ba's
+("Dataset Distillation using Neural Feature Regression", 2022).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distill_jax import base, errors
+from distill_jax.types import Array, Key, PyTree
+
+__all__ = ["Pool", "advance_pool", "init_pool", "map_networks", "members"]
+
+
+class Pool(NamedTuple):
+    """``P`` networks, their optimisers and ages, and which of them are active."""
+
+    variables: base.Variables  # [P, ...]
+    opt: optax.OptState  # [P, ...]
+    age: Array  # [P] int32, training steps taken since the member was fresh
+    active: Array  # [A] int32, the members of this step
+
+
+def init_pool(
+    key: Key,
+    init_fn: Callable[[Key], base.Variables],
+    optimizer: optax.GradientTransformation,
+    *,
+    num_networks: int,
+    num_active: int,
+    max_age: int,
+) -> Pool:
+    """Fills a pool with fresh networks whose age counters are staggered.
+
+    Args:
+      key: the random key.
+      init_fn: ``key -> Variables`` of one network.
+      optimizer: how members are trained.
+      num_networks: ``P``.
+      num_active: ``A``, how many take part in each step, at most ``P``.
+      max_age: steps after which a member is replaced.
+
+    Returns:
+      The pool; member ``p`` starts with the counter at ``p max_age / P``.
+
+    Raises:
+      InputError: when the counts do not fit one another.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from distill_jax import base
+      >>> init_fn = lambda key: base.Variables({"w": jax.random.normal(key)}, {})
+      >>> pool = init_pool(jax.random.key(0), init_fn, optax.sgd(0.1),
+      ...                  num_networks=4, num_active=1, max_age=100)
+      >>> pool.age.tolist()
+      [0, 25, 50, 75]
+    """
+    if not 1 <= num_active <= num_networks:
+        raise errors.InputError(
+            f"`num_active` is {num_active}, but must be between 1 and the "
+            f"{num_networks} networks of the pool."
+        )
+    if max_age < 1:
+        raise errors.InputError(f"`max_age` must be at least 1, got {max_age}.")
+    key_nets, key_active = jax.random.split(key)
+    variables = jax.vmap(init_fn)(jax.random.split(key_nets, num_networks))
+    return Pool(
+        variables=variables,
+        opt=jax.vmap(optimizer.init)(variables.params),
+        age=jnp.arange(num_networks, dtype=jnp.int32) * max_age // num_networks,
+        active=_draw_active(key_active, num_networks, num_active),
+    )
+
+
+def members(pool: Pool) -> base.Variables:
+    """The variables of the active members, ``[A, ...]``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from distill_jax import base
+      >>> pool = Pool(base.Variables(jnp.arange(3.0), {}), (), jnp.zeros(3), jnp.array([2]))
+      >>> members(pool).params.tolist()
+      [2.0]
+    """
+    return jax.tree.map(lambda leaf: leaf[pool.active], pool.variables)
+
+
+def advance_pool(
+    key: Key,
+    pool: Pool,
+    *,
+    init_fn: Callable[[Key], base.Variables],
+    optimizer: optax.GradientTransformation,
+    loss_fn: Callable[[base.Variables, Key], tuple[Array, PyTree]],
+    max_age: int,
+) -> Pool:
+    """Trains the active members by one step, replaces the old, draws the next active.
+
+    Args:
+      key: the random key.
+      pool: the pool.
+      init_fn: ``key -> Variables`` of a fresh network.
+      optimizer: the one that the pool was made with.
+      loss_fn: ``(variables, key) -> (scalar, stats)``, the training loss of one member.
+      max_age: a member of this age or older is replaced instead of trained.
+
+    Returns:
+      The pool for the next step.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from distill_jax import base
+      >>> init_fn = lambda key: base.Variables({"w": jnp.ones(())}, {})
+      >>> loss_fn = lambda variables, key: (variables.params["w"] ** 2, {})
+      >>> pool = init_pool(jax.random.key(0), init_fn, optax.sgd(0.25),
+      ...                  num_networks=1, num_active=1, max_age=2)
+      >>> pool = advance_pool(jax.random.key(1), pool, init_fn=init_fn,
+      ...                     optimizer=optax.sgd(0.25), loss_fn=loss_fn, max_age=2)
+      >>> float(pool.variables.params["w"][0]), pool.age.tolist()
+      (0.5, [1])
+    """
+    num_active, num_networks = pool.active.shape[0], pool.age.shape[0]
+    key_members, key_active = jax.random.split(key)
+
+    def train(key, variables, opt, age):
+        key_init, key_loss = jax.random.split(key)
+
+        def grown():
+            grads, stats = jax.grad(
+                lambda params: loss_fn(
+                    base.Variables(params, variables.stats), key_loss
+                ),
+                has_aux=True,
+            )(variables.params)
+            updates, new_opt = optimizer.update(grads, opt, variables.params)
+            params = optax.apply_updates(variables.params, updates)
+            return base.Variables(params, stats), new_opt, age + 1
+
+        def fresh():
+            variables = init_fn(key_init)
+            return variables, optimizer.init(variables.params), jnp.zeros_like(age)
+
+        return jax.lax.cond(age >= max_age, fresh, grown)
+
+    take = lambda tree: jax.tree.map(lambda leaf: leaf[pool.active], tree)
+    keys = jax.random.split(key_members, num_active)
+    variables, opt, age = map_networks(
+        lambda args: train(*args),
+        (keys, take(pool.variables), take(pool.opt), pool.age[pool.active]),
+    )
+    put = lambda old, new: jax.tree.map(
+        lambda o, n: o.at[pool.active].set(n.astype(o.dtype)), old, new
+    )
+    return Pool(
+        variables=put(pool.variables, variables),
+        opt=put(pool.opt, opt),
+        age=pool.age.at[pool.active].set(age),
+        active=_draw_active(key_active, num_networks, num_active),
+    )
+
+
+def map_networks(fn: Callable, stacked: PyTree) -> PyTree:
+    """Maps a function over stacked networks, the way the backend is fast at.
+
+    One after the other on the CPU, where each already keeps all cores busy; all at once
+    on accelerators, where one small network cannot fill the device.
+
+    Args:
+      fn: a function of one network's tree.
+      stacked: the tree with a leading axis.
+
+    Returns:
+      The stacked results.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> map_networks(lambda x: 2 * x, jnp.arange(3)).tolist()
+      [0, 2, 4]
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(fn, stacked)
+    return jax.vmap(fn)(stacked)
+
+
+def _draw_active(key: Key, num_networks: int, num_active: int) -> Array:
+    return jax.random.permutation(key, num_networks)[:num_active].astype(jnp.int32)

@@ -1,0 +1,84 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Where a distilled set starts: real examples, noise, or means of parts of a class."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax import base, data, errors, samplers
+from distill_jax.types import Array, Key
+
+__all__ = ["Initialisation", "seed_fn"]
+
+Initialisation = Literal["real", "noise", "class_mean"]
+
+
+def seed_fn(
+    kind: Initialisation, num_per_class: int
+) -> Callable[[Key, data.Dataset], base.Examples]:
+    """Makes the function that draws the seed of a distilled set.
+
+    Args:
+      kind: ``"real"``: distinct random training examples of each class;
+        ``"noise"``: standard normal inputs; ``"class_mean"``: each class is dealt into
+        ``num_per_class`` random parts, and each part is averaged.
+      num_per_class: examples of each class.
+
+    Returns:
+      A function ``(key, data set) -> Examples`` of ``M = C num_per_class`` class-major
+      rows, in the space the networks see, with one-hot labels.
+
+    Raises:
+      InputError: for an unknown kind, a count below 1, or (from the function) when a
+        class has fewer examples than asked for.
+
+    Example:
+      >>> import jax
+      >>> import distill_jax as dj
+      >>> digits = dj.data.load("digits")
+      >>> seed = seed_fn("real", 2)(jax.random.key(0), digits)
+      >>> seed.x.shape, seed.y.argmax(-1)[:4].tolist()
+      ((20, 8, 8, 1), [0, 0, 1, 1])
+    """
+    draws = {"real": _real, "noise": _noise, "class_mean": _class_mean}
+    if kind not in draws:
+        hint = errors.nearest(kind, draws)
+        raise errors.InputError(f'There is no initialisation "{kind}". {hint}')
+    if num_per_class < 1:
+        raise errors.InputError(
+            f"`num_per_class` must be at least 1, got {num_per_class}."
+        )
+
+    def draw(key: Key, dataset: data.Dataset) -> base.Examples:
+        num_classes = dataset.spec.num_classes
+        if kind != "noise":
+            data.check_num_per_class(
+                dataset.train.y, num_per_class, num_classes, "the training set"
+            )
+        x = draws[kind](key, dataset, num_per_class)
+        y = jnp.repeat(jnp.eye(num_classes), num_per_class, axis=0)
+        return base.Examples(x=x, y=y)
+
+    return draw
+
+
+def _real(key: Key, dataset: data.Dataset, num: int) -> Array:
+    batch = samplers.per_class(num)(key, jnp.zeros(()), data.to_source(dataset))
+    return batch.x.reshape(-1, *batch.x.shape[2:])
+
+
+def _noise(key: Key, dataset: data.Dataset, num: int) -> Array:
+    num_rows = num * dataset.spec.num_classes
+    return jax.random.normal(key, (num_rows, *dataset.spec.shape))
+
+
+def _class_mean(key: Key, dataset: data.Dataset, num: int) -> Array:
+    source = data.to_source(dataset)
+    smallest = int(source.count.min())
+    draw = samplers.per_class(smallest - smallest % num)
+    batch = draw(key, jnp.zeros(()), source)
+    parts = batch.x.reshape(-1, batch.x.shape[1] // num, *batch.x.shape[2:])
+    return parts.mean(axis=1)

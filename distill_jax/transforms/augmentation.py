@@ -1,0 +1,62 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Siamese augmentation: real and synthetic examples are bent in the same way.
+
+    L(A_w(S), A_w(T)),  w drawn afresh for every step and every class
+
+Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", 2021.
+"""
+
+import jax
+
+from distill_jax import base
+from distill_jax.inner import augment
+from distill_jax.types import Array, Key
+
+__all__ = ["siamese"]
+
+
+def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective:
+    """Augments both sides of a matching loss with shared parameters for each class.
+
+    Args:
+      objective: an objective on per-class batches, ``x_real [C, B, H, W, channels]``.
+      policy: what to draw from. One draw serves all examples of a class, real and
+        synthetic; gradients flow through it into the synthetic pictures.
+
+    Returns:
+      The objective on augmented examples. What it advances with is not augmented.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
+      >>> objective = siamese(
+      ...     dj.objectives.distribution(task), dj.inner.augment.dsa("crop_rotate"))
+      >>> objective.loss.__name__
+      'loss'
+
+    Reference:
+      Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese
+      Augmentation", 2021, eq. 5.
+    """
+    policy = augment.share(policy)
+
+    def pair(args: tuple[Key, Array, Array]) -> tuple[Array, Array]:
+        key, x_syn, x_real = args
+        params = augment.sample_augmentation(
+            key, policy, num_examples=1, shape=x_syn.shape[1:]
+        )
+        return augment.augment(params, x_syn), augment.augment(params, x_real)
+
+    def loss(synthetic, key, inner, batch):
+        key_augment, key_loss = jax.random.split(key)
+        num_classes = batch.y.shape[0]
+        by_class = synthetic.x.reshape(num_classes, -1, *synthetic.x.shape[1:])
+        keys = jax.random.split(key_augment, num_classes)
+        # One class after the other: each then computes its own operation only.
+        x_syn, x_real = jax.lax.map(pair, (keys, by_class, batch.x))
+        synthetic = synthetic._replace(x=x_syn.reshape(synthetic.x.shape))
+        return objective.loss(synthetic, key_loss, inner, batch._replace(x=x_real))
+
+    return objective._replace(loss=loss)

@@ -1,0 +1,88 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Learned labels: the targets of the distilled set move from fixed to learned.
+
+    "logits":         y = softmax(y_logits)
+    "probabilities":  y as it stands
+    "centred":        y = (onehot - 1/C) / sqrt(C/10) at the start, then free
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax import base, errors
+from distill_jax.types import Array, Key
+
+__all__ = ["centre_labels", "soft_labels"]
+
+Kind = Literal["logits", "probabilities", "centred"]
+
+
+def soft_labels(decoder: base.Decoder, *, kind: Kind, scale: float = 10.0) -> base.Decoder:
+    """Makes a decoder's labels learned.
+
+    Args:
+      decoder: a decoder that keeps ``y`` fixed.
+      kind: how labels are parametrised; see the head of this module.
+      scale: with ``"logits"``, how many times the one-hot seed the logits start as.
+
+    Returns:
+      A decoder that learns ``y`` (or ``y_logits``) beside what was learned before.
+
+    Raises:
+      InputError: for an unknown kind.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import distill_jax as dj
+      >>> decoder = soft_labels(dj.compose.plain_decoder(), kind="centred")
+      >>> seed = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
+      >>> latent = decoder.init(jax.random.key(0), seed)
+      >>> sorted(latent.learned), sorted(latent.fixed)
+      (['x', 'y'], [])
+
+    Reference:
+      Centred labels: Yongchao Zhou, Ehsan Nezhadarya, Jimmy Ba, "Dataset Distillation
+      using Neural Feature Regression", 2022, section 4. Logits: Ziyao Guo et al.,
+      "Towards Lossless Dataset Distillation via Difficulty-Aligned Trajectory
+      Matching", 2024, section 3.3.
+    """
+    if kind not in ("logits", "probabilities", "centred"):
+        hint = errors.nearest(kind, ["logits", "probabilities", "centred"])
+        raise errors.InputError(f'There is no kind "{kind}" of learned labels. {hint}')
+    name = "y_logits" if kind == "logits" else "y"
+
+    def init(key: Key, seed: base.Examples) -> base.Latent:
+        latent = decoder.init(key, seed)
+        fixed = dict(latent.fixed)
+        y = fixed.pop("y")
+        y = {"logits": scale * y, "probabilities": y, "centred": centre_labels(y)}[kind]
+        return base.Latent(learned={**latent.learned, name: y}, fixed=fixed)
+
+    def decode(latent: base.Latent) -> base.Synthetic:
+        learned = dict(latent.learned)
+        y = learned.pop(name)
+        y = jax.nn.softmax(y) if kind == "logits" else y
+        return decoder.decode(base.Latent(learned, {**latent.fixed, "y": y}))
+
+    return base.Decoder(init=init, decode=decode)
+
+
+def centre_labels(y: Array) -> Array:
+    """Centres class probabilities and scales them for the number of classes.
+
+    Args:
+      y: ``[M, C]`` class probabilities.
+
+    Returns:
+      ``(y - 1/C) / sqrt(C/10)``, ``[M, C]``.
+
+    Example:
+      >>> import jax
+      >>> centre_labels(jax.nn.one_hot(0, 10)[None])[0, :2].round(2).tolist()
+      [0.8999999761581421, -0.10000000149011612]
+    """
+    num_classes = y.shape[-1]
+    return (y - 1.0 / num_classes) / jnp.sqrt(num_classes / 10.0)
