@@ -1,0 +1,203 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays and facts in a pair of files that belong together.
+
+``NAME.npz`` holds the arrays; ``NAME.json`` holds the facts, a list of the arrays, and
+the SHA-256 of the ``.npz``. Both are written whole or not at all, and reading never
+unpickles. Numpy and the standard library alone are needed.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from distill_jax import errors
+
+__all__ = ["FORMAT_VERSION", "read", "write"]
+
+FORMAT_VERSION = 1
+_REQUIRED = ("format_version", "sha256", "arrays")
+_AGAIN = "copy the files again, or distil again"
+
+
+def write(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+) -> pathlib.Path:
+    """Writes arrays and facts, each file whole or not at all.
+
+    Args:
+      path: a folder that exists or ends in a slash (the files are called
+        ``distilled``), either file, or their stem. Missing folders are made.
+      arrays: what goes into the ``.npz``.
+      facts: what goes into the ``.json``; must be plain.
+
+    Returns:
+      The path of the ``.npz`` file.
+
+    Raises:
+      InputError: when the files cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write(f"{folder}/small", {"x": np.zeros(2)}, {"note": "two zeros"}).name
+      'small.npz'
+    """
+    npz_path, json_path = _paths(path)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
+    content = buffer.getvalue()
+    document = {
+        "format_version": FORMAT_VERSION,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "arrays": _listing(arrays),
+        **facts,
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    _write_atomically({npz_path: content, json_path: (text + "\n").encode()})
+    return npz_path
+
+
+def read(
+    path: str | os.PathLike[str], *, facts: Sequence[str], arrays: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what :func:`write` has written, and checks it against its hash.
+
+    Args:
+      path: the folder, either of the two files, or their common stem.
+      facts: names of the facts that must be there.
+      arrays: names of the arrays that must be there.
+
+    Returns:
+      The arrays, and the whole ``.json`` document.
+
+    Raises:
+      InputError: when a file is missing, damaged, of a newer format, or does not
+        belong to the other.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = write(f"{folder}/small", {"x": np.zeros(2)}, {"note": "zeros"})
+      ...     found, document = read(path, facts=["note"], arrays=["x"])
+      >>> found["x"].tolist(), document["note"]
+      ([0.0, 0.0], 'zeros')
+    """
+    npz_path, json_path = _paths(path)
+    for one, other in ((npz_path, json_path), (json_path, npz_path)):
+        if not one.is_file():
+            beside = f", only `{other}`" if other.is_file() else ""
+            raise errors.InputError(
+                f"There is no file `{one}`{beside}; a distilled set is a .npz and "
+                "a .json of the same name: pass their folder, stem or either file."
+            )
+    document = _read_document(json_path, (*_REQUIRED, *facts))
+    return _read_arrays(npz_path, document, arrays), document
+
+
+def _listing(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Shape and dtype of each array."""
+    return {
+        name: {"shape": list(array.shape), "dtype": str(array.dtype)}
+        for name, array in arrays.items()
+    }
+
+
+def _paths(path: str | os.PathLike[str]) -> tuple[pathlib.Path, pathlib.Path]:
+    """The two files that a folder, file or stem stands for."""
+    text = os.fspath(path)
+    stem = pathlib.Path(text)
+    if stem.is_dir() or text.endswith(("/", os.sep)):
+        stem = stem / "distilled"
+    elif stem.suffix in (".npz", ".json"):
+        stem = stem.with_suffix("")
+    return stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.json")
+
+
+def _write_atomically(files: Mapping[pathlib.Path, bytes]) -> None:
+    """Writes all files beside their targets first, then moves them into place."""
+    pending: dict[pathlib.Path, pathlib.Path] = {}
+    try:
+        for target, content in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                raise IsADirectoryError(f"{target} is a folder")
+            pending[target] = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            with open(pending[target], "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for target, temporary in pending.items():
+            os.replace(temporary, target)
+    except OSError as error:
+        names = " and ".join(f"`{target}`" for target in files)
+        raise errors.InputError(
+            f"The files {names} could not be written ({error}); nothing was left half "
+            "written, so free some space or pass another path, and save again."
+        ) from error
+    finally:
+        for temporary in pending.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _read_document(path: pathlib.Path, required: Sequence[str]) -> dict[str, Any]:
+    """The facts, after checking that they are all there."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise errors.InputError(
+            f"`{path}` could not be read as JSON ({error}); {_AGAIN}."
+        ) from error
+    known = document if isinstance(document, dict) else {}
+    version = known.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise errors.InputError(
+            f"`{path}` has the format version {version}, but this library reads "
+            f"versions up to {FORMAT_VERSION}; install a newer distill_jax."
+        )
+    missing = [name for name in required if name not in known]
+    if missing:
+        raise errors.InputError(
+            f"`{path}` has no {', '.join(missing)}, so it is not the description of a "
+            "distilled set; pass a file that `DistilledSet.save` has written."
+        )
+    return known
+
+
+def _read_arrays(
+    path: pathlib.Path, document: Mapping[str, Any], required: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The arrays, after checking hash, names, shapes and dtypes."""
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != document["sha256"]:
+        raise errors.InputError(
+            f"`{path}` has the SHA-256 {found[:12]}..., but its .json names "
+            f"{str(document['sha256'])[:12]}..., so it was changed or belongs to "
+            f"another set; {_AGAIN}."
+        )
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise errors.InputError(
+            f"`{path}` could not be read as plain arrays ({error}); {_AGAIN}."
+        ) from error
+    if _listing(arrays) != document["arrays"] or not set(required) <= set(arrays):
+        raise errors.InputError(
+            f"`{path}` holds {_listing(arrays)}, but its .json lists "
+            f"{document['arrays']}; they must agree and have {', '.join(required)}, so "
+            f"{_AGAIN}."
+        )
+    return arrays
