@@ -1,3 +1,47 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Data sets in memory, whatever they came from, and their normalisation.
+
+data = load("fashion_mnist")          # the folder: data_dir=... or DISTILL_JAX_DATA
+source = to_source(data)              # on the device, an argument of jit
+x = normalize(source.normalizer, source.x[:64])
+"""
+
+from distill_jax.data.dataset import (
+    Arrays,
+    Dataset,
+    DataSpec,
+    check_num_per_class,
+    describe,
+)
+from distill_jax.data.normalizer import (
+    Normalizer,
+    denormalize,
+    mean_std_normalizer,
+    normalize,
+    to_pixels,
+    zca_normalizer,
+)
+from distill_jax.data.registry import from_arrays, load, names
+from distill_jax.data.source import class_table, to_source
+from distill_jax.data.split import stratified_split
+
+__all__ = [
+    "Arrays",
+    "DataSpec",
+    "Dataset",
+    "Normalizer",
+    "check_num_per_class",
+    "class_table",
+    "denormalize",
+    "describe",
+    "from_arrays",
+    "load",
+    "mean_std_normalizer",
+    "names",
+    "normalize",
+    "stratified_split",
+    "to_pixels",
+    "to_source",
+    "zca_normalizer",
+]

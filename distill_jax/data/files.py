@@ -1,0 +1,130 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files of a data set lie, and what is said when they do not.
+
+A set called NAME is looked for in ``data_dir/NAME`` and then in ``data_dir``, where
+``data_dir`` is the argument or else the environment variable ``DISTILL_JAX_DATA``.
+Nothing is ever downloaded.
+"""
+
+import gzip
+import os
+import pathlib
+import zlib
+from collections.abc import Sequence
+
+from distill_jax import errors
+
+__all__ = ["ENVIRONMENT", "candidate_folders", "find", "read_bytes"]
+
+ENVIRONMENT = "DISTILL_JAX_DATA"
+
+
+def candidate_folders(
+    name: str, data_dir: str | os.PathLike | None
+) -> tuple[pathlib.Path, ...]:
+    """Names the folders in which a data set is looked for.
+
+    Args:
+      name: the name of the set.
+      data_dir: a folder, or ``None`` for the one that the environment names.
+
+    Returns:
+      ``data_dir/name`` and ``data_dir``.
+
+    Raises:
+      InputError: when no folder is named or it does not exist.
+
+    Example:
+      >>> [folder.name for folder in candidate_folders("mnist", "/")]
+      ['mnist', '']
+    """
+    told = data_dir if data_dir is not None else os.environ.get(ENVIRONMENT)
+    if not told:
+        raise errors.InputError(
+            f'The data set "{name}" is read from files, but no folder was named; pass '
+            f"`data_dir` or set the environment variable {ENVIRONMENT} to the folder "
+            f'that holds "{name}".'
+        )
+    folder = pathlib.Path(told).expanduser()
+    if not folder.is_dir():
+        source = "`data_dir`" if data_dir is not None else ENVIRONMENT
+        raise errors.InputError(
+            f'{source} is "{folder}", which is not a folder; name the folder that '
+            f'holds the files of "{name}".'
+        )
+    return folder / name, folder
+
+
+def find(
+    name: str, data_dir: str | os.PathLike | None, file_names: Sequence[str]
+) -> pathlib.Path:
+    """Finds one file of a data set.
+
+    Args:
+      name: the name of the set.
+      data_dir: a folder, or ``None`` for the one that the environment names.
+      file_names: names the file may have, relative to the folder; the first that
+        exists is taken.
+
+    Returns:
+      The path of the file.
+
+    Raises:
+      InputError: when there is none, with where it was looked for and what to set.
+
+    Example:
+      >>> import tempfile, pathlib
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     _ = pathlib.Path(folder, "a.gz").write_bytes(b"")
+      ...     find("mnist", folder, ["a", "a.gz"]).name
+      'a.gz'
+    """
+    folders = candidate_folders(name, data_dir)
+    for folder in folders:
+        for file_name in file_names:
+            if (folder / file_name).is_file():
+                return folder / file_name
+    names = " or ".join(f'"{file_name}"' for file_name in file_names)
+    places = " and ".join(f'"{folder}"' for folder in folders)
+    raise errors.InputError(
+        f'The data set "{name}" needs the file {names}, which is in none of {places}; '
+        f"put it there, or let `data_dir` or {ENVIRONMENT} name the folder that has it."
+    )
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """Reads a file, unpacking it where its name ends in ``.gz``.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Its (unpacked) bytes.
+
+    Raises:
+      InputError: when a packed file is truncated or damaged.
+
+    Example:
+      >>> import tempfile, pathlib
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "a.gz")
+      ...     _ = path.write_bytes(gzip.compress(b"some bytes"))
+      ...     read_bytes(path)
+      b'some bytes'
+    """
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as file:
+            return file.read()
+    except EOFError as error:
+        raise errors.InputError(
+            f'The file "{path}" ends before its gzip stream does, so it was cut off; '
+            "fetch it again."
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise errors.InputError(
+            f'The file "{path}" is not a sound gzip file ({error}); fetch it again, or '
+            "take the ending .gz off its name if it is already unpacked."
+        ) from error
