@@ -1,3 +1,87 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Dataset distillation in JAX: shrink a training set to a few examples that teach."""
+"""Dataset distillation in JAX: shrink a training set to a few examples that teach.
+
+    data   = load("digits")
+    task   = classification(network, data.spec)
+    recipe = methods.frepo(task, num_per_class=10, num_steps=1000)
+    state, history = run(recipe, data, num_steps=1000, key=key)
+    evaluate(task, recipe.method.read(state), data, protocol=recipe.protocol, ...)
+"""
+
+from distill_jax import (
+    bilevel,
+    compose,
+    data,
+    evaluation,
+    inner,
+    methods,
+    nets,
+    objectives,
+    parallel,
+    report,
+    runtime,
+    samplers,
+    seeds,
+    tasks,
+    transforms,
+)
+from distill_jax.base import (
+    Aux,
+    Decoder,
+    Examples,
+    Info,
+    Latent,
+    Method,
+    Objective,
+    Recipe,
+    Source,
+    State,
+    Synthetic,
+    Task,
+    Variables,
+)
+from distill_jax.bilevel import distill
+from distill_jax.distilled import DistilledSet
+from distill_jax.errors import InputError, NonFiniteError
+from distill_jax.evaluation import evaluate
+from distill_jax.runtime import run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aux",
+    "Decoder",
+    "DistilledSet",
+    "Examples",
+    "Info",
+    "InputError",
+    "Latent",
+    "Method",
+    "NonFiniteError",
+    "Objective",
+    "Recipe",
+    "Source",
+    "State",
+    "Synthetic",
+    "Task",
+    "Variables",
+    "bilevel",
+    "compose",
+    "data",
+    "distill",
+    "evaluate",
+    "evaluation",
+    "inner",
+    "methods",
+    "nets",
+    "objectives",
+    "parallel",
+    "report",
+    "run",
+    "runtime",
+    "samplers",
+    "seeds",
+    "tasks",
+    "transforms",
+]

@@ -63,7 +63,7 @@ def dm(
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Distribution Matching", 2023.
     """
     _check_positive(learning_rate=learning_rate)
-    objective = objectives.distribution(task, num_networks=num_networks)
+    objective = objectives.distribution_matching(task, num_networks=num_networks)
     policy = augment.parse(augmentation)
     if policy is not None:
         objective = transforms.siamese(objective, policy)
@@ -156,7 +156,7 @@ def frepo(
         raise errors.InputError(f'There is no outer optimiser "{optimizer}". {hint}')
     decay = lambda rate: optax.cosine_decay_schedule(rate, num_steps, final_rate)
     method = bilevel.distill(
-        objectives.kernel(
+        objectives.kernel_regression(
             task,
             num_networks=num_networks,
             num_active=num_active,
@@ -164,7 +164,7 @@ def frepo(
             learning_rate=network_learning_rate,
             ridge=ridge,
         ),
-        decoder=transforms.soft_labels(_decoder(factor), kind="centred"),
+        decoder=transforms.learn_labels(_decoder(factor), kind="centred"),
         optimizer={
             "x": makers[optimizer](decay(learning_rate)),
             "y": makers[optimizer](decay(label_learning_rate)),
@@ -186,7 +186,7 @@ NAMES = {"dm": dm, "frepo": frepo}
 
 def _decoder(factor: int) -> base.Decoder:
     decoder = compose.plain_decoder()
-    return decoder if factor == 1 else transforms.factorised(decoder, factor=factor)
+    return decoder if factor == 1 else transforms.factorise(decoder, factor=factor)
 
 
 def _check_positive(**values: float) -> None:

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from distill_jax import base, errors
 from distill_jax.types import Array, Key
 
-__all__ = ["class_means", "distribution"]
+__all__ = ["class_means", "distribution_matching"]
 
 
-def distribution(
+def distribution_matching(
     task: base.Task, *, layer: str = "penultimate", num_networks: int = 1
 ) -> base.Objective:
     """Matches the mean features of each class under freshly drawn networks.
@@ -39,7 +39,7 @@ def distribution(
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> objective = distribution(task)
+      >>> objective = distribution_matching(task)
       >>> objective.loss.__name__
       'loss'
 

@@ -19,7 +19,7 @@ from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges
 from distill_jax.types import Array, Key
 
-__all__ = ["KernelTerms", "kernel", "kernel_terms", "label_margin"]
+__all__ = ["KernelTerms", "kernel_regression", "kernel_terms", "label_margin"]
 
 
 class KernelTerms(NamedTuple):
@@ -30,7 +30,7 @@ class KernelTerms(NamedTuple):
     accuracy: Array  # [] share of real examples that ridge regression gets right
 
 
-def kernel(
+def kernel_regression(
     task: base.Task,
     *,
     num_networks: int = 10,
@@ -68,7 +68,7 @@ def kernel(
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> objective = kernel(task, num_networks=2)
+      >>> objective = kernel_regression(task, num_networks=2)
       >>> objective.init.__name__
       'init'
 

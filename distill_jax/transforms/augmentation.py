@@ -32,7 +32,7 @@ def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
       >>> objective = siamese(
-      ...     dj.objectives.distribution(task), dj.inner.augment.dsa("crop_rotate"))
+      ...     dj.objectives.distribution_matching(task), dj.inner.augment.dsa("crop_rotate"))
       >>> objective.loss.__name__
       'loss'
 

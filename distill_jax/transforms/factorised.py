@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from distill_jax import base, errors
 from distill_jax.types import Array, Key
 
-__all__ = ["factorised", "pack", "unpack"]
+__all__ = ["factorise", "pack", "unpack"]
 
 
-def factorised(decoder: base.Decoder, *, factor: int) -> base.Decoder:
+def factorise(decoder: base.Decoder, *, factor: int) -> base.Decoder:
     """Stores ``f^2`` examples in each picture.
 
     Args:
@@ -36,7 +36,7 @@ def factorised(decoder: base.Decoder, *, factor: int) -> base.Decoder:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
-      >>> decoder = factorised(dj.compose.plain_decoder(), factor=2)
+      >>> decoder = factorise(dj.compose.plain_decoder(), factor=2)
       >>> seed = dj.Examples(x=jnp.ones((8, 6, 6, 1)), y=jnp.repeat(jnp.eye(2), 4, 0))
       >>> latent = decoder.init(jax.random.key(0), seed)
       >>> latent.learned["x"].shape, decoder.decode(latent).x.shape

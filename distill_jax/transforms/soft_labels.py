@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from distill_jax import base, errors
 from distill_jax.types import Array, Key
 
-__all__ = ["centre_labels", "soft_labels"]
+__all__ = ["centre_labels", "learn_labels"]
 
 Kind = Literal["logits", "probabilities", "centred"]
 
 
-def soft_labels(decoder: base.Decoder, *, kind: Kind, scale: float = 10.0) -> base.Decoder:
+def learn_labels(decoder: base.Decoder, *, kind: Kind, scale: float = 10.0) -> base.Decoder:
     """Makes a decoder's labels learned.
 
     Args:
@@ -37,7 +37,7 @@ def soft_labels(decoder: base.Decoder, *, kind: Kind, scale: float = 10.0) -> ba
     Example:
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
-      >>> decoder = soft_labels(dj.compose.plain_decoder(), kind="centred")
+      >>> decoder = learn_labels(dj.compose.plain_decoder(), kind="centred")
       >>> seed = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
       >>> latent = decoder.init(jax.random.key(0), seed)
       >>> sorted(latent.learned), sorted(latent.fixed)

@@ -1,0 +1,59 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make demo         distil the digits, evaluate, write the report
+#   make test         the whole test suite
+#   make check        lint, types, import rules, documentation
+#   make bench-quick  steps per second of the main loops, in under three minutes
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+RUNS ?= runs/demo
+export MPLBACKEND := Agg
+
+.PHONY: demo test check bench-quick docs format notebooks clean
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@start=$$(date +%s); \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	$(PIP) -e . && touch $@ && \
+	echo "Installed in $$(( $$(date +%s) - start )) s."
+
+$(VENV)/.develop: $(VENV)/.runtime
+	$(PIP) -e '.[test,docs]'
+	@touch $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/distill-jax distill --config=configs/digits_frepo.py \
+	  --config.num_per_class=1 --workdir=$(RUNS)/1_per_class
+	$(BIN)/distill-jax distill --config=configs/digits_frepo.py \
+	  --config.num_per_class=10 --workdir=$(RUNS)/10_per_class
+
+test: $(VENV)/.develop
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/test_import_rules.py
+	$(MAKE) docs
+
+docs: $(VENV)/.develop
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "The documentation is in docs/_build/html/index.html."
+
+bench-quick: $(VENV)/.runtime
+	$(BIN)/python benchmarks/quick.py
+
+notebooks: $(VENV)/.develop
+	$(BIN)/python notebooks/execute.py --runlocal
+
+format: $(VENV)/.develop
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist runs docs/_build .pytest_cache .ruff_cache

@@ -1,0 +1,29 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""FRePo on scikit-learn's digits: the demo.
+
+Paper:    Zhou, Nezhadarya, Ba, "Dataset Distillation using Neural Feature Regression",
+          2022; here with a pool of wide perceptrons in place of convolutional networks.
+Command:  distill-jax distill --config=configs/digits_frepo.py --workdir=runs/digits
+Hardware: 2 CPU cores
+"""
+
+from distill_jax import settings
+
+
+def get_config(arg=None):
+    config = settings.default()
+    config.data.name = "digits"
+    config.num_per_class = 10
+    config.num_steps = 2000
+    config.network = {"name": "mlp", "hidden": (512, 512)}
+    config.method = {
+        "name": "frepo",
+        "optimizer": "adam",
+        "learning_rate": 1e-2,
+        "ridge": 1e-3,
+        "batch_size": 960,
+    }
+    config.protocol = {"learning_rate": 1e-3, "num_steps": 500, "warmup_steps": 50,
+                       "augmentation": "none"}
+    return settings.finish(config, arg)

@@ -1,0 +1,99 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The fields of a config, their defaults, and how `:runlocal` shrinks them.
+
+A config file is a Python file with ``get_config(arg)`` that starts from
+:func:`default`, sets what its experiment needs, and ends with :func:`finish`.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from distill_jax import errors
+
+__all__ = ["default", "finish"]
+
+
+def default() -> ml_collections.ConfigDict:
+    """All fields with their defaults.
+
+    Returns:
+      A ``ConfigDict``; fields that are ``None`` keep the type they are declared with.
+
+    Example:
+      >>> default().data.name
+      'digits'
+    """
+    config = ml_collections.ConfigDict()
+    config.title = ""  # heading of the report; made from the rest when empty
+    config.seed = 0
+    config.num_per_class = 10
+    config.num_steps = 1000
+    config.data = {
+        "name": "digits",
+        "data_dir": config_dict.placeholder(str),  # else DISTILL_JAX_DATA
+        "normalization": "auto",
+        "validation_fraction": config_dict.placeholder(float),
+    }
+    config.network = {"name": "convnet", "width": 128, "depth": 3}
+    config.method = {"name": "dm"}  # and arguments of `methods.NAME`
+    config.protocol = ml_collections.ConfigDict()  # overrides of the method's own
+    config.evaluate = {
+        "num_runs": 5,  # fresh networks of the final evaluation
+        "num_curve_points": 5,  # evaluations during distillation, on validation
+        "num_curve_runs": 2,  # fresh networks of each of them
+        "num_checkpoints": 5,  # points of training at which test accuracy is noted
+        "arms": True,  # the arms that the result is compared with
+        "num_real_steps": 1000,  # training steps on all real data
+        "num_expert_epochs": 20,  # of the expert that labels random real examples
+    }
+    config.log_every = 10
+    config.checkpoint_every = config_dict.placeholder(int)  # a tenth of the run
+    config.num_devices = 1
+    config.tensorboard = False
+    return config
+
+
+def finish(
+    config: ml_collections.ConfigDict, arg: str | None
+) -> ml_collections.ConfigDict:
+    """Applies the argument behind the colon of ``--config=FILE:arg``.
+
+    Args:
+      config: a config made from :func:`default`.
+      arg: ``None`` or ``""`` for the config as it is; ``"runlocal"`` for a run of a
+        minute on a laptop.
+
+    Returns:
+      The same config.
+
+    Raises:
+      InputError: for another argument.
+
+    Example:
+      >>> finish(default(), "runlocal").num_steps
+      20
+    """
+    if not arg:
+        return config
+    if arg != "runlocal":
+        raise errors.InputError(
+            f'A config takes no argument "{arg}": use "runlocal" for a run of a minute '
+            "on a laptop, or nothing."
+        )
+    config.num_steps = min(config.num_steps, 20)
+    config.log_every = min(config.log_every, 5)
+    config.num_per_class = min(config.num_per_class, 2)
+    if "width" in config.network:
+        config.network.width = min(config.network.width, 16)
+    if "batch_size" in config.method:
+        config.method.batch_size = min(config.method.batch_size, 128)
+    config.evaluate.num_runs = min(config.evaluate.num_runs, 2)
+    config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
+    config.evaluate.num_real_steps = min(config.evaluate.num_real_steps, 50)
+    config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 3)
+    with config.unlocked():
+        config.protocol.num_epochs = None
+        config.protocol.num_steps = 50
+        config.protocol.warmup_steps = 10
+    return config

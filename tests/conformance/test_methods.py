@@ -1,0 +1,239 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Every named method is put through every property of the contract.
+
+A new method joins by one line in `RECIPES`; that the table is complete is a test too.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import distill_jax as dj
+from distill_jax import base, bilevel, methods, parallel, runtime
+from distill_jax.runtime import checkpoint
+
+
+@functools.cache
+def digits():
+    return dj.data.load("digits")
+
+
+@functools.cache
+def task(kind="mlp"):
+    nets = {
+        "mlp": lambda: dj.nets.mlp(10, hidden=(8,)),
+        "convnet": lambda: dj.nets.convnet(10, width=4, depth=2),
+    }
+    return dj.tasks.classification(nets[kind](), digits().spec)
+
+
+RECIPES = {
+    "dm": lambda: methods.dm(
+        task("convnet"),
+        num_per_class=2,
+        batch_size=8,
+        augmentation="color_crop_cutout_scale_rotate",
+    ),
+    "dm_factorised": lambda: methods.dm(
+        task(), num_per_class=1, batch_size=8, factor=2, augmentation="none"
+    ),
+    "frepo": lambda: methods.frepo(
+        task(), num_per_class=2, num_steps=60, batch_size=32, num_networks=4, max_age=7
+    ),
+    "frepo_active": lambda: methods.frepo(
+        task("convnet"),
+        num_per_class=1,
+        num_steps=60,
+        batch_size=32,
+        num_networks=3,
+        num_active=2,
+    ),
+}
+
+
+@functools.cache
+def recipe(name) -> base.Recipe:
+    return RECIPES[name]()
+
+
+@functools.cache
+def source():
+    return dj.data.to_source(digits())
+
+
+@functools.cache
+def initial(name, seed=0):
+    seed_examples = recipe(name).seed_fn(jax.random.key(7), digits())
+    return jax.jit(recipe(name).method.init)(jax.random.key(seed), seed_examples)
+
+
+@functools.cache
+def batch(name):
+    return jax.jit(recipe(name).sampler)(jax.random.key(3), jnp.zeros(()), source())
+
+
+@functools.cache
+def scanned(name):
+    return runtime.scan_steps(recipe(name).method, recipe(name).sampler, num_steps=60)
+
+
+@functools.cache
+def final(name):
+    state, infos = scanned(name)(jax.random.key(5), initial(name), source())
+    return state, infos
+
+
+def leaves(tree):
+    """Leaves as numpy arrays; random keys as their data."""
+    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return [
+        np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
+def assert_bitwise(one, two):
+    for a, b in zip(leaves(one), leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(one, two, tolerance):
+    for a, b in zip(leaves(one), leaves(two), strict=True):
+        scale = max(float(np.abs(a).max(initial=0.0)), 1e-3)
+        assert np.abs(a - b).max(initial=0.0) / scale <= tolerance
+
+
+every_method = pytest.mark.parametrize("name", sorted(RECIPES))
+
+
+def test_the_table_holds_every_named_method():
+    assert {name.split("_")[0] for name in RECIPES} >= set(methods.NAMES)
+
+
+@every_method
+def test_contract(name):
+    state = initial(name)
+    assert isinstance(recipe(name), base.Recipe)
+    assert isinstance(state, base.State)
+    assert int(state.step) == 0
+    new_state, info = jax.eval_shape(
+        recipe(name).method.step, jax.random.key(0), state, batch(name)
+    )
+    assert isinstance(new_state, base.State)
+    assert isinstance(info, base.Info)
+    assert info.loss.shape == ()
+    assert all(metric.shape == () for metric in info.metrics.values())
+    synthetic = recipe(name).method.read(state)
+    assert synthetic.y.shape[0] == synthetic.x.shape[0]
+    bilevel.check_class_major(base.Examples(synthetic.x, synthetic.y))
+
+
+@every_method
+def test_structure_shapes_and_dtypes_are_kept(name):
+    state = initial(name)
+    new_state, _ = jax.eval_shape(
+        recipe(name).method.step, jax.random.key(0), state, batch(name)
+    )
+    describe = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+    assert jax.tree.structure(state) == jax.tree.structure(new_state)
+    assert describe(state) == describe(new_state)
+
+
+@every_method
+def test_one_compilation_serves_all_steps(name):
+    step = jax.jit(recipe(name).method.step)
+    state = initial(name)
+    for number in range(3):
+        state, _ = step(jax.random.key(number), state, batch(name))
+    assert step._cache_size() == 1
+
+
+@every_method
+@pytest.mark.parametrize("pieces", [(20, 20, 20), (59, 1), (1, 59)])
+def test_sixty_steps_in_one_go_equal_sixty_in_pieces_bitwise(name, pieces):
+    state = initial(name)
+    losses = []
+    for count in pieces:
+        state, infos = scanned(name)(jax.random.key(5), state, source(), count)
+        losses.append(np.asarray(infos.loss)[:count])
+    whole_state, whole_infos = final(name)
+    assert_bitwise(state, whole_state)
+    np.testing.assert_array_equal(np.concatenate(losses), np.asarray(whole_infos.loss))
+
+
+@every_method
+def test_vmap_over_seeds_equals_a_loop_over_seeds(name):
+    method = recipe(name).method
+    seed_examples = recipe(name).seed_fn(jax.random.key(7), digits())
+
+    def run(key):
+        key_init, key_step = jax.random.split(key)
+        state = method.init(key_init, seed_examples)
+        return method.step(key_step, state, batch(name))
+
+    keys = jax.random.split(jax.random.key(11), 2)
+    together_state, together_info = jax.jit(jax.vmap(run))(keys)
+    single = jax.jit(run)
+    for row, key in enumerate(keys):
+        state, info = single(key)
+        take = lambda leaf, row=row: leaf[row]
+        assert_close(info.loss, together_info.loss[row], 1e-4)
+        assert_close(
+            method.read(state), method.read(jax.tree.map(take, together_state)), 1e-3
+        )
+
+
+@every_method
+def test_a_batch_sharded_over_four_devices_gives_the_numbers_of_one(name):
+    assert len(jax.devices()) >= 4, "the tests force four CPU devices"
+    mesh = parallel.device_mesh(4)
+    axis = batch(name).y.ndim - 2  # 1 where the batch is per class
+    sampler = parallel.shard_batches(recipe(name).sampler, mesh, axis=axis)
+    run = runtime.scan_steps(recipe(name).method, sampler, num_steps=3)
+    replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    args = jax.device_put((jax.random.key(5), initial(name), source()), replicated)
+    sharded, sharded_infos = run(*args)
+    _, infos = final(name)
+    np.testing.assert_allclose(
+        np.asarray(sharded_infos.loss), np.asarray(infos.loss)[:3], rtol=2e-4
+    )
+    single, _ = scanned(name)(jax.random.key(5), initial(name), source(), 3)
+    assert_close(single.latent, jax.device_get(sharded.latent), 1e-3)
+
+
+@every_method
+def test_a_checkpoint_restores_every_leaf(name, tmp_path):
+    state, _ = final(name)
+    store = checkpoint.Checkpoints(tmp_path / "checkpoints")
+    store.save(60, state)
+    restored = store.restore(jax.eval_shape(lambda: state))
+    assert_bitwise(state, restored)
+    assert jax.tree.structure(state) == jax.tree.structure(restored)
+
+
+@every_method
+def test_no_key_is_used_twice(name):
+    with jax.debug_key_reuse(True):
+
+        def run(key, state, source):
+            key_batch, key_step = jax.random.split(key)
+            drawn = recipe(name).sampler(key_batch, state.step, source)
+            return recipe(name).method.step(key_step, state, drawn)
+
+        jax.jit(run)(jax.random.key(0), initial(name), source())
+
+
+@every_method
+def test_sixty_steps_stay_finite_and_change_what_is_learned(name):
+    state, infos = final(name)
+    assert np.isfinite(np.asarray(infos.loss)).all()
+    for leaf in leaves(state):
+        assert np.isfinite(leaf).all()
+    for before, after in zip(
+        leaves(initial(name).latent.learned), leaves(state.latent.learned), strict=True
+    ):
+        assert np.abs(before - after).max() > 0

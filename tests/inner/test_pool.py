@@ -1,0 +1,93 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The pool of networks on one-parameter networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from distill_jax import base, errors
+from distill_jax.inner import pool as pools
+
+SGD = optax.sgd(0.25)
+
+
+def init_fn(key):
+    return base.Variables({"w": jnp.ones(())}, {"seen": jnp.zeros(())})
+
+
+def loss_fn(variables, key):
+    return variables.params["w"] ** 2, {"seen": variables.stats["seen"] + 1}
+
+
+def make(num_networks=4, num_active=2, max_age=8):
+    return pools.init_pool(
+        jax.random.key(0),
+        init_fn,
+        SGD,
+        num_networks=num_networks,
+        num_active=num_active,
+        max_age=max_age,
+    )
+
+
+def advance(key, pool, max_age=8):
+    return pools.advance_pool(
+        key, pool, init_fn=init_fn, optimizer=SGD, loss_fn=loss_fn, max_age=max_age
+    )
+
+
+def test_only_active_members_train_and_age():
+    pool = make()
+    active = set(np.asarray(pool.active).tolist())
+    after = advance(jax.random.key(1), pool)
+    for member in range(4):
+        trained = member in active
+        assert float(after.variables.params["w"][member]) == (0.5 if trained else 1.0)
+        assert float(after.variables.stats["seen"][member]) == float(trained)
+        assert int(after.age[member] - pool.age[member]) == int(trained)
+
+
+def test_a_member_at_the_maximal_age_is_replaced_by_a_fresh_one():
+    pool = make(num_networks=1, num_active=1, max_age=2)
+    ages, weights = [], []
+    for number in range(5):
+        pool = advance(jax.random.key(number), pool, max_age=2)
+        ages.append(int(pool.age[0]))
+        weights.append(float(pool.variables.params["w"][0]))
+    assert ages == [1, 2, 0, 1, 2]
+    assert weights == [0.5, 0.25, 1.0, 0.5, 0.25]
+
+
+def test_active_members_are_distinct_and_every_member_gets_its_turn():
+    pool = make()
+    step = jax.jit(advance)
+    counts = np.zeros(4)
+    for number in range(200):
+        active = np.asarray(pool.active)
+        assert len(set(active.tolist())) == 2
+        counts[active] += 1
+        pool = step(jax.random.key(number), pool)
+    # Expected 100 each with a standard deviation of about 7.
+    assert np.abs(counts - 100).max() < 35
+
+
+def test_members_are_the_active_ones():
+    pool = make()._replace(active=jnp.array([3, 1]))
+    pool = pool._replace(
+        variables=base.Variables({"w": jnp.arange(4.0)}, {"seen": jnp.zeros(4)})
+    )
+    np.testing.assert_array_equal(pools.members(pool).params["w"], [3.0, 1.0])
+
+
+@pytest.mark.parametrize("num_active", [0, 5])
+def test_more_active_members_than_networks_are_refused(num_active):
+    with pytest.raises(errors.InputError, match="between 1 and the 4 networks"):
+        make(num_active=num_active)
+
+
+def test_a_maximal_age_below_one_is_refused():
+    with pytest.raises(errors.InputError, match="at least 1, got 0"):
+        make(max_age=0)

@@ -1,0 +1,60 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Who may import whom: the architecture as a test."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "distill_jax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+# folder or file -> what it must not import
+TOP = {"runtime", "studies", "report", "main"}
+FORBIDDEN = {
+    "objectives": TOP | {"data", "selection", "samplers", "transforms", "evaluation"},
+    "nets": TOP | {"data", "objectives", "transforms", "evaluation", "tasks"},
+    "data": TOP | {"nets", "objectives", "transforms", "evaluation", "tasks"},
+    "distilled": TOP | {"base", "types", "data", "nets", "evaluation"},
+}
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """The parts of the package that a file imports, e.g. {"data", "errors"}."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] == "distill_jax":
+                found |= {parts[1]} if parts[1:] else {n.name for n in node.names}
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {n[1] for n in names if n[0] == "distill_jax" and n[1:]}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    where = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    rule = FORBIDDEN.get(where, TOP if where not in TOP | {"__init__"} else set())
+    assert not imports(path) & (rule - {where}), f"{where} must not import these"
+
+
+def test_no_function_shares_its_name_with_a_module():
+    import distill_jax as dj
+
+    modules = {path.stem for path in FILES} | {p.name for p in PACKAGE.iterdir()}
+    public = {
+        name
+        for module in (dj, *(getattr(dj, sub) for sub in dj.__all__))
+        for name in getattr(module, "__all__", ())
+        if callable(getattr(module, name, None))
+    }
+    assert not public & modules
+
+
+def test_every_file_carries_the_licence_and_a_docstring():
+    for path in FILES:
+        text = path.read_text()
+        assert text.startswith("# Copyright The distill_jax Authors.\n# SPDX"), path
+        assert ast.get_docstring(ast.parse(text)), path
