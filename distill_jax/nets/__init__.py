@@ -1,3 +1,21 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Networks as pure functions: built in, or adapted from Flax and from plain JAX."""
+
+from distill_jax.nets.conv import conv2d
+from distill_jax.nets.convolutional import convnet
+from distill_jax.nets.net import Net, from_flax, from_functions, from_nnx, load_flat
+from distill_jax.nets.perceptron import mlp
+from distill_jax.nets.registry import build
+
+__all__ = [
+    "Net",
+    "build",
+    "conv2d",
+    "convnet",
+    "from_flax",
+    "from_functions",
+    "from_nnx",
+    "load_flat",
+    "mlp",
+]

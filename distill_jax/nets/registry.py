@@ -1,0 +1,59 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Networks by name, so that a stored recipe can say which one it was made with."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distill_jax import errors
+from distill_jax.nets import convolutional, perceptron
+from distill_jax.nets import net as net_lib
+
+__all__ = ["build"]
+
+_BUILDERS: dict[str, Callable[..., net_lib.Net]] = {
+    "convnet": convolutional.convnet,
+    "mlp": perceptron.mlp,
+}
+
+
+def build(description: Mapping[str, Any]) -> net_lib.Net:
+    """Makes a network of its description.
+
+    Args:
+      description: ``{"name": "convnet", "num_classes": 10, ...}`` with the options of
+        the function of that name; what ``net.description`` holds, plain enough for
+        JSON.
+
+    Returns:
+      A :class:`~distill_jax.nets.Net`; ``build(net.description)`` is ``net`` again.
+
+    Raises:
+      InputError: if the name or an option is unknown, or ``num_classes`` is missing.
+
+    Example:
+      >>> from distill_jax import nets
+      >>> nets.build(nets.mlp(3, hidden=(8,)).description).description["hidden"]
+      [8]
+    """
+    options = dict(description)
+    name = str(options.pop("name", ""))
+    if name not in _BUILDERS:
+        raise errors.InputError(
+            f'There is no network "{name}" that could be built by name. '
+            f"{errors.nearest(name, _BUILDERS)}"
+        )
+    known = inspect.signature(_BUILDERS[name]).parameters
+    for option in options:
+        if option not in known:
+            raise errors.InputError(
+                f'The network "{name}" has no option "{option}". '
+                f"{errors.nearest(str(option), known)}"
+            )
+    if "num_classes" not in options:
+        raise errors.InputError(
+            f'The description of the network "{name}" does not say `num_classes`, '
+            "which every network needs."
+        )
+    return _BUILDERS[name](**options)
