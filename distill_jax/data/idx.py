@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The IDX files of MNIST and the sets made in its image.
 
-    magic number (0, 0, type, number of axes), each axis as a big-endian int32, values
+    magic number (0, 0, type, number of axes), each axis as a big-endian uint32, values
 
 The type of all sets read here is 8, unsigned bytes. Files may be gzipped.
 
@@ -64,7 +64,7 @@ that has it.
     splits = [
         dataset.Arrays(
             x=_read_one(name, data_dir, f"{split}-images-idx3-ubyte", 3)[..., None],
-            y=_read_one(name, data_dir, f"{split}-labels-idx1-ubyte", 1),
+            y=_read_one(name, data_dir, f"{split}-labels-idx1-ubyte", 1).astype("i4"),
         )
         for split in ("train", "t10k")
     ]
@@ -107,7 +107,7 @@ def read_idx(path: str | os.PathLike, *, num_axes: int) -> np.ndarray:
             f'The file "{path}" ends within its header of {header} bytes; fetch it '
             "again."
         )
-    shape = tuple(np.frombuffer(content, ">i4", num_axes, offset=4).tolist())
+    shape = tuple(np.frombuffer(content, ">u4", num_axes, offset=4).tolist())
     if len(content) - header != math.prod(shape):
         raise errors.InputError(
             f'The file "{path}" announces {math.prod(shape)} values (shape {shape}) '

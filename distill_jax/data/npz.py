@@ -155,10 +155,10 @@ def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
             f"{', '.join(KEYS)}."
         )
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            raise ValueError("it is a single array, as numpy.save writes it")
-        with content:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                raise ValueError("it is a single array, as numpy.save writes it")
             return {key: content[key] for key in content.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise errors.InputError(
