@@ -1,3 +1,11 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Running methods: the compiled loop, the host-fed loop, checkpoints, logs, `run`."""
+
+from distill_jax.runtime.history import History
+from distill_jax.runtime.host_loop import loop
+from distill_jax.runtime.runner import run
+from distill_jax.runtime.scan import compile_steps, scan_steps
+from distill_jax.runtime.signals import Interrupted
+
+__all__ = ["History", "Interrupted", "compile_steps", "loop", "run", "scan_steps"]

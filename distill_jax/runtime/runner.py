@@ -1,0 +1,294 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A whole run of a recipe: steps, log, evaluations, checkpoints, resuming.
+
+The steps are taken in chunks by one compiled loop; between chunks the host looks at
+what came out. Everything random is folded out of the key and the number of the step, so
+neither the size of the chunks nor a stop and a resumption changes a bit of the result.
+"""
+
+import contextlib
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distill_jax import base, bilevel, errors
+from distill_jax.runtime import book as books
+from distill_jax.runtime import history, logging, scan, signals
+from distill_jax.runtime import plan as plans
+from distill_jax.types import Array, Key
+
+__all__ = ["run"]
+
+EvaluateFn = Callable[[int, base.Synthetic], Mapping[str, float]]
+
+_CHUNK_CAPACITY = 1024  # The most steps between two looks of the host,
+_CHUNK_SECONDS = 1.0  # and the time they should take.
+
+
+def run(
+    recipe: base.Recipe,
+    data: Any,
+    *,
+    num_steps: int,
+    key: Key,
+    workdir: str | os.PathLike[str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    checkpoint_every: int | None = None,
+    log_every: int = 10,
+    evaluate_fn: EvaluateFn | None = None,
+    evaluate_every: int | None = None,
+    progress: bool | None = None,
+    tensorboard: bool = False,
+) -> tuple[base.State, history.History]:
+    """Runs a recipe on a data set; goes on where an earlier run in `workdir` stopped.
+
+    A resumed run equals an uninterrupted one bitwise, in its state and in all it logs
+    but the times. On SIGINT or SIGTERM the chunk at hand (about a second) is finished
+    and saved first; a second SIGINT stops at once.
+
+    Args:
+      recipe: what ``methods.dm(...)`` and the like return.
+      data: a data set as the recipe's ``seed_fn`` and ``source_fn`` take it.
+      num_steps: of the whole run, those done before included.
+      key: everything random comes from it.
+      workdir: folder for ``config.json``, ``metrics.jsonl`` and ``checkpoints/``;
+        ``None`` writes nothing.
+      config: what the run is described by; a folder takes one only. Any difference is
+        refused when resuming, that of `num_steps`, `key` and data set included.
+      checkpoint_every: steps between checkpoints; there is always one at the end.
+      log_every: steps between logged ones; the last is always logged.
+      evaluate_fn: ``(step, synthetic) -> dict of floats``. May take its time.
+      evaluate_every: steps between evaluations, step 0 included; ``None`` evaluates
+        at the end only.
+      progress: whether to show a progress bar; ``None`` where there is a terminal.
+      tensorboard: whether to write event files to ``workdir/tensorboard`` too.
+
+    Returns:
+      The last state, and the history of the whole run.
+
+    Raises:
+      InputError: when an argument cannot work, the folder holds another run, or it
+        cannot be written.
+      NonFiniteError: when the loss or the state is no longer finite; the last good
+        checkpoint stays the last.
+      Interrupted: after a signal.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from distill_jax import base, bilevel, compose
+      >>> objective = base.Objective(
+      ...     init=lambda key, synthetic: {},
+      ...     loss=lambda synthetic, key, inner, batch: (
+      ...         jnp.sum((synthetic.x - batch) ** 2), base.Aux()),
+      ...     advance=lambda key, inner, synthetic, batch: inner,
+      ...     read=lambda synthetic, inner: synthetic)
+      >>> recipe = base.Recipe(
+      ...     method=bilevel.distill(
+      ...         objective, decoder=compose.plain_decoder(),
+      ...         optimizer=optax.sgd(0.25)),
+      ...     sampler=lambda key, step, source: source,
+      ...     seed_fn=lambda key, data: base.Examples(x=jnp.zeros(2), y=jnp.eye(2)),
+      ...     source_fn=lambda data: data, protocol=None)
+      >>> state, history = run(
+      ...     recipe, jnp.ones(2), num_steps=3, key=jax.random.key(0), log_every=1)
+      >>> print(recipe.method.read(state).x, history.loss)
+      [0.875 0.875] [2.    0.5   0.125]
+    """
+    plan = plans.Plan(num_steps, log_every, evaluate_every, checkpoint_every)
+    _check_arguments(plan, key, workdir, evaluate_fn)
+    book = books.Book(
+        None if workdir is None else pathlib.Path(workdir),
+        config,
+        identity=books.identity(key, data, num_steps),
+        use_tensorboard=tensorboard,
+    )
+    key_seed, key_init, key_run = jax.random.split(key, 3)
+    seed = recipe.seed_fn(key_seed, data)
+    if getattr(recipe.protocol, "targets", "values") != "values":
+        bilevel.check_class_major(seed)
+    with signals.requests() as request, contextlib.closing(book.journal):
+        state = book.restore(jax.eval_shape(recipe.method.init, key_init, seed))
+        if state is None:
+            state, seconds = _timed(lambda: _init(recipe.method, key_init, seed))
+            book.compile_seconds += seconds
+        evaluate = _evaluator(recipe.method, plan, evaluate_fn, book)
+        evaluate(state)
+        if int(state.step) < num_steps:
+            source = recipe.source_fn(data)
+            state = _take_steps(
+                recipe, plan, book, request, evaluate, progress, key_run, state, source
+            )
+    return state, history.from_rows(
+        book.journal.rows,
+        compile_seconds=book.compile_seconds,
+        run_seconds=book.run_seconds,
+    )
+
+
+def _take_steps(
+    recipe, plan, book, request, evaluate, progress, key, state, source
+) -> base.State:
+    """The loop over chunks."""
+    take, seconds = scan.compile_steps(
+        recipe.method,
+        recipe.sampler,
+        num_steps=_CHUNK_CAPACITY,
+        arguments=(key, state, source),
+    )
+    book.compile_seconds += seconds
+    inspect = _inspector(state)
+    step, count = int(state.step), 1
+    bar = logging.ProgressBar(num_steps=plan.num_steps, step=step, is_shown=progress)
+    with bar:
+        while step < plan.num_steps and request.signum is None:
+            count = min(count, _CHUNK_CAPACITY, plan.next_stop(step) - step)
+            (state, infos), seconds = _timed(lambda: take(key, state, source, count))
+            _log(plan, book, infos, step, count, seconds)
+            inspect(state, book)
+            step += count
+            bar.update(
+                step,
+                loss=float(infos.loss[count - 1]),
+                steps_per_second=count / seconds,
+            )
+            evaluate(state)
+            if plan.is_due(step, plan.checkpoint_every):
+                book.save(state)
+            count = max(1, int(count * _CHUNK_SECONDS / seconds))
+    if request.signum is not None:
+        _stop(book, state, request.signum)
+    return state
+
+
+def _log(plan, book, infos, step: int, count: int, seconds: float) -> None:
+    """Writes the rows of a chunk; raises at the first loss that is not finite."""
+    infos = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], infos)
+    broken = np.flatnonzero(~np.isfinite(infos.loss))
+    num_good = int(broken[0]) if broken.size else count
+    rows = [
+        {
+            "step": step + i + 1,
+            "loss": infos.loss[i].item(),
+            "metrics": {name: leaf[i].item() for name, leaf in infos.metrics.items()},
+            "seconds": book.run_seconds + seconds * (i + 1) / count,
+        }
+        for i in range(num_good)
+        if plan.is_due(step + i + 1, plan.log_every)
+    ]
+    book.write(rows)
+    book.run_seconds += seconds
+    if broken.size:
+        raise errors.NonFiniteError(
+            f"The loss became {infos.loss[num_good]} at step {step + num_good + 1} of "
+            f"{plan.num_steps}; {book.last_good()}. Lower the learning rate, or look "
+            "for a division by zero in the data or the loss."
+        )
+
+
+def _inspector(first: base.State) -> Callable[[base.State, books.Book], None]:
+    """A check that a state has not become NaN where it was not at first.
+
+    What is learned must be finite; other leaves may hold infinities (a best loss so
+    far), but no new NaN.
+    """
+
+    def flags(state: base.State) -> dict[str, Array]:
+        found = {}
+        for path, leaf in jax.tree.leaves_with_path(state):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                name = jax.tree_util.keystr(path)
+                is_learned = name.startswith(".latent.learned")
+                bad = ~jnp.isfinite(leaf) if is_learned else jnp.isnan(leaf)
+                found[name] = bad.any()
+        return found
+
+    jitted = jax.jit(flags)
+    known = jax.device_get(jitted(first))
+
+    def inspect(state: base.State, book: books.Book) -> None:
+        found = jax.device_get(jitted(state))
+        names = [name for name in found if found[name] and not known[name]]
+        if names:
+            raise errors.NonFiniteError(
+                f"After step {int(state.step)} the loss is still finite, but "
+                f"`state{names[0]}` is not; {book.last_good()}. Lower the learning "
+                "rate, or look for a derivative that is infinite."
+            )
+
+    return inspect
+
+
+def _evaluator(method, plan, evaluate_fn, book) -> Callable[[base.State], None]:
+    """A function that evaluates a state where that is due and not yet done."""
+    read = jax.jit(method.read)
+
+    def evaluate(state: base.State) -> None:
+        step = int(state.step)
+        if evaluate_fn is None or not plan.is_due(step, plan.evaluate_every):
+            return
+        if any(
+            row["step"] == step and "evaluation" in row for row in book.journal.rows
+        ):
+            return  # Done before the run was resumed.
+        values = evaluate_fn(step, books.owned(read(state)))
+        if not isinstance(values, Mapping):
+            raise errors.InputError(
+                f"`evaluate_fn` returned {values!r}, but it must return a "
+                'dictionary of numbers such as {"accuracy": 0.9}.'
+            )
+        evaluation = {name: float(value) for name, value in values.items()}
+        row = {"step": step, "evaluation": evaluation, "seconds": book.run_seconds}
+        book.write([row])
+
+    return evaluate
+
+
+def _stop(book: books.Book, state: base.State, signum: int) -> None:
+    """Saves, and says so to whoever asked for the stop."""
+    if int(state.step) > 0:
+        book.save(state)
+    raise signals.Interrupted(
+        signum,
+        f"Stopped by signal {signum} after step {int(state.step)}; {book.last_good()}.",
+    )
+
+
+def _init(method: base.Method, key: Key, seed: base.Examples) -> base.State:
+    return books.owned(jax.jit(method.init)(key, seed))
+
+
+def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = jax.block_until_ready(fn())
+    return result, time.perf_counter() - start
+
+
+def _check_arguments(
+    plan: plans.Plan, key: Any, workdir: Any, evaluate_fn: EvaluateFn | None
+) -> None:
+    """Raises in a sentence where the arguments of `run` do not go together."""
+    is_key = isinstance(key, jax.Array) and jnp.issubdtype(
+        key.dtype, jax.dtypes.prng_key
+    )
+    if not is_key or key.shape:
+        raise errors.InputError(
+            f"`key` must be one typed key as `jax.random.key(0)` makes it, got {key!r}."
+        )
+    if plan.checkpoint_every is not None and workdir is None:
+        raise errors.InputError(
+            f"`checkpoint_every` is {plan.checkpoint_every}, but there is no `workdir` "
+            "to save to; pass one, or leave the checkpoints off."
+        )
+    if plan.evaluate_every is not None and evaluate_fn is None:
+        raise errors.InputError(
+            f"`evaluate_every` is {plan.evaluate_every}, but there is no `evaluate_fn` "
+            "to call; pass one, or leave the evaluations off."
+        )

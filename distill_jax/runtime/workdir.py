@@ -1,0 +1,163 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: one config each, and disk errors said in sentences."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distill_jax import errors
+
+__all__ = ["claim", "replace_file", "writing"]
+
+_ABSENT = "nothing"
+
+
+def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
+    """Writes ``config.json`` into a folder, or checks that it is the same already.
+
+    Any difference is refused, a larger ``num_steps`` too: a learning-rate schedule may
+    depend on it, and then the longer run is not the shorter one continued.
+
+    Args:
+      workdir: the folder of the run; made where missing.
+      config: any mapping that JSON can hold; ``None`` counts as empty.
+
+    Raises:
+      InputError: when the config is not plain, differs from the one in the folder, or
+        the folder cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     claim(pathlib.Path(folder), {"rate": 0.1})
+      ...     claim(pathlib.Path(folder), {"rate": 0.2})
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The folder ... `rate` was 0.1, now 0.2; ...
+    """
+    text = _to_json(config or {})
+    path = workdir / "config.json"
+    with writing(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        found = path.read_text() if path.exists() else None
+        if found is None:
+            replace_file(path, text)
+            return
+    try:
+        differences = _differences(json.loads(found), json.loads(text))
+    except ValueError as error:
+        raise errors.InputError(
+            f"{path} is not valid JSON ({error}); use another folder for the run."
+        ) from None
+    if differences:
+        raise errors.InputError(
+            f"The folder {workdir} holds a run with another config: "
+            f"{', '.join(differences)}; use another folder, or the former values."
+        )
+
+
+def replace_file(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all.
+
+    Args:
+      path: the file, replaced where it exists.
+      text: its new content.
+
+    Raises:
+      OSError: when it cannot be written; what was there before is untouched.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "note.txt"
+      ...     replace_file(path, "whole")
+      ...     path.read_text()
+      'whole'
+    """
+    temporary = path.with_name(f".{path.name}.unfinished")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def writing(workdir: pathlib.Path | None) -> Iterator[None]:
+    """Turns the errors of the disk into sentences.
+
+    Args:
+      workdir: the folder that is written to, if any.
+
+    Raises:
+      InputError: in place of any ``OSError``.
+
+    Example:
+      >>> with writing(pathlib.Path("/nowhere")):
+      ...     raise OSError(errno.ENOSPC, "No space left on device")
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The disk of /nowhere is full ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise errors.InputError(
+                f"The disk of {workdir} is full (or the quota on it); free some space "
+                "and start the same run again, it goes on from its last checkpoint."
+            ) from error
+        raise errors.InputError(
+            f"The folder {workdir} cannot be written ({error.strerror or error}); "
+            "choose a folder where files can be made."
+        ) from error
+
+
+def _to_json(config: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(config), default=_plain, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise errors.InputError(
+            f"The config cannot be written as JSON ({error}); use plain mappings, "
+            "lists, strings, booleans and finite numbers."
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    """What `json` does not know: other mappings, arrays and numpy numbers."""
+    if hasattr(value, "keys"):
+        return {key: value[key] for key in value.keys()}  # noqa: SIM118
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{value!r} is of type {type(value).__name__}")
+
+
+def _differences(former: Any, now: Any) -> list[str]:
+    """The fields that differ, each with both values."""
+    old, new = _flatten(former), _flatten(now)
+    names = sorted(set(old) | set(new))
+    return [
+        f"`{name}` was {old.get(name, _ABSENT)}, now {new.get(name, _ABSENT)}"
+        for name in names
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+    ]
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted names, values as JSON."""
+    if not isinstance(value, dict) or (prefix and not value):
+        return {prefix: json.dumps(value)}
+    fields = {}
+    for name, inner in value.items():
+        fields |= _flatten(inner, f"{prefix}.{name}" if prefix else name)
+    return fields
