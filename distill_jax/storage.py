@@ -21,7 +21,7 @@ import numpy as np
 
 from distill_jax import errors
 
-__all__ = ["FORMAT_VERSION", "read", "write"]
+__all__ = ["FORMAT_VERSION", "read", "write", "write_files"]
 
 FORMAT_VERSION = 1
 _REQUIRED = ("format_version", "sha256", "arrays")
@@ -64,7 +64,7 @@ def write(
         **facts,
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    _write_atomically({npz_path: content, json_path: (text + "\n").encode()})
+    write_files({npz_path: content, json_path: (text + "\n").encode()})
     return npz_path
 
 
@@ -105,6 +105,48 @@ def read(
     return _read_arrays(npz_path, document, arrays), document
 
 
+def write_files(files: Mapping[pathlib.Path, bytes]) -> None:
+    """Writes all files beside their targets first, then moves them into place.
+
+    Args:
+      files: the content of each file. Missing folders are made.
+
+    Raises:
+      InputError: when a file cannot be written; what was there before still is.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "note.txt"
+      ...     write_files({path: b"done"})
+      ...     path.read_text()
+      'done'
+    """
+    pending: dict[pathlib.Path, pathlib.Path] = {}
+    try:
+        for target, content in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                raise IsADirectoryError(f"{target} is a folder")
+            pending[target] = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            with open(pending[target], "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for target, temporary in pending.items():
+            os.replace(temporary, target)
+    except OSError as error:
+        names = " and ".join(f"`{target}`" for target in files)
+        raise errors.InputError(
+            f"{names} could not be written ({error}); nothing was left half written, "
+            "so free some space or pass another path, and save again."
+        ) from error
+    finally:
+        for temporary in pending.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
 def _listing(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """Shape and dtype of each array."""
     return {
@@ -122,33 +164,6 @@ def _paths(path: str | os.PathLike[str]) -> tuple[pathlib.Path, pathlib.Path]:
     elif stem.suffix in (".npz", ".json"):
         stem = stem.with_suffix("")
     return stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.json")
-
-
-def _write_atomically(files: Mapping[pathlib.Path, bytes]) -> None:
-    """Writes all files beside their targets first, then moves them into place."""
-    pending: dict[pathlib.Path, pathlib.Path] = {}
-    try:
-        for target, content in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_dir():
-                raise IsADirectoryError(f"{target} is a folder")
-            pending[target] = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            with open(pending[target], "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for target, temporary in pending.items():
-            os.replace(temporary, target)
-    except OSError as error:
-        names = " and ".join(f"`{target}`" for target in files)
-        raise errors.InputError(
-            f"The files {names} could not be written ({error}); nothing was left half "
-            "written, so free some space or pass another path, and save again."
-        ) from error
-    finally:
-        for temporary in pending.values():
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _read_document(path: pathlib.Path, required: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,214 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a report tells, as plain data.
+
+A report knows nothing of how a set was distilled: whoever has the arrays and numbers
+fills a :class:`Contents`. Every part may be left out, and the page says so or goes
+without it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from distill_jax import errors
+
+__all__ = ["ARM_FIELDS", "Contents", "distilled_arm", "reference_arm"]
+
+# What is known of one arm of the comparison. Accuracies are fractions.
+ARM_FIELDS = (
+    "name",
+    "num_examples",
+    "accuracy_mean",
+    "accuracy_sd",
+    "ci95",
+    "best_on_test",
+    "bytes_stored",
+    "seconds",
+    "note",
+    "is_distilled",
+)
+_TARGETS = ("probabilities", "centred", "values")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contents:
+    """All that stands in a report.
+
+    Attributes:
+      title: the heading.
+      facts: what was done and with what, in the order of reading: data set, method,
+        images per class, network, hardware, versions, date.
+      config: the config of the run.
+      class_names: one name for each class; numbers where empty.
+      distilled_images: [C, K, H, W, channels] uint8 in true colours, or ``None``.
+      real_images: [C, K, H, W, channels] uint8 of the same classes, or ``None``.
+      labels: [M, C] learned labels, or ``None`` where labels were not learned.
+      targets: what ``labels`` are: "probabilities", "centred" or "values".
+      history: rows (step, seconds, loss).
+      evaluations: rows (step, seconds, accuracy mean, accuracy sd).
+      arms: what is compared, a mapping each with the keys of :data:`ARM_FIELDS`, of
+        which only ``name`` must be there; ``note`` says in words what an arm is.
+      costs: what was spent, such as ``{"distil": "41 s", "peak memory": "1.2 GB"}``;
+        bare numbers are shown with three digits.
+      usage: a block of code: how to reproduce the run and how to use the file.
+
+    Raises:
+      InputError: when a field cannot be shown.
+
+    Example:
+      >>> contents = Contents("Digits", arms=[{"name": "random", "num_examples": 10}])
+      >>> contents.arms[0]["name"]
+      'random'
+    """
+
+    title: str
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    class_names: Sequence[str] = ()
+    distilled_images: np.ndarray | None = None
+    real_images: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    targets: str = "probabilities"
+    history: Sequence[tuple[int, float, float]] = ()
+    evaluations: Sequence[tuple[int, float, float, float]] = ()
+    arms: Sequence[Mapping[str, Any]] = ()
+    costs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    usage: str = ""
+
+    def __post_init__(self):
+        for name in ("distilled_images", "real_images"):
+            _check_images(getattr(self, name), name)
+        _check_classes(self)
+        _check_labels(self)
+        for name, width in (("history", 3), ("evaluations", 4)):
+            for row in getattr(self, name):
+                if len(row) != width:
+                    raise errors.InputError(
+                        f"A row of `{name}` has {len(row)} entries ({row}); it needs "
+                        f"{width}, as the docstring of `Contents` lists them."
+                    )
+        for arm in self.arms:
+            _check_arm(arm)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of which there are pictures or names."""
+        for images in (self.distilled_images, self.real_images):
+            if images is not None:
+                return len(images)
+        return len(self.class_names)
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, or its number."""
+        is_named = index < len(self.class_names)
+        return str(self.class_names[index]) if is_named else str(index)
+
+
+def distilled_arm(contents: Contents) -> Mapping[str, Any] | None:
+    """The arm of the distilled set: the first that ``is_distilled``.
+
+    Args:
+      contents: what stands in the report.
+
+    Returns:
+      The arm, or ``None``.
+
+    Example:
+      >>> arms = [{"name": "random"}, {"name": "ours", "is_distilled": True}]
+      >>> distilled_arm(Contents("Digits", arms=arms))["name"]
+      'ours'
+    """
+    return next((arm for arm in contents.arms if arm.get("is_distilled")), None)
+
+
+def reference_arm(contents: Contents) -> Mapping[str, Any] | None:
+    """The arm to measure the distilled set by: the one with the most examples.
+
+    Args:
+      contents: what stands in the report.
+
+    Returns:
+      The arm, usually the whole training set; ``None`` where no arm has more examples
+      than the distilled one and an accuracy.
+
+    Example:
+      >>> arms = [{"name": "ours", "num_examples": 10, "is_distilled": True},
+      ...         {"name": "all", "num_examples": 900, "accuracy_mean": 0.9}]
+      >>> reference_arm(Contents("Digits", arms=arms))["name"]
+      'all'
+    """
+    distilled = distilled_arm(contents) or {}
+    floor = distilled.get("num_examples") or 0
+    larger = [
+        arm
+        for arm in contents.arms
+        if (arm.get("num_examples") or 0) > floor
+        and arm.get("accuracy_mean") is not None
+    ]
+    return max(larger, key=lambda arm: arm["num_examples"], default=None)
+
+
+def _check_images(images: np.ndarray | None, name: str) -> None:
+    """Raises unless images can be shown."""
+    if images is None:
+        return
+    shape, dtype = getattr(images, "shape", ()), getattr(images, "dtype", None)
+    if dtype != np.uint8 or len(shape) != 5 or shape[-1] not in (1, 3, 4):
+        raise errors.InputError(
+            f"`{name}` has the shape {list(shape)} and the type {dtype}; pass uint8 "
+            "[C, K, H, W, channels] with 1, 3 or 4 channels, or None for what is not "
+            "pictures."
+        )
+    if not all(shape):
+        raise errors.InputError(
+            f"`{name}` has the shape {list(shape)}, so it is empty; pass None."
+        )
+
+
+def _check_classes(contents: Contents) -> None:
+    """Raises unless names and both sets of images have the same classes."""
+    counts = {
+        name: len(value)
+        for name in ("class_names", "distilled_images", "real_images")
+        if (value := getattr(contents, name)) is not None and len(value)
+    }
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"`{name}` {count}" for name, count in counts.items())
+        raise errors.InputError(
+            f"The numbers of classes differ: {found}; pass the same classes in each."
+        )
+
+
+def _check_labels(contents: Contents) -> None:
+    """Raises unless labels can be shown."""
+    if contents.targets not in _TARGETS:
+        raise errors.InputError(
+            f"`targets` is {contents.targets!r}, which says nothing about the labels. "
+            f"{errors.nearest(str(contents.targets), _TARGETS)}"
+        )
+    labels = contents.labels
+    if labels is None:
+        return
+    shape = np.shape(labels)
+    if len(shape) != 2 or not all(shape) or not np.isfinite(labels).all():
+        raise errors.InputError(
+            f"`labels` has the shape {list(shape)} or is not finite; pass finite "
+            "numbers [M, C], or None where labels were not learned."
+        )
+
+
+def _check_arm(arm: Mapping[str, Any]) -> None:
+    """Raises unless an arm has a name and nothing unknown."""
+    unknown = [key for key in arm if key not in ARM_FIELDS]
+    if unknown:
+        raise errors.InputError(
+            f"An arm has the key {unknown[0]!r}, which the report cannot show. "
+            f"{errors.nearest(unknown[0], ARM_FIELDS)}"
+        )
+    if not arm.get("name"):
+        raise errors.InputError(
+            f"The arm {dict(arm)} has no `name`; the reader must know what it is."
+        )

@@ -1,0 +1,212 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The comparison of arms as a table: in a terminal, as Markdown, and as cells.
+
+Columns that no arm has are left out, so that a short comparison is a short table.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+__all__ = [
+    "arm_cells",
+    "format_bytes",
+    "format_count",
+    "format_seconds",
+    "markdown_table",
+    "rich_table",
+    "text_table",
+]
+
+MISSING = "–"
+Arms = Sequence[Mapping[str, Any]]
+
+
+def format_bytes(num: float | None) -> str:
+    """Bytes in the decimal unit that keeps the number short.
+
+    Example:
+      >>> format_bytes(640), format_bytes(313_600), format_bytes(None)
+      ('640 B', '314 kB', '–')
+    """
+    if num is None:
+        return MISSING
+    for unit in ("B", "kB", "MB"):
+        if abs(num) < 999.5:
+            return f"{num:.3g} {unit}"
+        num = num / 1000
+    return f"{num:,.3g} GB"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Seconds, minutes or hours.
+
+    Example:
+      >>> format_seconds(0.1234), format_seconds(75), format_seconds(7500)
+      ('0.12 s', '1 min 15 s', '2 h 5 min')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    if seconds < 9.995:
+        return f"{seconds:.2g} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
+    hours, rest = divmod(round(seconds / 60), 60)
+    return f"{hours} h {rest} min"
+
+
+def format_count(num: int | None) -> str:
+    """A whole number with thousands apart.
+
+    Example:
+      >>> format_count(50000), format_count(None)
+      ('50,000', '–')
+    """
+    return MISSING if num is None else f"{num:,}"
+
+
+def arm_cells(arms: Arms) -> tuple[list[str], list[list[str]]]:
+    """The comparison as text, cell by cell.
+
+    Args:
+      arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+
+    Returns:
+      The headings, and a row of as many cells for each arm. The note comes last.
+
+    Example:
+      >>> arms = [{"name": "random", "num_examples": 10, "accuracy_mean": 0.5}]
+      >>> arm_cells(arms)
+      (['Arm', 'Examples', 'Accuracy %'], [['random', '10', '50.0']])
+    """
+    columns = [column for column in _COLUMNS if _is_used(arms, column[1])]
+    headings = [heading for heading, _, _ in columns]
+    return headings, [[cell(arm) for _, _, cell in columns] for arm in arms]
+
+
+def markdown_table(arms: Arms) -> str:
+    """The comparison as a Markdown table; the distilled arm is bold.
+
+    Args:
+      arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+
+    Returns:
+      Lines of Markdown.
+
+    Example:
+      >>> print(markdown_table([{"name": "ours", "num_examples": 1,
+      ...                        "is_distilled": True}]))
+      | Arm | Examples |
+      | :-- | --: |
+      | **ours** | **1** |
+    """
+    headings, rows = arm_cells(arms)
+    rule = [":--" if head in _LEFT else "--:" for head in headings]
+    lines = [headings, rule]
+    for arm, row in zip(arms, rows, strict=True):
+        cells = [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
+        if arm.get("is_distilled"):
+            cells = [
+                f"**{c}**" if c and h != "Note" else c
+                for c, h in zip(cells, headings, strict=True)
+            ]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
+    """The comparison as a rich table; the distilled arm is bold.
+
+    Args:
+      arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+      title: what stands above.
+
+    Returns:
+      A table that ``rich.print`` shows.
+
+    Example:
+      >>> rich_table([{"name": "ours"}]).row_count
+      1
+    """
+    table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD)
+    headings, rows = arm_cells(arms)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in _LEFT else "right")
+    for arm, row in zip(arms, rows, strict=True):
+        cells = [rich.text.Text(cell) for cell in row]  # Text: no markup in names.
+        table.add_row(*cells, style="bold" if arm.get("is_distilled") else None)
+    return table
+
+
+def text_table(arms: Arms, *, width: int = 100) -> str:
+    """The comparison as plain text, for logs.
+
+    Args:
+      arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+      width: characters in a line.
+
+    Returns:
+      Lines of text without colours.
+
+    Example:
+      >>> "50.0" in text_table([{"name": "random", "accuracy_mean": 0.5}])
+      True
+    """
+    console = rich.console.Console(file=io.StringIO(), width=width, no_color=True)
+    with console.capture() as capture:
+        console.print(rich_table(arms))
+    lines = (line.rstrip() for line in capture.get().splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def _percent(value: float | None, spread: float | None = None) -> str:
+    """A fraction in percent, with a spread where there is one."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{100 * value:.1f}"
+    if spread is not None and math.isfinite(spread):
+        text += f" ± {100 * spread:.1f}"
+    return text
+
+
+def _is_used(arms: Arms, field: str) -> bool:
+    """Whether any arm has something to say in a column."""
+    return field == "name" or any(arm.get(field) not in (None, "") for arm in arms)
+
+
+# Heading, field of an arm, and how it is written.
+_COLUMNS = (
+    ("Arm", "name", lambda arm: str(arm["name"])),
+    ("Examples", "num_examples", lambda arm: format_count(arm.get("num_examples"))),
+    (
+        "Accuracy %",
+        "accuracy_mean",
+        lambda arm: _percent(arm.get("accuracy_mean"), arm.get("accuracy_sd")),
+    ),
+    ("95 % interval", "ci95", lambda arm: _interval(arm.get("ci95"))),
+    ("Best on test %", "best_on_test", lambda arm: _percent(arm.get("best_on_test"))),
+    ("Stored", "bytes_stored", lambda arm: format_bytes(arm.get("bytes_stored"))),
+    ("Time", "seconds", lambda arm: format_seconds(arm.get("seconds"))),
+    ("Note", "note", lambda arm: str(arm.get("note") or "")),
+)
+_LEFT = ("Arm", "Note")
+
+
+def _interval(ci95: Any) -> str:
+    """A confidence interval: (low, high), or a half-width around the mean."""
+    if ci95 is None:
+        return MISSING
+    if isinstance(ci95, int | float):
+        return f"± {100 * ci95:.1f}"
+    low, high = ci95
+    return f"{100 * low:.1f} – {100 * high:.1f}"
