@@ -47,7 +47,7 @@ def distill(
       >>> objective = dj.Objective(
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (
-      ...         jnp.mean((synthetic.x - batch.x.mean(0)) ** 2), dj.Aux()),
+      ...         jnp.mean((synthetic.x[0] - batch.x.mean(0)) ** 2), dj.Aux()),
       ...     advance=lambda key, inner, synthetic, batch: inner,
       ...     read=lambda synthetic, inner: synthetic)
       >>> method = dj.distill(

@@ -1,3 +1,7 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""."""
+"""Learning: what happens inside one outer step, and what networks see."""
+
+from distill_jax.inner import augment, pool, ridge
+
+__all__ = ["augment", "pool", "ridge"]

@@ -30,8 +30,9 @@ def predict(
     Example:
       >>> import jax.numpy as jnp
       >>> f = jnp.eye(2)
-      >>> predict(f, f, jnp.eye(2), ridge=1.0).tolist()
-      [[0.5, 0.0], [0.0, 0.5]]
+      >>> print(predict(f, f, jnp.eye(2), ridge=1.0).round(4))
+      [[0.5 0. ]
+       [0.  0.5]]
 
     Reference:
       Yongchao Zhou, Ehsan Nezhadarya, Jimmy Ba, "Dataset Distillation using Neural
@@ -59,8 +60,9 @@ def kernel_predict(k_ss: Array, k_ts: Array, y: Array, *, ridge: float) -> Array
 
     Example:
       >>> import jax.numpy as jnp
-      >>> kernel_predict(2 * jnp.eye(1), jnp.ones((1, 1)), jnp.ones((1, 1)), ridge=1.0)
-      Array([[0.25]], dtype=float32)
+      >>> one = jnp.ones((1, 1))
+      >>> print(kernel_predict(2 * one, one, one, ridge=1.0).round(4))
+      [[0.25]]
     """
     num_support = k_ss.shape[0]
     scale = ridge * jnp.trace(k_ss) / num_support

@@ -81,8 +81,8 @@ def centre_labels(y: Array) -> Array:
 
     Example:
       >>> import jax
-      >>> centre_labels(jax.nn.one_hot(0, 10)[None])[0, :2].round(2).tolist()
-      [0.8999999761581421, -0.10000000149011612]
+      >>> print(centre_labels(jax.nn.one_hot(0, 10)[None])[0, :3].round(4))
+      [ 0.9 -0.1 -0.1]
     """
     num_classes = y.shape[-1]
     return (y - 1.0 / num_classes) / jnp.sqrt(num_classes / 10.0)
