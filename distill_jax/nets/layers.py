@@ -150,7 +150,7 @@ def _uniform(fan_in: int):
     """An initialiser: uniform in +-1/sqrt(fan_in)."""
     limit = fan_in**-0.5
 
-    def init(key, shape, dtype=jnp.float32):
+    def init(key, shape, dtype=float):
         return jax.random.uniform(key, shape, dtype, -limit, limit)
 
     return init

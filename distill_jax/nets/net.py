@@ -72,6 +72,7 @@ def from_flax(
       ((2, 3), {})
     """
     inference, training = _flags(module)
+    run: Any = module.apply  # What it returns depends on `mutable`.
     name = type(module).__name__
 
     def init(key: Key, shape: tuple[int, ...]) -> base.Variables:
@@ -82,22 +83,22 @@ def from_flax(
         return base.Variables(collections.get("params", {}), stats)
 
     def apply(variables: base.Variables, x: Array) -> Array:
-        return module.apply(_collections(variables), x, **inference)  # type: ignore
+        return run(_collections(variables), x, **inference)
 
     def apply_train(
         variables: base.Variables, key: Key, x: Array
     ) -> tuple[Array, PyTree]:
-        logits, stats = module.apply(
+        logits, stats = run(
             _collections(variables),
             x,
             rngs={"dropout": key},
             mutable=list(variables.stats),
             **training,
         )
-        return logits, dict(stats)  # type: ignore
+        return logits, dict(stats)
 
     def features(variables: base.Variables, x: Array) -> Mapping[str, Array]:
-        _, sown = module.apply(
+        _, sown = run(
             _collections(variables), x, mutable=["intermediates"], **inference
         )
         sown = sown.get("intermediates", {})
@@ -201,25 +202,25 @@ def from_nnx(
         return nnx.merge(graph, params, seeded, stats)
 
     def apply(variables: base.Variables, x: Array) -> Array:
-        module = merge(variables, jax.random.key(0))
-        module.eval()
-        return module(x)
+        return infer(variables, x)[0]
 
     def apply_train(
         variables: base.Variables, key: Key, x: Array
     ) -> tuple[Array, PyTree]:
         module = merge(variables, key)
         module.train()
-        logits = module(x)
-        nnx.pop(module, nnx.Intermediate)
-        return logits, nnx.to_pure_dict(nnx.split(module, *kinds)[3])
+        logits, _ = nnx.capture(module, nnx.Intermediate)(x)
+        _, _, _, stats = nnx.split(module, *kinds)
+        return logits, nnx.to_pure_dict(stats)
 
     def features(variables: base.Variables, x: Array) -> Mapping[str, Array]:
-        module = merge(variables, jax.random.key(0))
-        module.eval()
-        module(x)
-        sown = nnx.to_pure_dict(nnx.pop(module, nnx.Intermediate))
+        sown = nnx.to_pure_dict(infer(variables, x)[1])
         return _checked_features({key: value[-1] for key, value in sown.items()}, name)
+
+    def infer(variables: base.Variables, x: Array) -> tuple[Array, Any]:
+        module = merge(variables, jax.random.key(0))  # No draw is made.
+        module.eval()
+        return nnx.capture(module, nnx.Intermediate)(x)
 
     return Net(init, apply, apply_train, features, description or {"name": name})
 
@@ -257,7 +258,7 @@ def load_flat(flat: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(found, sep="/")
 
 
-def _flags(module: linen.Module) -> tuple[dict[str, bool], dict[str, bool]]:
+def _flags(module: linen.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     """The keyword arguments of a module's call in inference and in training."""
     names = inspect.signature(type(module).__call__).parameters
     inference = {name: name in _INFERENCE for name in (*_TRAINING, *_INFERENCE)}

@@ -1,0 +1,85 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The convolution: both forms against the definition, and against each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from distill_jax import errors, nets
+
+CASES = [
+    # height, width, channels, rows, columns, padding, stride
+    (5, 7, 2, 3, 3, 1, 1),
+    (8, 8, 1, 3, 3, 3, 1),
+    (6, 5, 3, 3, 2, 0, 1),
+    (7, 8, 2, 3, 3, 1, 2),
+    (4, 4, 3, 1, 1, 0, 1),
+]
+
+
+def _numpy_conv(x, kernel, padding, stride):
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    rows, columns, _, num_out = kernel.shape
+    height = (x.shape[1] - rows) // stride + 1
+    width = (x.shape[2] - columns) // stride + 1
+    out = np.zeros((x.shape[0], height, width, num_out))
+    for r in range(height):
+        for c in range(width):
+            top, left = r * stride, c * stride
+            window = x[:, top : top + rows, left : left + columns]
+            out[:, r, c] = np.tensordot(window, kernel, axes=3)
+    return out
+
+
+def _draw(case):
+    height, width, channels, rows, columns, padding, stride = case
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, height, width, channels))
+    return x, rng.normal(size=(rows, columns, channels, 4)), padding, stride
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("form", ["matmul", "xla", "auto"])
+@pytest.mark.parametrize("case", CASES)
+def test_convolution_matches_its_definition(case, form, assert_near):
+    x, kernel, padding, stride = _draw(case)
+    out = nets.conv2d(
+        jnp.asarray(x), jnp.asarray(kernel), padding=padding, stride=stride, form=form
+    )
+    assert_near(out, _numpy_conv(x, kernel, padding, stride), 1e-13)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("case", CASES[:4:3])
+def test_both_forms_have_the_same_first_and_second_derivatives(case, assert_near):
+    x, kernel, padding, stride = _draw(case)
+
+    def derivatives(form):
+        def value(x, kernel):
+            out = nets.conv2d(x, kernel, padding=padding, stride=stride, form=form)
+            return jnp.sum(jnp.sin(out))
+
+        def slope(x, kernel):
+            return jnp.sum(jax.grad(value, 1)(x, kernel) ** 2)
+
+        args = jnp.asarray(x), jnp.asarray(kernel)
+        return *jax.grad(value, (0, 1))(*args), *jax.grad(slope, (0, 1))(*args)
+
+    for one, other in zip(derivatives("matmul"), derivatives("xla"), strict=True):
+        assert_near(one, other, 1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("form", ["matmul", "xla"])
+def test_convolution_maps_over_kernels(form, assert_near):
+    x, kernel, _, _ = _draw(CASES[0])
+    kernels = jnp.stack([jnp.asarray(kernel), jnp.asarray(-2 * kernel)])
+    out = jax.vmap(lambda k: nets.conv2d(jnp.asarray(x), k, form=form))(kernels)
+    assert_near(out[1], -2 * np.asarray(out[0]), 1e-13)
+
+
+def test_an_unknown_form_is_named():
+    with pytest.raises(errors.InputError, match=r'no form "matmull".*"matmul"'):
+        nets.conv2d(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)), form="matmull")  # type: ignore
