@@ -11,9 +11,8 @@
 
 from distill_jax import (
     bilevel,
-    compose,
+    composition,
     data,
-    evaluation,
     inner,
     methods,
     nets,
@@ -42,9 +41,9 @@ from distill_jax.base import (
     Variables,
 )
 from distill_jax.bilevel import distill
+from distill_jax.composition import compose, plain_decoder
 from distill_jax.distilled import DistilledSet
 from distill_jax.errors import InputError, NonFiniteError
-from distill_jax.evaluation import evaluate
 from distill_jax.runtime import run
 
 __version__ = "0.1.0"
@@ -68,15 +67,15 @@ __all__ = [
     "Variables",
     "bilevel",
     "compose",
+    "composition",
     "data",
     "distill",
-    "evaluate",
-    "evaluation",
     "inner",
     "methods",
     "nets",
     "objectives",
     "parallel",
+    "plain_decoder",
     "report",
     "run",
     "runtime",

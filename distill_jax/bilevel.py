@@ -51,7 +51,7 @@ def distill(
       ...     advance=lambda key, inner, synthetic, batch: inner,
       ...     read=lambda synthetic, inner: synthetic)
       >>> method = dj.distill(
-      ...     objective, decoder=dj.compose.plain_decoder(), optimizer=optax.sgd(0.5))
+      ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(0.5))
       >>> seed = dj.Examples(x=jnp.zeros((1, 2)), y=jnp.ones((1, 1)))
       >>> real = dj.Examples(x=jnp.array([[1.0, 2.0], [3.0, 4.0]]), y=jnp.ones((2, 1)))
       >>> state = method.init(jax.random.key(0), seed)

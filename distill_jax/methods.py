@@ -6,12 +6,22 @@ Each returns a :class:`~distill_jax.base.Recipe`: the method, what feeds it, wha
 starts from, and the protocol by which its result is judged.
 """
 
+import dataclasses
 from typing import Literal
 
 import optax
 
-from distill_jax import base, bilevel, compose, data, errors, samplers, seeds
-from distill_jax import objectives, transforms
+from distill_jax import (
+    base,
+    bilevel,
+    composition,
+    data,
+    errors,
+    objectives,
+    samplers,
+    seeds,
+    transforms,
+)
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import augment
 
@@ -77,7 +87,8 @@ def dm(
         sampler=samplers.per_class(batch_size),
         seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
         source_fn=data.to_source,
-        protocol=protocol or protocols.dm(augmentation=augmentation),
+        protocol=protocol
+        or dataclasses.replace(protocols.dm(), augmentation=augmentation),
     )
 
 
@@ -185,7 +196,7 @@ NAMES = {"dm": dm, "frepo": frepo}
 
 
 def _decoder(factor: int) -> base.Decoder:
-    decoder = compose.plain_decoder()
+    decoder = composition.plain_decoder()
     return decoder if factor == 1 else transforms.factorise(decoder, factor=factor)
 
 

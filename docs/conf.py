@@ -3,6 +3,7 @@
 """How the documentation is built: Sphinx, Markdown pages, docstrings."""
 
 import os
+import re
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -26,3 +27,36 @@ html_theme = "furo"
 html_title = "distill_jax"
 html_static_path = ["_static"]
 exclude_patterns = ["_build"]
+suppress_warnings = ["config.cache"]
+
+
+def mark_formulas(app, what, name, obj, options, lines):
+    """Makes a literal block of every indented formula of a docstring.
+
+    Docstrings set formulas off by a blank line and four spaces, which reads well in the
+    source; Sphinx would take their signs for markup.
+    """
+    del app, what, name, obj, options
+    marked, outer, is_inside = [], "", False
+    for number, line in enumerate(lines):
+        follows_blank = number > 0 and not lines[number - 1].strip()
+        is_deep = line.startswith("    ")
+        if is_deep and follows_blank and not is_inside and _is_prose(outer):
+            marked += ["::", ""]
+            is_inside = True
+        if line.strip() and not is_deep:
+            outer, is_inside = line, False
+        elif line.strip() and not is_inside:
+            outer = line
+        marked.append(line)
+    lines[:] = marked
+
+
+def _is_prose(line: str) -> bool:
+    is_section = re.fullmatch(r"[A-Z][a-z]+:", line)
+    return not line.startswith(" ") and not line.endswith("::") and not is_section
+
+
+def setup(app):
+    # Before napoleon, which is connected with the priority 500.
+    app.connect("autodoc-process-docstring", mark_formulas, priority=400)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from distill_jax import base, bilevel, compose
+from distill_jax import base, bilevel, composition
 
 
 def quadratic() -> base.Objective:
@@ -34,7 +34,7 @@ REAL = base.Examples(x=jnp.full((2, 3), 4.0), y=jnp.eye(2))
 
 def make(optimizer):
     return bilevel.distill(
-        quadratic(), decoder=compose.plain_decoder(), optimizer=optimizer
+        quadratic(), decoder=composition.plain_decoder(), optimizer=optimizer
     )
 
 
@@ -52,7 +52,7 @@ def test_one_step_is_one_gradient_step_and_advance_sees_the_updated_set():
 
 
 def test_optimisers_are_given_per_key_of_what_is_learned():
-    plain = compose.plain_decoder()
+    plain = composition.plain_decoder()
 
     def init(key, seed):
         latent = plain.init(key, seed)
@@ -99,7 +99,7 @@ def test_loss_and_advance_get_different_halves_of_the_key():
         advance=lambda key, inner, s, batch: draw(key),
     )
     method = bilevel.distill(
-        objective, decoder=compose.plain_decoder(), optimizer=optax.sgd(1.0)
+        objective, decoder=composition.plain_decoder(), optimizer=optax.sgd(1.0)
     )
     state = method.init(jax.random.key(0), SEED)
     state, info = method.step(jax.random.key(1), state, REAL)
@@ -110,5 +110,5 @@ def test_loss_and_advance_get_different_halves_of_the_key():
 
 def test_composition_applies_the_last_transform_first():
     plus, times = (lambda x: x + 1), (lambda x: 3 * x)
-    assert compose.compose(plus, times)(2) == 7
-    assert compose.compose()(2) == 2
+    assert composition.compose(plus, times)(2) == 7
+    assert composition.compose()(2) == 2

@@ -83,7 +83,7 @@ def run(
     Example:
       >>> import jax.numpy as jnp
       >>> import optax
-      >>> from distill_jax import base, bilevel, compose
+      >>> from distill_jax import base, bilevel, composition
       >>> objective = base.Objective(
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (
@@ -92,7 +92,7 @@ def run(
       ...     read=lambda synthetic, inner: synthetic)
       >>> recipe = base.Recipe(
       ...     method=bilevel.distill(
-      ...         objective, decoder=compose.plain_decoder(),
+      ...         objective, decoder=composition.plain_decoder(),
       ...         optimizer=optax.sgd(0.25)),
       ...     sampler=lambda key, step, source: source,
       ...     seed_fn=lambda key, data: base.Examples(x=jnp.zeros(2), y=jnp.eye(2)),

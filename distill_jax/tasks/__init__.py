@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: how a learner trains on data, how it is judged, and how data are grouped."""
 
-from distill_jax.tasks.labelled import classification
+from distill_jax.tasks.labelled import classification, encode
 
-__all__ = ["classification"]
+__all__ = ["classification", "encode"]

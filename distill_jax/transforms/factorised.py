@@ -36,7 +36,7 @@ def factorise(decoder: base.Decoder, *, factor: int) -> base.Decoder:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
-      >>> decoder = factorise(dj.compose.plain_decoder(), factor=2)
+      >>> decoder = factorise(dj.plain_decoder(), factor=2)
       >>> seed = dj.Examples(x=jnp.ones((8, 6, 6, 1)), y=jnp.repeat(jnp.eye(2), 4, 0))
       >>> latent = decoder.init(jax.random.key(0), seed)
       >>> latent.learned["x"].shape, decoder.decode(latent).x.shape

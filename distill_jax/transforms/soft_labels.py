@@ -37,7 +37,7 @@ def learn_labels(decoder: base.Decoder, *, kind: Kind, scale: float = 10.0) -> b
     Example:
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
-      >>> decoder = learn_labels(dj.compose.plain_decoder(), kind="centred")
+      >>> decoder = learn_labels(dj.plain_decoder(), kind="centred")
       >>> seed = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
       >>> latent = decoder.init(jax.random.key(0), seed)
       >>> sorted(latent.learned), sorted(latent.fixed)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base, bilevel, compose
+from distill_jax import base, bilevel, composition
 
 DATA = types.SimpleNamespace(
     x=np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32),
@@ -58,7 +58,7 @@ def recipe(num_inner: int = 32, blow_up_at: int | None = None) -> base.Recipe:
     return base.Recipe(
         method=bilevel.distill(
             objective(num_inner, blow_up_at),
-            decoder=compose.plain_decoder(),
+            decoder=composition.plain_decoder(),
             optimizer=optax.adam(0.05),
         ),
         sampler=sampler,

@@ -118,6 +118,13 @@ def test_retarget_changes_the_targets_only():
     assert centred.description == task.description
 
 
+def test_centred_labels_follow_the_formula():
+    p = np.random.default_rng(2).dirichlet(np.ones(4), size=3).astype(np.float32)
+    centred = tasks.encode(p, "centred")
+    np.testing.assert_allclose(centred, (p - 0.25) / np.sqrt(0.4), rtol=1e-5)
+    assert tasks.encode(p, "probabilities") is p
+
+
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import base, compose, errors, transforms
+from distill_jax import base, composition, errors, transforms
 from distill_jax.inner import augment
 from distill_jax.transforms import factorised
 
@@ -23,7 +23,7 @@ def seed(num_per_class=4, size=6):
 
 
 def test_learned_logits_decode_to_probabilities_that_start_near_the_seed():
-    decoder = transforms.learn_labels(compose.plain_decoder(), kind="logits")
+    decoder = transforms.learn_labels(composition.plain_decoder(), kind="logits")
     latent = decoder.init(KEY, seed())
     assert sorted(latent.learned) == ["x", "y_logits"]
     y = decoder.decode(latent).y
@@ -39,7 +39,7 @@ def test_centred_labels_sum_to_zero_and_are_scaled_by_the_number_of_classes():
 
 
 def test_learned_probabilities_are_the_labels_as_they_stand():
-    decoder = transforms.learn_labels(compose.plain_decoder(), kind="probabilities")
+    decoder = transforms.learn_labels(composition.plain_decoder(), kind="probabilities")
     latent = decoder.init(KEY, seed())
     np.testing.assert_array_equal(latent.learned["y"], seed().y)
     np.testing.assert_array_equal(decoder.decode(latent).y, seed().y)
@@ -47,7 +47,7 @@ def test_learned_probabilities_are_the_labels_as_they_stand():
 
 def test_an_unknown_kind_of_labels_is_refused():
     with pytest.raises(errors.InputError, match='Did you mean "logits"'):
-        transforms.learn_labels(compose.plain_decoder(), kind="logit")
+        transforms.learn_labels(composition.plain_decoder(), kind="logit")
 
 
 @pytest.mark.parametrize(("factor", "size"), [(2, 6), (2, 7), (3, 9), (3, 8)])
@@ -55,7 +55,7 @@ def test_factorised_pictures_keep_the_size_and_the_order_of_examples(factor, siz
     num = factor**2
     constant = jnp.arange(2.0 * num).reshape(-1, 1, 1, 1) * jnp.ones((1, size, size, 1))
     examples = base.Examples(constant, jnp.repeat(jnp.eye(2), num, axis=0))
-    decoder = transforms.factorise(compose.plain_decoder(), factor=factor)
+    decoder = transforms.factorise(composition.plain_decoder(), factor=factor)
     latent = decoder.init(KEY, examples)
     assert latent.learned["x"].shape == (2, size, size, 1)
     decoded = decoder.decode(latent)
@@ -73,13 +73,13 @@ def test_unpack_enlarges_bilinearly():
 
 
 def test_factorised_refuses_rows_that_do_not_fill_a_picture():
-    decoder = transforms.factorise(compose.plain_decoder(), factor=2)
+    decoder = transforms.factorise(composition.plain_decoder(), factor=2)
     with pytest.raises(errors.InputError, match="use a multiple of 4"):
         decoder.init(KEY, seed(num_per_class=3))
 
 
 def test_factorised_refuses_what_is_no_picture():
-    decoder = transforms.factorise(compose.plain_decoder(), factor=2)
+    decoder = transforms.factorise(composition.plain_decoder(), factor=2)
     flat = base.Examples(jnp.ones((8, 5)), jnp.repeat(jnp.eye(2), 4, axis=0))
     with pytest.raises(errors.InputError, match="pictures"):
         decoder.init(KEY, flat)
@@ -87,7 +87,7 @@ def test_factorised_refuses_what_is_no_picture():
 
 def test_factorised_composes_with_learned_labels():
     decoder = transforms.learn_labels(
-        transforms.factorise(compose.plain_decoder(), factor=2), kind="centred"
+        transforms.factorise(composition.plain_decoder(), factor=2), kind="centred"
     )
     latent = decoder.init(KEY, seed(num_per_class=4))
     assert latent.learned["x"].shape[0] == 2

@@ -1,0 +1,116 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains one fresh network as a protocol says: pure, to be jitted and mapped over runs.
+
+This is :func:`distill_jax.inner.learn.fit` with everything filled in from a
+:class:`~distill_jax.evaluation.protocol.Protocol`.
+"""
+
+from typing import Any
+
+import jax
+
+from distill_jax import base, data as data_lib, errors
+from distill_jax.evaluation import protocol as protocol_lib
+from distill_jax.inner import augment, learn
+from distill_jax.types import Array, Key
+
+__all__ = ["train"]
+
+
+def train(
+    key: Key,
+    task: base.Task,
+    examples: Any,
+    protocol: protocol_lib.Protocol,
+    *,
+    normalizer: Any = None,
+    variables: base.Variables | None = None,
+    order: Array | None = None,
+    num_checkpoints: int = 1,
+) -> tuple[base.Variables, Any]:
+    """Trains one network from scratch.
+
+    Args:
+      key: of everything random: context, initialisation, order, augmentation.
+      task: with any targets; those of the protocol are used.
+      examples: :class:`~distill_jax.base.Synthetic` or
+        :class:`~distill_jax.base.Examples`, M rows with labels [M, C] of the
+        protocol's kind.
+      protocol: how to train.
+      normalizer: where ``examples.x`` is raw, what makes it what networks see; it is
+        applied batch by batch.
+      variables: a start to use instead of a fresh network.
+      order: [epochs, M] the order of the examples in every epoch; drawn where None.
+      num_checkpoints: how many moments to keep, evenly spaced; the last is the end.
+
+    Returns:
+      Variables with a leading axis ``num_checkpoints``, and the task's context.
+
+    Raises:
+      InputError: if the learning rate is to be the learned one and there is none.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.evaluation import training
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> x = jax.random.normal(jax.random.key(0), (10, *data.spec.shape))
+      >>> variables, _ = training.train(
+      ...     jax.random.key(1), task, dj.Synthetic(x=x, y=jax.numpy.eye(10)),
+      ...     dj.evaluation.Protocol(num_steps=20), num_checkpoints=2)
+      >>> {leaf.shape[0] for leaf in jax.tree.leaves(variables)}
+      {2}
+    """
+    if task.targets != protocol.targets:
+        task = task.retarget(protocol.targets)
+    key_context, key_init, key_fit = jax.random.split(key, 3)
+    context = task.sample_context(key_context)
+    if variables is None:
+        variables = task.init(key_init, context)
+    num_examples = examples.y.shape[0]
+    optimizer = protocol_lib.make_optimizer(
+        protocol, num_examples, _learning_rate(protocol, examples)
+    )
+
+    def prepare(batch: base.Examples) -> base.Examples:
+        return batch._replace(x=data_lib.normalize(normalizer, batch.x))
+
+    variables = learn.fit(
+        key_fit,
+        variables,
+        task,
+        examples,
+        optimizer=optimizer,
+        num_steps=protocol_lib.num_steps(protocol, num_examples),
+        batch_size=protocol.batch_size,
+        policy=make_policy(protocol),
+        prepare=None if normalizer is None else prepare,
+        order=order,
+        context=context,
+        num_checkpoints=num_checkpoints,
+    )
+    return variables, context
+
+
+def make_policy(protocol: protocol_lib.Protocol) -> augment.Policy | None:
+    """The augmentation of a protocol, drawn anew for every example, or None."""
+    if protocol.augmentation == "none":
+        return None
+    return augment.dsa(
+        protocol.augmentation,
+        align_corners=protocol.augmentation_align_corners,
+        siamese=False,
+    )
+
+
+def _learning_rate(protocol: protocol_lib.Protocol, examples: Any) -> float | Array:
+    if protocol.learning_rate is not None:
+        return protocol.learning_rate
+    learned = getattr(examples, "learning_rate", None)
+    if learned is None:
+        raise errors.InputError(
+            "The protocol asks for the learned learning rate, but these examples have "
+            "none; give the protocol a number as `learning_rate`."
+        )
+    return learned

@@ -1,0 +1,284 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a config to the public API, and from what a run left behind to its report.
+
+This file, the settings and the command line are all that knows a config.
+"""
+
+import dataclasses
+import inspect
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from distill_jax import base, data, distilled, errors, evaluation, methods, nets
+from distill_jax import parallel, runtime, tasks
+from distill_jax.evaluation import protocol as protocols
+
+__all__ = ["Experiment", "build", "distil", "load_for", "to_synthetic"]
+
+
+class Experiment(NamedTuple):
+    """What a config stands for."""
+
+    dataset: data.Dataset
+    task: base.Task
+    recipe: base.Recipe
+
+
+def build(config: ml_collections.ConfigDict) -> Experiment:
+    """Loads the data and makes the task and the recipe of a config.
+
+    Args:
+      config: one that started as :func:`distill_jax.settings.default`.
+
+    Returns:
+      An :class:`Experiment`.
+
+    Raises:
+      InputError: when a field cannot work.
+
+    Example:
+      >>> from distill_jax import settings
+      >>> config = settings.finish(settings.default(), "runlocal")
+      >>> config.network = {"name": "mlp", "hidden": (8,)}
+      >>> build(config).dataset.spec.name
+      'digits'
+    """
+    dataset = load_for(config)
+    network = {**config.network.to_dict(), "num_classes": dataset.spec.num_classes}
+    task = tasks.classification(nets.build(network), dataset.spec)
+    recipe = _recipe(config, task)
+    if config.num_devices > 1:
+        recipe = _sharded(recipe, dataset, config.num_devices)
+    return Experiment(dataset, task, recipe)
+
+
+def load_for(config: ml_collections.ConfigDict) -> data.Dataset:
+    """Loads the data set of a config.
+
+    Args:
+      config: with a section ``data``.
+
+    Returns:
+      The data set.
+
+    Raises:
+      InputError: when it cannot be loaded.
+
+    Example:
+      >>> from distill_jax import settings
+      >>> load_for(settings.default()).spec.shape
+      (8, 8, 1)
+    """
+    return data.load(
+        config.data.name,
+        config.data.data_dir,
+        normalization=config.data.normalization,
+        validation_fraction=config.data.validation_fraction,
+    )
+
+
+def distil(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    progress: bool | None = None,
+) -> None:
+    """Distils, stores the set, evaluates it beside the other arms, stores the results.
+
+    Everything lands in ``workdir``; what an earlier, interrupted call has done there
+    is taken up, and what it has finished is not done again.
+
+    Args:
+      config: what to do.
+      workdir: where its files go.
+      progress: whether to show progress; ``None`` where there is a terminal.
+
+    Raises:
+      InputError: when a field cannot work, or the folder holds another run.
+      NonFiniteError: when the loss is no longer finite.
+      Interrupted: after a signal.
+
+    Example:
+      >>> import tempfile
+      >>> from distill_jax import settings
+      >>> config = settings.finish(settings.default(), "runlocal")
+      >>> config.network = {"name": "mlp", "hidden": (8,)}
+      >>> config.num_steps, config.evaluate.arms = 2, False
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     distil(config, pathlib.Path(folder), progress=False)
+      ...     sorted(path.name for path in pathlib.Path(folder).glob("*.json"))
+      ['config.json', 'distilled.json', 'results.json']
+    """
+    experiment = build(config)
+    key_run, key_curve, key_arms = jax.random.split(jax.random.key(config.seed), 3)
+    points = config.evaluate.num_curve_points
+    state, history = runtime.run(
+        experiment.recipe,
+        experiment.dataset,
+        num_steps=config.num_steps,
+        key=key_run,
+        workdir=workdir,
+        config=config.to_dict(),
+        checkpoint_every=config.checkpoint_every or max(1, config.num_steps // 10),
+        log_every=config.log_every,
+        evaluate_fn=_curve(experiment, config, key_curve) if points else None,
+        evaluate_every=max(1, config.num_steps // points) if points else None,
+        progress=progress,
+        tensorboard=config.tensorboard,
+    )
+    if (workdir / "results.json").exists():
+        return
+    synthetic = experiment.recipe.method.read(state)
+    arms, costs = _judge(experiment, synthetic, config, key_arms, progress)
+    costs = {
+        "compile the distillation": history.compile_seconds,
+        "distil": history.run_seconds,
+        **costs,
+    }
+    results = {"arms": arms, "seconds": costs, "environment": _environment()}
+    _to_distilled(experiment, synthetic, config, results).save(workdir)
+    _write_json(workdir / "results.json", results)
+
+
+def to_synthetic(stored: distilled.DistilledSet) -> base.Synthetic:
+    """The arrays of a stored set as a learner takes them.
+
+    Args:
+      stored: a distilled set.
+
+    Returns:
+      A :class:`~distill_jax.base.Synthetic` on the device.
+
+    Example:
+      >>> stored = distilled.DistilledSet(x=np.zeros((2, 3)), y=np.eye(2))
+      >>> to_synthetic(stored).x.shape
+      (2, 3)
+    """
+    put = lambda value: None if value is None else jax.numpy.asarray(value)
+    return base.Synthetic(
+        put(stored.x), put(stored.y), put(stored.weight), put(stored.learning_rate)
+    )
+
+
+def _recipe(config: ml_collections.ConfigDict, task: base.Task) -> base.Recipe:
+    """Calls the named method with the options of the config."""
+    options = config.method.to_dict()
+    name = options.pop("name", "")
+    if name not in methods.NAMES:
+        hint = errors.nearest(str(name), methods.NAMES)
+        raise errors.InputError(f'There is no method "{name}". {hint}')
+    known = inspect.signature(methods.NAMES[name]).parameters
+    options["num_per_class"] = config.num_per_class
+    if "num_steps" in known:
+        options["num_steps"] = config.num_steps
+    for option in options:
+        if option not in known:
+            raise errors.InputError(
+                f'The method "{name}" has no option "{option}". '
+                f"{errors.nearest(option, known)}"
+            )
+    recipe = methods.NAMES[name](task, **options)
+    overrides = config.protocol.to_dict()
+    fields = [field.name for field in dataclasses.fields(protocols.Protocol)]
+    for field in overrides:
+        if field not in fields:
+            raise errors.InputError(
+                f'A protocol has no field "{field}". {errors.nearest(field, fields)}'
+            )
+    protocol = dataclasses.replace(recipe.protocol, **overrides)
+    return recipe._replace(protocol=protocol)
+
+
+def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recipe:
+    """The recipe with the examples of its batches spread over devices."""
+    source = recipe.source_fn(dataset)
+    batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
+    mesh = parallel.device_mesh(num)
+    sampler = parallel.shard_batches(recipe.sampler, mesh, axis=batch.y.ndim - 2)
+    replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    source_fn = lambda dataset: jax.device_put(recipe.source_fn(dataset), replicated)
+    return recipe._replace(sampler=sampler, source_fn=source_fn)
+
+
+def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: base.Key):
+    """The evaluation on the validation split that is plotted during distillation."""
+
+    def evaluate(step: int, synthetic: base.Synthetic) -> Mapping[str, float]:
+        del step  # The same networks every time: the curve compares the sets.
+        result = evaluation.evaluate(
+            experiment.task,
+            synthetic,
+            experiment.dataset,
+            protocol=experiment.recipe.protocol,
+            num_runs=config.evaluate.num_curve_runs,
+            key=key,
+            split="validation",
+        )
+        return {"accuracy_mean": result.mean, "accuracy_sd": result.sd}
+
+    return evaluate
+
+
+def _judge(experiment, synthetic, config, key, progress) -> tuple[list[dict], dict]:
+    raise NotImplementedError
+
+
+def _environment() -> dict[str, Any]:
+    """What the numbers depend on apart from the config."""
+    import os
+    import platform
+
+    device = jax.devices()[0]
+    return {
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _to_distilled(
+    experiment: Experiment,
+    synthetic: base.Synthetic,
+    config: ml_collections.ConfigDict,
+    results: Mapping[str, Any],
+) -> distilled.DistilledSet:
+    """The deliverable, with all that is needed to use it."""
+    spec, protocol = experiment.dataset.spec, experiment.recipe.protocol
+    rate = synthetic.learning_rate
+    return distilled.DistilledSet(
+        x=np.asarray(synthetic.x),
+        y=np.asarray(synthetic.y),
+        weight=None if synthetic.weight is None else np.asarray(synthetic.weight),
+        learning_rate=None if rate is None else float(rate),
+        targets=protocol.targets,
+        normalizer=spec.normalizer._asdict(),
+        recipe={
+            "network": dict(experiment.task.description["network"]),
+            "protocol": dataclasses.asdict(protocol),
+        },
+        data_fingerprint=spec.fingerprint,
+        data={
+            "name": spec.name,
+            "shape": spec.shape,
+            "class_names": spec.class_names,
+            "normalization": spec.normalization,
+        },
+        config=config.to_dict(),
+        results=results,
+    )
+
+
+def _write_json(path: pathlib.Path, content: Any) -> None:
+    from distill_jax.runtime import workdir as workdirs
+
+    workdirs.replace_file(path, json.dumps(content, indent=1))

@@ -1,0 +1,242 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains one network on examples with any optax optimiser, as one compiled loop.
+
+    theta <- theta - optimizer( d/d theta  sum_b w_b loss(theta, x_b, y_b) / sum_b w_b )
+
+Every epoch is a fresh permutation cut into mini-batches; the short last one is kept,
+filled up with examples of weight 0. All permutations are drawn before the loop, so that
+a step is one gather; a set that fits one batch needs none. Networks, experts and
+evaluation runs are ``vmap`` or ``lax.map`` over these functions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from distill_jax import base, data as data_lib
+from distill_jax.inner import augment
+from distill_jax.types import Array, Key, PyTree
+
+__all__ = ["fit", "mini_batches", "num_steps_per_epoch", "predict_logits"]
+
+
+def fit(
+    key: Key,
+    variables: base.Variables,
+    task: base.Task,
+    examples: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    num_steps: int,
+    batch_size: int,
+    policy: Any = None,
+    prepare: Callable[[base.Examples], base.Examples] | None = None,
+    order: Array | None = None,
+    context: Any = None,
+    num_checkpoints: int = 1,
+) -> base.Variables:
+    """Trains one network; pure, so that it can be jitted, vmapped and mapped.
+
+    Args:
+      key: draws the order of the examples, the augmentation and what the task draws.
+      variables: where to start.
+      task: gives the loss of each example.
+      examples: :class:`~distill_jax.base.Examples` or
+        :class:`~distill_jax.base.Synthetic` of M rows.
+      optimizer: sees the parameters only.
+      num_steps: T, how many mini-batches.
+      batch_size: B; all M examples at once where it is larger.
+      policy: an :class:`~distill_jax.inner.augment.Policy` drawn anew for every
+        example and step, or None.
+      prepare: what is done to a batch before augmentation (normalising raw images).
+      order: [epochs, M] the order of the examples in every epoch; drawn where None.
+      context: of the task.
+      num_checkpoints: how many moments to keep, evenly spaced; the last is the end.
+
+    Returns:
+      The variables after ``T k / num_checkpoints`` steps, k = 1, 2, ..., with that
+      leading axis.
+
+    Example:
+      >>> import distill_jax as dj, jax, optax
+      >>> from distill_jax.inner import learn
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> x = jax.random.normal(jax.random.key(0), (10, *data.spec.shape))
+      >>> few = dj.Synthetic(x=x, y=jax.numpy.eye(10))
+      >>> trained = learn.fit(
+      ...     jax.random.key(2), task.init(jax.random.key(1), None), task, few,
+      ...     optimizer=optax.adam(0.05), num_steps=50, batch_size=256)
+      >>> end = jax.tree.map(lambda leaf: leaf[-1], trained)
+      >>> task.predict(end, x, None).argmax(axis=1).tolist()
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    key_order, key_steps = jax.random.split(key)
+    num_examples = examples.y.shape[0]
+    whole = base.Examples(examples.x, examples.y, examples.weight)
+    index, real = None, None
+    if batch_size < num_examples or order is not None:
+        index, real = mini_batches(
+            key_order,
+            num_examples=num_examples,
+            batch_size=min(batch_size, num_examples),
+            num_steps=num_steps,
+            order=order,
+        )
+
+    def step_fn(step: Array, carry):
+        variables, opt = carry
+        key_augment, key_loss = jax.random.split(jax.random.fold_in(key_steps, step))
+        batch = whole if index is None else _take(whole, index[step], real[step])
+        batch = batch if prepare is None else prepare(batch)
+        batch = _augment(key_augment, policy, batch)
+
+        def loss_fn(params):
+            now = base.Variables(params, variables.stats)
+            losses, stats = task.train_loss(now, key_loss, batch, context)
+            return _weighted_mean(losses, batch.weight), stats
+
+        grads, stats = jax.grad(loss_fn, has_aux=True)(variables.params)
+        updates, opt = optimizer.update(grads, opt, variables.params)
+        params = optax.apply_updates(variables.params, updates)
+        return base.Variables(params, stats), opt
+
+    def segment(carry, bounds):
+        carry = jax.lax.fori_loop(bounds[0], bounds[1], step_fn, carry)
+        return carry, carry[0]
+
+    stops = np.arange(1, num_checkpoints + 1) * num_steps // num_checkpoints
+    bounds = np.stack([np.append(0, stops[:-1]), stops], axis=1).astype(np.int32)
+    carry = (variables, optimizer.init(variables.params))
+    return jax.lax.scan(segment, carry, jnp.asarray(bounds))[1]
+
+
+def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """How many mini-batches an epoch has, the short last one included.
+
+    Example:
+      >>> num_steps_per_epoch(7, 4), num_steps_per_epoch(8, 4), num_steps_per_epoch(3, 4)
+      (2, 2, 1)
+    """
+    return -(-num_examples // batch_size)
+
+
+def mini_batches(
+    key: Key,
+    *,
+    num_examples: int,
+    batch_size: int,
+    num_steps: int,
+    order: Array | None = None,
+) -> tuple[Array, Array]:
+    """The examples of every mini-batch of a training.
+
+    Args:
+      key: draws one permutation per epoch.
+      num_examples: M.
+      batch_size: B, at most M.
+      num_steps: T.
+      order: [epochs, M] permutations to use instead.
+
+    Returns:
+      index [T, B] int32, and weight [T, B]: 0 for the examples that fill up the short
+      last batch of an epoch (the first ones of the same epoch again), else 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> index, weight = mini_batches(
+      ...     jax.random.key(0), num_examples=3, batch_size=2, num_steps=2,
+      ...     order=jnp.array([[2, 0, 1]]))
+      >>> index.tolist(), weight.tolist()
+      ([[2, 0], [1, 2]], [[1.0, 1.0], [1.0, 0.0]])
+    """
+    per_epoch = num_steps_per_epoch(num_examples, batch_size)
+    num_epochs = -(-num_steps // per_epoch)
+    if order is None:
+        keys = jax.random.split(key, num_epochs)
+        order = jax.vmap(lambda key: jax.random.permutation(key, num_examples))(keys)
+    num_missing = per_epoch * batch_size - num_examples
+    order = jnp.concatenate([order, order[:, :num_missing]], axis=1)[:num_epochs]
+    index = order.reshape(-1, batch_size)[:num_steps].astype(jnp.int32)
+    is_real = np.arange(per_epoch * batch_size) < num_examples
+    weight = np.tile(is_real.reshape(per_epoch, batch_size), (num_epochs, 1))
+    return index, jnp.asarray(weight[:num_steps], dtype=float)
+
+
+def predict_logits(
+    task: base.Task,
+    variables: base.Variables,
+    x: PyTree,
+    *,
+    normalizer: Any = None,
+    context: Any = None,
+    chunk_size: int = 512,
+) -> Array:
+    """The logits of many examples, some at a time.
+
+    Args:
+      task: gives ``predict``.
+      variables: of one network.
+      x: [N, ...] inputs; raw ones where a normaliser is given.
+      normalizer: a :class:`~distill_jax.data.Normalizer`, applied chunk by chunk.
+      context: of the task.
+      chunk_size: how many at a time; the remainder is kept.
+
+    Returns:
+      [N, C].
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.inner import learn
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> learn.predict_logits(
+      ...     task, task.init(jax.random.key(0), None), data.test.x[:7],
+      ...     normalizer=data.spec.normalizer, chunk_size=4).shape
+      (7, 10)
+    """
+
+    def predict(x):
+        x = x if normalizer is None else data_lib.normalize(normalizer, x)
+        return task.predict(variables, x, context)
+
+    num_examples = jax.tree.leaves(x)[0].shape[0]
+    chunk_size = min(chunk_size, num_examples)
+    num_whole = num_examples // chunk_size * chunk_size
+    chunks = jax.tree.map(
+        lambda leaf: leaf[:num_whole].reshape(-1, chunk_size, *leaf.shape[1:]), x
+    )
+    logits = jax.lax.map(predict, chunks)
+    logits = logits.reshape(num_whole, logits.shape[-1])
+    if num_whole == num_examples:
+        return logits
+    rest = predict(jax.tree.map(lambda leaf: leaf[num_whole:], x))
+    return jnp.concatenate([logits, rest])
+
+
+def _take(whole: base.Examples, rows: Array, real: Array) -> base.Examples:
+    weight = real if whole.weight is None else real * whole.weight[rows]
+    x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
+    return base.Examples(x, whole.y[rows], weight)
+
+
+def _augment(key: Key, policy: Any, batch: base.Examples) -> base.Examples:
+    if policy is None:
+        return batch
+    num_examples, *shape = batch.x.shape
+    params = augment.sample_augmentation(
+        key, policy, num_examples=num_examples, shape=tuple(shape)
+    )
+    return batch._replace(x=augment.augment(params, batch.x))
+
+
+def _weighted_mean(losses: Array, weight: Array | None) -> Array:
+    if weight is None:
+        return losses.mean()
+    mass = weight.sum()
+    return (weight * losses).sum() / jnp.where(mass > 0, mass, 1.0)

@@ -1,0 +1,233 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Policies: what is drawn how often, what is shared, what is refused."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from distill_jax import errors
+from distill_jax.inner import augment
+
+FULL = "color_crop_cutout_flip_scale_rotate"
+EVERY = "brightness_saturation_contrast_translate_noise_rrc"
+SHAPE = (10, 12, 3)
+
+
+def _draw(policy, num_examples=5, shape=SHAPE, seed=0):
+    return augment.sample_augmentation(
+        jax.random.key(seed), policy, num_examples=num_examples, shape=shape
+    )
+
+
+def _pictures(num_examples=5, shape=SHAPE):
+    return jax.random.normal(jax.random.key(9), (num_examples, *shape))
+
+
+def test_each_operation_is_drawn_equally_often():
+    policy = augment.dsa(FULL)
+    keys = jax.random.split(jax.random.key(3), 3000)
+    draw = functools.partial(
+        augment.sample_augmentation, policy=policy, num_examples=1, shape=(8, 8, 1)
+    )
+    counts = np.bincount(jax.jit(jax.vmap(draw))(keys).choice, minlength=6)
+    assert len(counts) == 6
+    assert scipy.stats.chisquare(counts).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "low", "high"),
+    [
+        ("brightness", "offset", -0.5, 0.5),
+        ("saturation", "saturation", 0.0, 2.0),
+        ("contrast", "contrast", 0.5, 1.5),
+        ("scale", "scale_x", 1 / 1.2, 1.2),
+        ("scale", "scale_y", 1 / 1.2, 1.2),
+        ("rotate", "angle", -np.pi / 12, np.pi / 12),
+    ],
+)
+def test_continuous_parameters_are_uniform_in_their_range(name, field, low, high):
+    draws = np.asarray(_draw(augment.dsa(name), 2000).draws[0][field])
+    uniform = scipy.stats.uniform(low, high - low)
+    assert scipy.stats.kstest(draws, uniform.cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "shape", "values"),
+    [
+        ("crop", "rows", (28, 32, 1), range(-4, 5)),
+        ("crop", "columns", (28, 64, 1), range(-8, 9)),
+        ("cutout", "centre_rows", (28, 32, 1), range(29)),  # An even side of 14.
+        ("cutout", "centre_columns", (28, 9, 1), range(9)),  # An odd side of 5.
+        ("flip", "flipped", (8, 8, 1), range(2)),
+    ],
+)
+def test_whole_parameters_are_uniform_on_their_values(name, field, shape, values):
+    draws = np.asarray(_draw(augment.dsa(name), 3000, shape).draws[0][field])
+    found, counts = np.unique(draws, return_counts=True)
+    assert found.tolist() == list(values)
+    assert scipy.stats.chisquare(counts).pvalue > 0.01
+
+
+def test_scales_of_the_two_axes_are_independent():
+    draws = _draw(augment.dsa("scale"), 2000).draws[0]
+    correlation = np.corrcoef(draws["scale_x"], draws["scale_y"])[0, 1]
+    assert abs(correlation) < 0.06
+
+
+def test_color_is_brightness_then_saturation_then_contrast():
+    params, x = _draw(augment.dsa("color")), np.asarray(_pictures())
+    draws = {
+        name: np.asarray(value).reshape(-1, 1, 1, 1)
+        for name, value in params.draws[0].items()
+    }
+    y = x + draws["offset"]
+    mean = y.mean(3, keepdims=True)
+    y = (y - mean) * draws["saturation"] + mean
+    mean = y.mean((1, 2, 3), keepdims=True)
+    y = (y - mean) * draws["contrast"] + mean
+    np.testing.assert_allclose(augment.augment(params, x), y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", f"{FULL}_{EVERY}".split("_"))
+def test_siamese_draws_bend_all_pictures_of_all_batches_alike(name):
+    policy = augment.share(augment.dsa(name))
+    params = _draw(policy)
+    picture = _pictures(1)
+    many = augment.augment(params, jnp.tile(picture, (7, 1, 1, 1)))
+    few = augment.augment(params, jnp.tile(picture, (2, 1, 1, 1)))
+    np.testing.assert_array_equal(many, jnp.tile(few[:1], (7, 1, 1, 1)))
+    single = _draw(augment.dsa(name), num_examples=7)
+    if name in ("saturation", "flip"):
+        return
+    different = augment.augment(single, jnp.tile(picture, (7, 1, 1, 1)))
+    assert not np.allclose(different[0], different[1]) or name == "color"
+
+
+@pytest.mark.parametrize("siamese", [False, True])
+@pytest.mark.parametrize("mode", ["single", "per_example", "all"])
+def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
+    policy = augment.dsa(f"{FULL}_{EVERY}", mode=mode, siamese=siamese)
+    x = _pictures()
+
+    def once(key, x):
+        params = augment.sample_augmentation(
+            key, policy, num_examples=x.shape[0], shape=x.shape[1:]
+        )
+        return augment.augment(params, x)
+
+    keys = jax.random.split(jax.random.key(1), 4)
+    mapped = jax.jit(jax.vmap(once, (0, None)))(keys, x)
+    assert mapped.shape == (4, *x.shape)
+    assert mapped.dtype == x.dtype
+    assert jnp.isfinite(mapped).all()
+    for key, expected in zip(keys, mapped, strict=True):
+        np.testing.assert_allclose(once(key, x), expected, rtol=1e-4, atol=1e-5)
+    assert once(keys[0], x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("mode", ["single", "all"])
+def test_gradients_match_finite_differences(mode):
+    policy = augment.dsa(FULL, mode=mode)
+    x, direction = _pictures(2, (6, 7, 3)), _pictures(4, (6, 7, 3))[2:]
+    for seed in range(6 if mode == "single" else 2):
+        params = _draw(policy, 2, (6, 7, 3), seed)
+
+        def value(x, params=params):
+            return jnp.sum(jnp.sin(augment.augment(params, x)))
+
+        def slope(x, value=value):
+            return jnp.sum(jax.grad(value)(x) * direction)
+
+        step = 1e-5 * direction
+        first = (value(x + step) - value(x - step)) / 2e-5
+        np.testing.assert_allclose(slope(x), first, rtol=1e-6, atol=1e-8)
+        second = (slope(x + step) - slope(x - step)) / 2e-5
+        curvature = jnp.sum(jax.grad(slope)(x) * direction)
+        np.testing.assert_allclose(curvature, second, rtol=1e-5, atol=1e-8)
+
+
+def test_all_operations_are_applied_in_order():
+    params, x = _draw(augment.dsa("flip_crop", mode="all")), _pictures()
+    by_hand = x
+    for name, draws in zip(("flip", "crop"), params.draws, strict=True):
+        alone = _draw(augment.dsa(name))._replace(draws=(draws,))
+        by_hand = augment.augment(alone, by_hand)
+    np.testing.assert_array_equal(augment.augment(params, x), by_hand)
+
+
+def test_per_example_draws_an_operation_for_each_picture():
+    policy = augment.dsa("brightness_crop", mode="per_example")
+    params, x = _draw(policy, 40), _pictures(40)
+    out = augment.augment(params, x)
+    assert set(params.choice.tolist()) == {0, 1}
+    offset = params.draws[0]["offset"]
+    for index, choice in enumerate(params.choice.tolist()):
+        is_brighter = np.allclose(out[index], x[index] + offset[index])
+        assert is_brighter == (choice == 0)
+
+
+def test_dc_fills_with_the_mean_colour():
+    shifted = _draw(augment.dc("crop"), 1)
+    draws = {"rows": jnp.array([4]), "columns": jnp.array([0])}
+    x = _pictures(1)
+    out = augment.augment(shifted._replace(draws=(draws,)), x)
+    np.testing.assert_allclose(out[:, :-4], x[:, 4:], atol=1e-5)
+    outside = np.broadcast_to(x.mean((0, 1, 2)), out[:, -4:].shape)
+    np.testing.assert_allclose(out[:, -4:], outside, atol=1e-5)
+    params = _draw(augment.dc(), 2000)
+    assert params.choice.shape == (2000,)
+    assert np.abs(params.draws[2]["angle"]).max() == pytest.approx(np.pi / 4, rel=0.01)
+
+
+def test_crop_shifts_by_up_to_its_padding():
+    draws = _draw(augment.crop(3), 500).draws[0]
+    assert sorted(set(draws["rows"].tolist())) == list(range(-3, 4))
+
+
+def test_noise_has_its_standard_deviation():
+    x = jnp.zeros((50, *SHAPE))
+    out = augment.augment(_draw(augment.noise(0.2), 50), x)
+    np.testing.assert_allclose(out.std(), 0.2, rtol=0.02)
+
+
+def test_no_policy_is_the_identity():
+    x = _pictures()
+    assert augment.share(None) is None
+    assert augment.augment(_draw(None), x) is x
+
+
+def test_parse_reads_configurations():
+    policy = augment.parse(FULL, align_corners=True, siamese=True)
+    assert policy == augment.dsa(FULL, align_corners=True, siamese=True)
+    assert augment.parse("none") is None
+    assert augment.parse(None) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: augment.dsa("color_crp"), r'no augmentation "crp" .*"crop"'),
+        (lambda: augment.parse("colour"), r'no augmentation "colour" .*"color"'),
+        (lambda: augment.dsa(""), r'no augmentation ""'),
+        (lambda: augment.dsa("crop", mode="al"), r'no mode .*"al".*"all"'),  # type: ignore
+        (lambda: augment.crop(-1), r"padding of a crop .* got -1"),
+        (lambda: augment.noise(-0.1), r"at least 0, got -0.1"),
+        (lambda: augment.resized_crop(0.5, 0.2), r"low=0.5 and high=0.2"),
+        (lambda: _draw(augment.crop(8), shape=(8, 9, 1)), r"8 pixels.*at most 7"),
+        (lambda: _draw(augment.dsa("flip"), shape=(64,)), r"shape \(64,\).*\"none\""),
+    ],
+)
+def test_what_cannot_work_is_refused(make, sentence):
+    with pytest.raises(errors.InputError, match=sentence):
+        make()
+
+
+def test_a_draw_for_another_number_of_pictures_is_refused():
+    with pytest.raises(errors.InputError, match="drawn for 4 examples, but 5 came"):
+        augment.augment(_draw(augment.flip(), 4), _pictures(5))
