@@ -27,7 +27,6 @@ html_theme = "furo"
 html_title = "distill_jax"
 html_static_path = ["_static"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["config.cache"]
 
 
 def mark_formulas(app, what, name, obj, options, lines):
