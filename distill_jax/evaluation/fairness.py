@@ -5,13 +5,13 @@
 Accuracies move up with softer labels, more augmentation and longer training, whatever
 the images are. So the images are judged against others under the same conditions:
 
-    HLR   = acc(real, hard labels) - acc(synthetic, hard labels)    what hard labels lose
-    IOR   = acc(synthetic, any) - acc(random real subset, any)      what the images gain
+    HLR   = acc(real, hard) - acc(synthetic, hard)    what is lost with hard labels
+    IOR   = acc(synthetic, any) - acc(random, any)    what is gained over real images
     alpha = w IOR - (1 - w) HLR,     LRS = (e^alpha - 1/e) / (e - 1/e)  in [0, 1]
 
 and ARS is the same map of the gain over random images with and without augmentation.
-All accuracies are fractions. The score saturates below chance of sense when it is fed
-percentages, as a released tool does, so those are refused. The idea is DD-Ranking's.
+All accuracies are fractions; percentages are refused, since fed with them the score is
+the same number for nearly everything. The idea is DD-Ranking's.
 """
 
 import numpy as np

@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 
-from distill_jax import base, data as data_lib, errors
+from distill_jax import base, errors
+from distill_jax import data as data_lib
+from distill_jax.evaluation import optimizers
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.inner import augment, learn
 from distill_jax.types import Array, Key
@@ -69,7 +71,7 @@ def train(
     if variables is None:
         variables = task.init(key_init, context)
     num_examples = examples.y.shape[0]
-    optimizer = protocol_lib.make_optimizer(
+    optimizer = optimizers.make_optimizer(
         protocol, num_examples, _learning_rate(protocol, examples)
     )
 
@@ -82,26 +84,18 @@ def train(
         task,
         examples,
         optimizer=optimizer,
-        num_steps=protocol_lib.num_steps(protocol, num_examples),
+        num_steps=optimizers.num_steps(protocol, num_examples),
         batch_size=protocol.batch_size,
-        policy=make_policy(protocol),
+        policy=augment.parse(
+            protocol.augmentation, align_corners=protocol.augmentation_align_corners
+        ),
+        mixing=protocol.mixing,
         prepare=None if normalizer is None else prepare,
         order=order,
         context=context,
         num_checkpoints=num_checkpoints,
     )
     return variables, context
-
-
-def make_policy(protocol: protocol_lib.Protocol) -> augment.Policy | None:
-    """The augmentation of a protocol, drawn anew for every example, or None."""
-    if protocol.augmentation == "none":
-        return None
-    return augment.dsa(
-        protocol.augmentation,
-        align_corners=protocol.augmentation_align_corners,
-        siamese=False,
-    )
 
 
 def _learning_rate(protocol: protocol_lib.Protocol, examples: Any) -> float | Array:

@@ -18,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base, data as data_lib
+from distill_jax import base
+from distill_jax import data as data_lib
 from distill_jax.inner import augment
+from distill_jax.inner import mixing as mixing_lib
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["fit", "mini_batches", "num_steps_per_epoch", "predict_logits"]
@@ -34,7 +36,8 @@ def fit(
     optimizer: optax.GradientTransformation,
     num_steps: int,
     batch_size: int,
-    policy: Any = None,
+    policy: augment.Policy | None = None,
+    mixing: mixing_lib.Kind = "none",
     prepare: Callable[[base.Examples], base.Examples] | None = None,
     order: Array | None = None,
     context: Any = None,
@@ -51,8 +54,8 @@ def fit(
       optimizer: sees the parameters only.
       num_steps: T, how many mini-batches.
       batch_size: B; all M examples at once where it is larger.
-      policy: an :class:`~distill_jax.inner.augment.Policy` drawn anew for every
-        example and step, or None.
+      policy: what augmentation is drawn from in every step, or None.
+      mixing: how examples are joined in pairs after that.
       prepare: what is done to a batch before augmentation (normalising raw images).
       order: [epochs, M] the order of the examples in every epoch; drawn where None.
       context: of the task.
@@ -79,9 +82,9 @@ def fit(
     key_order, key_steps = jax.random.split(key)
     num_examples = examples.y.shape[0]
     whole = base.Examples(examples.x, examples.y, examples.weight)
-    index, real = None, None
+    batches = None
     if batch_size < num_examples or order is not None:
-        index, real = mini_batches(
+        batches = mini_batches(
             key_order,
             num_examples=num_examples,
             batch_size=min(batch_size, num_examples),
@@ -91,10 +94,11 @@ def fit(
 
     def step_fn(step: Array, carry):
         variables, opt = carry
-        key_augment, key_loss = jax.random.split(jax.random.fold_in(key_steps, step))
-        batch = whole if index is None else _take(whole, index[step], real[step])
+        key_step = jax.random.fold_in(key_steps, step)
+        key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
+        batch = whole if batches is None else _take(whole, *batches, step)
         batch = batch if prepare is None else prepare(batch)
-        batch = _augment(key_augment, policy, batch)
+        batch = _mix(key_mix, mixing, _augment(key_augment, policy, batch))
 
         def loss_fn(params):
             now = base.Variables(params, variables.stats)
@@ -120,8 +124,8 @@ def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
     """How many mini-batches an epoch has, the short last one included.
 
     Example:
-      >>> num_steps_per_epoch(7, 4), num_steps_per_epoch(8, 4), num_steps_per_epoch(3, 4)
-      (2, 2, 1)
+      >>> num_steps_per_epoch(7, 4), num_steps_per_epoch(8, 4)
+      (2, 2)
     """
     return -(-num_examples // batch_size)
 
@@ -219,13 +223,18 @@ def predict_logits(
     return jnp.concatenate([logits, rest])
 
 
-def _take(whole: base.Examples, rows: Array, real: Array) -> base.Examples:
+def _take(
+    whole: base.Examples, index: Array, weight: Array, step: Array
+) -> base.Examples:
+    rows, real = index[step], weight[step]
     weight = real if whole.weight is None else real * whole.weight[rows]
     x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
     return base.Examples(x, whole.y[rows], weight)
 
 
-def _augment(key: Key, policy: Any, batch: base.Examples) -> base.Examples:
+def _augment(
+    key: Key, policy: augment.Policy | None, batch: base.Examples
+) -> base.Examples:
     if policy is None:
         return batch
     num_examples, *shape = batch.x.shape
@@ -233,6 +242,16 @@ def _augment(key: Key, policy: Any, batch: base.Examples) -> base.Examples:
         key, policy, num_examples=num_examples, shape=tuple(shape)
     )
     return batch._replace(x=augment.augment(params, batch.x))
+
+
+def _mix(key: Key, kind: mixing_lib.Kind, batch: base.Examples) -> base.Examples:
+    if kind == "none":
+        return batch
+    num_examples, *shape = batch.x.shape
+    params = mixing_lib.sample_mixing(
+        key, kind, num_examples=num_examples, shape=tuple(shape)
+    )
+    return mixing_lib.mix(params, batch)
 
 
 def _weighted_mean(losses: Array, weight: Array | None) -> Array:

@@ -108,7 +108,11 @@ def test_the_other_fields_speak_for_the_network(examples, variables):
     np.testing.assert_array_equal(penultimate, examples.x)
     assert task.groups(examples) is examples.y
     network = {"name": "linear", "num_classes": 3}
-    assert task.description == {"kind": "classification", "network": network}
+    assert task.description == {
+        "kind": "classification",
+        "num_classes": 3,
+        "network": network,
+    }
 
 
 def test_retarget_changes_the_targets_only():
