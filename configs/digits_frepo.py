@@ -24,6 +24,7 @@ def get_config(arg=None):
         "ridge": 1e-3,
         "batch_size": 960,
     }
-    config.protocol = {"learning_rate": 1e-3, "num_steps": 500, "warmup_steps": 50,
-                       "augmentation": "none"}
+    config.protocol.update(
+        learning_rate=1e-3, num_steps=500, warmup_steps=50, augmentation="none"
+    )
     return settings.finish(config, arg)

@@ -13,6 +13,7 @@ from distill_jax import (
     bilevel,
     composition,
     data,
+    evaluation,
     inner,
     methods,
     nets,
@@ -44,6 +45,7 @@ from distill_jax.bilevel import distill
 from distill_jax.composition import compose, plain_decoder
 from distill_jax.distilled import DistilledSet
 from distill_jax.errors import InputError, NonFiniteError
+from distill_jax.evaluation import evaluate
 from distill_jax.runtime import run
 
 __version__ = "0.1.0"
@@ -70,6 +72,8 @@ __all__ = [
     "composition",
     "data",
     "distill",
+    "evaluate",
+    "evaluation",
     "inner",
     "methods",
     "nets",

@@ -186,15 +186,18 @@ def _recipe(config: ml_collections.ConfigDict, task: base.Task) -> base.Recipe:
                 f"{errors.nearest(option, known)}"
             )
     recipe = methods.NAMES[name](task, **options)
-    overrides = config.protocol.to_dict()
-    fields = [field.name for field in dataclasses.fields(protocols.Protocol)]
-    for field in overrides:
-        if field not in fields:
-            raise errors.InputError(
-                f'A protocol has no field "{field}". {errors.nearest(field, fields)}'
-            )
-    protocol = dataclasses.replace(recipe.protocol, **overrides)
-    return recipe._replace(protocol=protocol)
+    return recipe._replace(protocol=_protocol(recipe.protocol, config.protocol))
+
+
+def _protocol(
+    protocol: protocols.Protocol, overrides: ml_collections.ConfigDict
+) -> protocols.Protocol:
+    """The protocol of a method with what a config says otherwise."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    for length, other in (("num_steps", "num_epochs"), ("num_epochs", "num_steps")):
+        if length in given:
+            given.setdefault(other, None)
+    return dataclasses.replace(protocol, **given)
 
 
 def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recipe:

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``distill-jax distill | evaluate | report``.
 
-What a person can get wrong ends in one sentence on stderr and exit code 2; a run that
-was interrupted exits with 128 plus the signal and can be resumed by the same command.
+What a person can get wrong ends in one sentence on stderr and exit code 2, a loss that
+is no longer finite in exit code 3. A run that was interrupted exits with 128 plus the
+signal; the same command resumes it.
 """
 
-import json
-import os
 import pathlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest import mock
 
 from absl import flags
 from ml_collections import config_flags
@@ -23,35 +25,21 @@ _USAGE = """\
 distill_jax: shrink a training set to a few examples that teach.
 
   distill-jax distill --config=configs/digits_frepo.py --workdir=runs/digits
-      Distils, evaluates, compares and writes runs/digits/report.html. The same command
+      Distils, evaluates, compares, and writes runs/digits/report.html. The same command
       again resumes a run that was interrupted.
   distill-jax evaluate --distilled=runs/digits
       Trains fresh networks on a distilled set and tests them; with --network=convnet,
-      or --network='{"name": "mlp", "hidden": [64]}', other networks than it was made
-      with.
+      or --network='{"name": "mlp", "hidden": [64]}', another network than the set was
+      made with.
   distill-jax report --workdir=runs/digits
       Writes the report of a finished run again.
 
-  --config=FILE:runlocal       a run of a minute on a laptop
-  --config.num_per_class=1     overrides one field of the config
-  --data_dir=DIR               where data sets are (or the variable DISTILL_JAX_DATA)
+  --config=FILE:runlocal      a run of a minute on a laptop
+  --config.num_per_class=1    overrides one field of the config
+  --data_dir=DIR              where data sets are (else the variable DISTILL_JAX_DATA)
+  --num_runs=5 --seed=0       of `evaluate`: fresh networks, and the seed of the first
+  --quiet                     no progress
 """
-
-_FLAGS = flags.FlagValues()
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The config file.", flag_values=_FLAGS
-)
-flags.DEFINE_string(
-    "workdir", None, "Where a run keeps its files.", flag_values=_FLAGS
-)
-flags.DEFINE_string("data_dir", None, "Where data sets are.", flag_values=_FLAGS)
-flags.DEFINE_string("distilled", None, "A distilled set.", flag_values=_FLAGS)
-flags.DEFINE_string(
-    "network", None, "A network's name, or JSON.", flag_values=_FLAGS
-)
-flags.DEFINE_integer("num_runs", 5, "Fresh networks to train.", flag_values=_FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of an evaluation.", flag_values=_FLAGS)
-flags.DEFINE_bool("quiet", False, "No progress bar.", flag_values=_FLAGS)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,13 +48,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
       argv: the words behind the program's name; those of the process by default.
 
+    Raises:
+      SystemExit: always, with the exit code.
+
     Example:
-      >>> main(["help"])  # doctest: +ELLIPSIS
-      Traceback (most recent call last):
-      SystemExit: 0
+      >>> try:
+      ...     main(["help"])
+      ... except SystemExit as stop:
+      ...     print("exit code", stop.code)  # doctest: +ELLIPSIS
+      distill_jax: shrink a training set to a few examples that teach.
+      ...
+      exit code 0
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_run(argv))
+    sys.exit(_run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def _run(argv: list[str]) -> int:
@@ -74,24 +68,161 @@ def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("help", "--help", "-h"):
         print(_USAGE, end="")
         return 0 if argv else 2
+    commands = {"distill": _distill, "evaluate": _evaluate, "report": _report}
     try:
-        command = _commands().get(argv[0])
-        if command is None:
-            hint = errors.nearest(argv[0], _commands())
+        if argv[0] not in commands:
+            hint = errors.nearest(argv[0], commands)
             raise errors.InputError(f'There is no command "{argv[0]}". {hint}')
-        _parse(argv)
-        command()
+        commands[argv[0]](_parse(argv))
     except errors.InputError as error:
-        print(f"distill-jax: {error}", file=sys.stderr)
-        return 2
+        return _complain(error, 2)
     except errors.NonFiniteError as error:
-        print(f"distill-jax: {error}", file=sys.stderr)
-        return 3
-    except errors.Interrupted as error:
-        print(f"distill-jax: {error}", file=sys.stderr)
-        return 128 + error.signal_number
+        return _complain(error, 3)
+    except KeyboardInterrupt as stop:
+        return _complain(stop, 128 + getattr(stop, "signum", signal.SIGINT))
     return 0
 
 
-def _commands():
-    return {"distill": _distill, "evaluate": _evaluate, "report": _report}
+def _complain(error: BaseException, code: int) -> int:
+    print(f"distill-jax: {error or 'Interrupted.'}", file=sys.stderr)
+    return code
+
+
+def _distill(values: flags.FlagValues) -> None:
+    """Distils, evaluates and reports."""
+    config = _config(values)
+    workdir = _required(values, "workdir", "runs/digits")
+    experiment, outcome = _library()
+    experiment.distil(config, workdir, progress=False if values.quiet else None)
+    _tell(outcome.contents(workdir, config), workdir)
+
+
+def _report(values: flags.FlagValues) -> None:
+    """Writes the report of a finished run again."""
+    workdir = _required(values, "workdir", "runs/digits")
+    _, outcome = _library()
+    config = outcome.stored_config(workdir)
+    if values.data_dir:
+        config.data.data_dir = values.data_dir
+    _tell(outcome.contents(workdir, config), workdir)
+
+
+def _evaluate(values: flags.FlagValues) -> None:
+    """Trains fresh networks on a distilled set and prints their test accuracy."""
+    path = _required(values, "distilled", "runs/digits")
+    _, outcome = _library()
+    result, network = outcome.evaluate_stored(
+        path,
+        network=values.network,
+        data_dir=values.data_dir,
+        num_runs=values.num_runs,
+        seed=values.seed,
+    )
+    low, high = 100 * (result.mean - result.ci95), 100 * (result.mean + result.ci95)
+    print(
+        f"{100 * result.mean:.2f} % test accuracy of {len(result.accuracies)} fresh "
+        f"networks ({network}), sd {100 * result.sd:.2f}, 95 % interval {low:.2f} to "
+        f"{high:.2f}; {result.run_seconds:.1f} s and {result.compile_seconds:.1f} s to "
+        "compile."
+    )
+
+
+def _tell(contents: Any, workdir: pathlib.Path) -> None:
+    """Writes the report and prints the table and where everything is."""
+    import rich.console
+
+    from distill_jax import report
+
+    path = report.write_report(contents, workdir / "report.html")
+    rich.console.Console().print(report.tables.rich_table(contents.arms))
+    costs = ", ".join(f"{name} {value}" for name, value in contents.costs.items())
+    print(f"Time: {costs}.")
+    print(f"Distilled set: {workdir / 'distilled.npz'}")
+    print(f"Report:        {path}")
+
+
+def _library() -> tuple[Any, Any]:
+    """The parts that need jax, imported late so that mistakes are told at once."""
+    from distill_jax import experiment, outcome
+
+    return experiment, outcome
+
+
+def _define_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "The config.", flag_values=values)
+    for name in ("workdir", "data_dir", "distilled", "network"):
+        flags.DEFINE_string(name, None, "See the usage.", flag_values=values)
+    flags.DEFINE_integer("num_runs", 5, "See the usage.", 1, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "See the usage.", flag_values=values)
+    flags.DEFINE_bool("quiet", False, "See the usage.", flag_values=values)
+    return values
+
+
+def _parse(argv: list[str]) -> flags.FlagValues:
+    """Reads the flags; what cannot be read becomes a sentence."""
+    values = _define_flags()
+    try:
+        # ml_collections looks for overrides of fields in the words of the process.
+        with mock.patch.object(sys, "argv", argv):
+            rest = values(argv)
+            if values.config is not None:
+                values.config.keys()  # A file that is missing is told of here.
+    except Exception as error:
+        raise _flag_error(argv, error) from error
+    if rest[1:]:
+        raise errors.InputError(
+            f'The word "{rest[1]}" has no meaning here; options begin with two dashes, '
+            "as in --workdir=runs/digits."
+        )
+    return values
+
+
+def _flag_error(argv: list[str], error: Exception) -> errors.InputError:
+    """Says in one sentence why the flags could not be read."""
+    text = str(error).replace("\\n", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    if any(isinstance(cause, errors.InputError) for cause in _causes(error)):
+        return errors.InputError(last.split("InputError: ")[-1])
+    if isinstance(error, AttributeError):
+        word, hint = (line.strip("'\"\\") for line in (lines[0], last))
+        hint = hint if "Did you mean" in hint else "Its file shows the fields it has."
+        return errors.InputError(f'The config has no field "{word}". {hint}')
+    if isinstance(error, OSError):
+        files = [w.split("=", 1)[1] for w in argv if w.startswith("--config=")]
+        return errors.InputError(
+            f"The config file {files[-1] if files else ''} could not be read; pass a "
+            "file such as configs/digits_frepo.py."
+        )
+    said = last if "Traceback" in text else " ".join(lines).replace(" ?", "?")
+    return errors.InputError(f"{said}. The usage is shown by `distill-jax help`.")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _config(values: flags.FlagValues) -> Any:
+    if values.config is None:
+        raise errors.InputError(
+            "`--config` is missing; pass a file such as "
+            "--config=configs/digits_frepo.py."
+        )
+    if values.data_dir:
+        values.config.data.data_dir = values.data_dir
+    return values.config
+
+
+def _required(values: flags.FlagValues, name: str, example: str) -> pathlib.Path:
+    if not values[name].value:
+        raise errors.InputError(f"`--{name}` is missing; pass --{name}={example}.")
+    return pathlib.Path(values[name].value)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,21 @@ def default() -> ml_collections.ConfigDict:
     }
     config.network = {"name": "convnet", "width": 128, "depth": 3}
     config.method = {"name": "dm"}  # and arguments of `methods.NAME`
-    config.protocol = ml_collections.ConfigDict()  # overrides of the method's own
+    # Overrides of the protocol of the method; `None` leaves a field as it is.
+    config.protocol = {
+        "optimizer": config_dict.placeholder(str),
+        "learning_rate": config_dict.placeholder(float),
+        "momentum": config_dict.placeholder(float),
+        "weight_decay": config_dict.placeholder(float),
+        "schedule": config_dict.placeholder(str),
+        "decay_rate": config_dict.placeholder(float),
+        "warmup_steps": config_dict.placeholder(int),
+        "batch_size": config_dict.placeholder(int),
+        "num_epochs": config_dict.placeholder(int),
+        "num_steps": config_dict.placeholder(int),
+        "augmentation": config_dict.placeholder(str),
+        "augmentation_align_corners": config_dict.placeholder(bool),
+    }
     config.evaluate = {
         "num_runs": 5,  # fresh networks of the final evaluation
         "num_curve_points": 5,  # evaluations during distillation, on validation
@@ -92,8 +106,7 @@ def finish(
     config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
     config.evaluate.num_real_steps = min(config.evaluate.num_real_steps, 50)
     config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 3)
-    with config.unlocked():
-        config.protocol.num_epochs = None
-        config.protocol.num_steps = 50
-        config.protocol.warmup_steps = 10
+    config.protocol.num_epochs = None
+    config.protocol.num_steps = 50
+    config.protocol.warmup_steps = 10
     return config

@@ -4,6 +4,16 @@
 
 from distill_jax.evaluation import fairness, protocol
 from distill_jax.evaluation.protocol import Protocol
+from distill_jax.evaluation.runs import Evaluation, evaluate, measure, train_networks
 from distill_jax.evaluation.training import train
 
-__all__ = ["Protocol", "fairness", "protocol", "train"]
+__all__ = [
+    "Evaluation",
+    "Protocol",
+    "evaluate",
+    "fairness",
+    "measure",
+    "protocol",
+    "train",
+    "train_networks",
+]

@@ -1,0 +1,385 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Judges a distilled set: fresh networks are trained on it, and tested on real data.
+
+    accuracy_r = mean_n [ argmax f(theta_r, x_n) = y_n ],   r = 1, ..., R networks
+    ci95 = t_{0.975, R - 1} sd / sqrt(R)                    (Student's t, sd with R - 1)
+
+All networks are trained in one compiled program. The accuracy is that at the *end* of
+training. The best moment as seen on the test set, which many papers report, is there
+only when asked for, under the name ``best_on_test``, and nothing is ever chosen by it.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from distill_jax import base, errors
+from distill_jax import data as data_lib
+from distill_jax.evaluation import programs, training
+from distill_jax.evaluation import protocol as protocol_lib
+from distill_jax.inner import learn
+from distill_jax.types import Key
+
+__all__ = [
+    "Evaluation",
+    "Trained",
+    "evaluate",
+    "measure",
+    "summarize",
+    "train_networks",
+]
+
+Mapping = Literal["auto", "vmap", "map"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well fresh networks do that were trained on one set. All are fractions.
+
+    Attributes:
+      accuracies: [R] at the end of training.
+      mean: of the accuracies.
+      sd: their standard deviation (R - 1); NaN for a single run.
+      ci95: half the width of the 95 % interval of the mean; NaN for a single run.
+      best_on_test: the mean over runs of the best accuracy at any checkpoint, which
+        is a choice by the test set; None with one checkpoint or on another split.
+      curve: [R, K] the accuracy at each of K checkpoints, evenly spaced.
+      compile_seconds: 0 where the programs were compiled before.
+      run_seconds: training and testing.
+    """
+
+    accuracies: np.ndarray
+    mean: float
+    sd: float
+    ci95: float
+    best_on_test: float | None
+    curve: np.ndarray
+    compile_seconds: float
+    run_seconds: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
+
+
+class Trained(NamedTuple):
+    """Networks that were trained alike."""
+
+    variables: base.Variables  # [R, K, ...]
+    contexts: Any  # [R, ...], or None
+    compile_seconds: float
+    run_seconds: float
+
+
+def evaluate(
+    task: base.Task,
+    synthetic: Any,
+    data: data_lib.Dataset,
+    *,
+    protocol: protocol_lib.Protocol,
+    num_runs: int,
+    key: Key,
+    split: str = "test",
+    num_checkpoints: int = 1,
+    mapping: Mapping = "auto",
+) -> Evaluation:
+    """Trains fresh networks on a distilled set and tests them on real data.
+
+    A second call with a set of the same shapes, the same task and the same protocol
+    compiles nothing.
+
+    Args:
+      task: has the network.
+      synthetic: M rows; labels of the protocol's kind.
+      data: the real data set; its raw inputs are normalised inside the program.
+      protocol: how to train.
+      num_runs: R, how many networks.
+      key: of all that is random.
+      split: ``"test"``, ``"validation"`` or ``"train"``.
+      num_checkpoints: K, at how many moments of the training to test.
+      mapping: how runs are put side by side: ``"vmap"``, ``"map"`` (one after the
+        other) or, with ``"auto"``, what is faster: ``"map"`` on CPU.
+
+    Returns:
+      An :class:`Evaluation`.
+
+    Raises:
+      InputError: if the set does not fit the data, the split is unknown or empty, a
+        number is below 1, or the learned learning rate is asked for and missing.
+
+    Example:
+      >>> import distill_jax as dj, jax, jax.numpy as jnp
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(32,)), data.spec)
+      >>> first = [int((data.train.y == c).argmax()) for c in range(10)]
+      >>> x = dj.data.normalize(data.spec.normalizer, data.train.x[jnp.array(first)])
+      >>> result = dj.evaluation.evaluate(
+      ...     task, dj.Synthetic(x=x, y=jnp.eye(10)), data, num_runs=2,
+      ...     protocol=dj.evaluation.Protocol(num_steps=100), key=jax.random.key(0))
+      >>> result.accuracies.shape, 0.4 < result.mean < 0.8
+      ((2,), True)
+    """
+    _check_split(data, split)
+    _check_fit(synthetic, data)
+    trained = train_networks(
+        key,
+        task,
+        synthetic,
+        protocol,
+        num_runs=num_runs,
+        num_checkpoints=num_checkpoints,
+        mapping=mapping,
+    )
+    return measure(task, trained, data, split=split, mapping=mapping)
+
+
+def train_networks(
+    key: Key,
+    task: base.Task,
+    examples: Any,
+    protocol: protocol_lib.Protocol,
+    *,
+    num_runs: int,
+    normalizer: Any = None,
+    is_stacked: bool = False,
+    num_checkpoints: int = 1,
+    mapping: Mapping = "auto",
+) -> Trained:
+    """Trains fresh networks in one compiled program.
+
+    Args:
+      key: split into one for each network.
+      task: has the network.
+      examples: :class:`~distill_jax.base.Examples` or
+        :class:`~distill_jax.base.Synthetic`, M rows with labels [M, C].
+      protocol: how to train.
+      num_runs: R.
+      normalizer: for raw inputs.
+      is_stacked: whether ``examples`` has a leading axis R: another set for each run.
+      num_checkpoints: K, how many moments to keep.
+      mapping: as in :func:`evaluate`.
+
+    Returns:
+      A :class:`Trained`.
+
+    Raises:
+      InputError: if a number is below 1, or the learned learning rate is asked for and
+        missing.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.evaluation import runs
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> trained = runs.train_networks(
+      ...     jax.random.key(0), task, few, dj.evaluation.Protocol(num_steps=5),
+      ...     num_runs=3)
+      >>> {leaf.shape[:2] for leaf in jax.tree.leaves(trained.variables)}
+      {(3, 1)}
+    """
+    for name, value in [("num_runs", num_runs), ("num_checkpoints", num_checkpoints)]:
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise errors.InputError(
+                f"`{name}` must be a whole number, at least 1, got {value!r}."
+            )
+    # Through the host: small, and it may lie on other devices than the program.
+    examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
+    normalizer = jax.tree.map(jnp.asarray, normalizer)
+    outcome = programs.call(
+        _training_program,
+        task,
+        (protocol, is_stacked, num_checkpoints, _resolve(mapping)),
+        jax.random.split(key, num_runs),
+        examples,
+        normalizer,
+    )
+    variables, contexts = outcome.value
+    return Trained(variables, contexts, outcome.compile_seconds, outcome.run_seconds)
+
+
+def measure(
+    task: base.Task,
+    trained: Trained,
+    data: data_lib.Dataset,
+    *,
+    split: str = "test",
+    mapping: Mapping = "auto",
+) -> Evaluation:
+    """Tests trained networks on one split.
+
+    Args:
+      task: what they were trained with.
+      trained: from :func:`train_networks`.
+      data: the real data set.
+      split: ``"test"``, ``"validation"`` or ``"train"``.
+      mapping: as in :func:`evaluate`.
+
+    Returns:
+      An :class:`Evaluation`; its seconds include those of the training.
+
+    Raises:
+      InputError: if the split is unknown or empty.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.evaluation import runs
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> trained = runs.train_networks(
+      ...     jax.random.key(0), task, few, dj.evaluation.Protocol(num_steps=5),
+      ...     num_runs=3)
+      >>> runs.measure(task, trained, data, split="validation").accuracies.shape
+      (3,)
+    """
+    _check_split(data, split)
+    arrays = getattr(data, split)
+    outcome = programs.call(
+        _testing_program,
+        task,
+        (_resolve(mapping),),
+        trained.variables,
+        trained.contexts,
+        jax.tree.map(jnp.asarray, arrays.x),
+        jnp.asarray(arrays.y),
+        jax.tree.map(jnp.asarray, data.spec.normalizer),
+    )
+    curve = np.asarray(outcome.value, dtype=np.float64) / len(arrays.y)
+    return summarize(
+        curve,
+        is_test=split == "test",
+        compile_seconds=trained.compile_seconds + outcome.compile_seconds,
+        run_seconds=trained.run_seconds + outcome.run_seconds,
+    )
+
+
+def summarize(
+    curve: np.ndarray,
+    *,
+    is_test: bool,
+    compile_seconds: float = 0.0,
+    run_seconds: float = 0.0,
+) -> Evaluation:
+    """Mean, standard deviation and interval of accuracies over runs.
+
+    Args:
+      curve: [R, K] the accuracy of each run at K moments, the last of which counts.
+      is_test: whether they were taken on the test set.
+      compile_seconds: to be handed on.
+      run_seconds: to be handed on.
+
+    Returns:
+      An :class:`Evaluation`.
+
+    Example:
+      >>> result = summarize(np.array([[0.7, 0.5], [0.6, 0.7]]), is_test=True)
+      >>> print(f"{result.mean:.2f} {result.sd:.3f} {result.best_on_test:.2f}")
+      0.60 0.141 0.70
+    """
+    last, num_runs = curve[:, -1], len(curve)
+    sd = float(last.std(ddof=1)) if num_runs > 1 else float("nan")
+    width = float(scipy.stats.t.ppf(0.975, num_runs - 1)) if num_runs > 1 else 1.0
+    has_best = is_test and curve.shape[1] > 1
+    return Evaluation(
+        accuracies=last,
+        mean=float(last.mean()),
+        sd=sd,
+        ci95=width * sd / num_runs**0.5,
+        best_on_test=float(curve.max(axis=1).mean()) if has_best else None,
+        curve=curve,
+        compile_seconds=compile_seconds,
+        run_seconds=run_seconds,
+    )
+
+
+def _training_program(task, protocol, is_stacked, num_checkpoints, mapping):
+    """(keys [R], examples, normalizer) -> variables [R, K, ...], contexts [R, ...]."""
+
+    def one_run(key, examples, normalizer):
+        if is_stacked and normalizer is not None:  # A small set: normalise it once.
+            x = data_lib.normalize(normalizer, examples.x)
+            examples, normalizer = examples._replace(x=x), None
+        return training.train(
+            key,
+            task,
+            examples,
+            protocol,
+            normalizer=normalizer,
+            num_checkpoints=num_checkpoints,
+        )
+
+    def program(keys, examples, normalizer):
+        if is_stacked:
+            run = lambda pair: one_run(*pair, normalizer)
+            return _over_runs(run, (keys, examples), mapping)
+        return _over_runs(lambda key: one_run(key, examples, normalizer), keys, mapping)
+
+    return program
+
+
+def _testing_program(task, mapping):
+    """(variables [R, K, ...], contexts, x, y, normalizer) -> how many are right [R, K]."""
+
+    def program(variables, contexts, x, y, normalizer):
+        def num_right(variables, context):
+            logits = learn.predict_logits(
+                task, variables, x, normalizer=normalizer, context=context
+            )
+            return jnp.sum(jnp.argmax(logits, axis=-1) == y)
+
+        def one_run(pair):
+            variables, context = pair
+            return jax.lax.map(lambda now: num_right(now, context), variables)
+
+        return _over_runs(one_run, (variables, contexts), mapping)
+
+    return program
+
+
+def _over_runs(run, args, mapping):
+    return jax.vmap(run)(args) if mapping == "vmap" else jax.lax.map(run, args)
+
+
+def _resolve(mapping: Mapping) -> str:
+    if mapping == "auto":
+        return "map" if jax.default_backend() == "cpu" else "vmap"
+    if mapping not in ("vmap", "map"):
+        raise errors.InputError(
+            f'`mapping` is "{mapping}"; it must be "auto", "vmap" or "map".'
+        )
+    return mapping
+
+
+def _check_split(data: data_lib.Dataset, split: str) -> None:
+    known = ("test", "validation", "train")
+    if split not in known:
+        raise errors.InputError(
+            f'There is no split "{split}". {errors.nearest(str(split), known)}'
+        )
+    labels = getattr(data, split).y
+    if len(labels) == 0:
+        raise errors.InputError(
+            f'The {split} split of "{data.spec.name}" is empty, so nothing can be '
+            "tested on it; use another split or a larger `validation_fraction`."
+        )
+    if np.ndim(labels) != 1:
+        raise errors.InputError(
+            f'The examples of "{data.spec.name}" have targets of shape '
+            f"{np.shape(labels)}, not classes, so there is no accuracy to measure."
+        )
+
+
+def _check_fit(synthetic: Any, data: data_lib.Dataset) -> None:
+    spec = data.spec
+    shape, num_classes = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
+    if shape != tuple(spec.shape) or num_classes != spec.num_classes:
+        raise errors.InputError(
+            f"The distilled set has examples of shape {shape} with {num_classes} "
+            f'classes, but "{spec.name}" has {tuple(spec.shape)} with '
+            f"{spec.num_classes}; use the data set it was made from."
+        )

@@ -1,0 +1,261 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished run left in its folder: read again, reported, evaluated again."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from distill_jax import data, distilled, errors, evaluation, experiment, nets, report
+from distill_jax import settings, tasks
+from distill_jax.evaluation import protocol as protocols
+from distill_jax.runtime import logging
+
+__all__ = ["contents", "evaluate_stored", "stored_config"]
+
+_SHOWN_PER_CLASS = 10
+
+
+def stored_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+    """Reads the config that a folder was made with.
+
+    Args:
+      workdir: the folder of a run.
+
+    Returns:
+      The config.
+
+    Raises:
+      InputError: when there is none, or it cannot be read.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "config.json")
+      ...     _ = path.write_text(json.dumps(settings.default().to_dict()))
+      ...     stored_config(pathlib.Path(folder)).num_per_class
+      10
+    """
+    config = settings.default()
+    with config.unlocked(), config.ignore_type():
+        config.update(_read_json(workdir / "config.json"))
+    return config
+
+
+def contents(
+    workdir: pathlib.Path, config: ml_collections.ConfigDict
+) -> report.Contents:
+    """Gathers what the report of a finished run tells.
+
+    Args:
+      workdir: the folder of the run.
+      config: what it was made with; the data set is loaded for the real pictures.
+
+    Returns:
+      A :class:`~distill_jax.report.Contents`.
+
+    Raises:
+      InputError: when a file of the run or the data set is missing.
+
+    Example:
+      >>> contents(pathlib.Path("nowhere"), settings.default())
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
+does not hold a finished run of `distill-jax distill`.
+    """
+    results = _read_json(workdir / "results.json")
+    stored = distilled.DistilledSet.load(workdir)
+    dataset = experiment.load_for(config)
+    rows = logging.read_rows(workdir / "metrics.jsonl")
+    evaluated = [row for row in rows if "evaluation" in row]
+    name = config.method.name
+    return report.Contents(
+        title=config.title or f"{name} on {dataset.spec.name}",
+        facts=_facts(config, dataset, stored, results),
+        config=config.to_dict(),
+        class_names=dataset.spec.class_names,
+        distilled_images=_distilled_images(stored),
+        real_images=_real_images(dataset, len(stored.x)),
+        labels=stored.y if _are_learned(stored.y) else None,
+        targets=stored.targets,
+        history=[
+            (row["step"], row["seconds"], row["loss"])
+            for row in rows
+            if "evaluation" not in row
+        ],
+        evaluations=[
+            (
+                row["step"],
+                row["seconds"],
+                row["evaluation"]["accuracy_mean"],
+                row["evaluation"]["accuracy_sd"],
+            )
+            for row in evaluated
+        ],
+        arms=results["arms"],
+        costs=_costs(results["seconds"]),
+        usage=_usage(workdir),
+    )
+
+
+def evaluate_stored(
+    path: pathlib.Path,
+    *,
+    network: str | None = None,
+    data_dir: str | None = None,
+    num_runs: int = 5,
+    seed: int = 0,
+) -> tuple[evaluation.Evaluation, str]:
+    """Trains fresh networks on a stored set, by its own recipe, and tests them.
+
+    Args:
+      path: of the distilled set.
+      network: a name or a JSON description; the one of the recipe by default.
+      data_dir: where data sets are.
+      num_runs: fresh networks.
+      seed: of the evaluation.
+
+    Returns:
+      The evaluation on the test set, and the network in words.
+
+    Raises:
+      InputError: when the set, the network or the data do not go together.
+
+    Example:
+      >>> evaluate_stored(pathlib.Path("nowhere"))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: ...
+    """
+    stored = distilled.DistilledSet.load(path)
+    if not stored.data or not stored.recipe:
+        raise errors.InputError(
+            f"The distilled set {path} does not say which data and which recipe it "
+            "belongs to; evaluate it with `dj.evaluate` and a protocol of your own."
+        )
+    config = ml_collections.ConfigDict(stored.config)
+    config.data.data_dir = data_dir or config.data.data_dir
+    dataset = experiment.load_for(config)
+    if dataset.spec.fingerprint != stored.data_fingerprint:
+        raise errors.InputError(
+            f'The data set "{dataset.spec.name}" at hand is not the one that the '
+            "distilled set was made from (their fingerprints differ); point --data_dir "
+            "to the same files."
+        )
+    description = _network(network, stored, dataset)
+    task = tasks.classification(nets.build(description), dataset.spec)
+    result = evaluation.evaluate(
+        task,
+        experiment.to_synthetic(stored),
+        dataset,
+        protocol=protocols.Protocol(**stored.recipe["protocol"]),
+        num_runs=num_runs,
+        key=jax.random.key(seed),
+    )
+    return result, _network_words(description)
+
+
+def _network(
+    network: str | None, stored: distilled.DistilledSet, dataset: data.Dataset
+) -> dict[str, Any]:
+    """The description of the network to evaluate with."""
+    if network is None:
+        return dict(stored.recipe["network"])
+    if not network.lstrip().startswith("{"):
+        network = json.dumps({"name": network})
+    try:
+        description = json.loads(network)
+    except json.JSONDecodeError as error:
+        raise errors.InputError(
+            f"`--network` is {network}, which is no JSON ({error}); pass a name, or "
+            """something like '{"name": "mlp", "hidden": [64]}'."""
+        ) from error
+    return {"num_classes": dataset.spec.num_classes, **description}
+
+
+def _network_words(description: dict[str, Any]) -> str:
+    """A network in words: its name and sizes."""
+    sizes = {k: description[k] for k in ("width", "depth", "hidden") if k in description}
+    words = [f"{k} {v}" for k, v in sizes.items()]
+    norm = description.get("norm")
+    if norm:
+        words.append("no norm" if norm == "none" else f"{norm} norm")
+    return ", ".join([description.get("name", "given"), *words])
+
+
+def _facts(config, dataset, stored, results) -> dict[str, Any]:
+    """What was done and with what, in the order of reading."""
+    environment = results["environment"]
+    return {
+        "Data set": data.describe(dataset),
+        "Method": config.method.name,
+        "Distilled": f"{len(stored.x)} examples, {config.num_per_class} stored per class",
+        "Steps": config.num_steps,
+        "Network": _network_words(stored.recipe["network"]),
+        "Hardware": f"{environment['device']}, {environment['cores']} cores",
+        "Versions": f"jax {environment['jax']}, Python {environment['python']}",
+        "Date": environment["date"],
+        **results.get("scores", {}),
+    }
+
+
+def _distilled_images(stored: distilled.DistilledSet) -> np.ndarray | None:
+    if stored.x.ndim != 4 or stored.x.shape[-1] not in (1, 3):
+        return None
+    images = stored.to_images()
+    return images.reshape(stored.y.shape[1], -1, *images.shape[1:])
+
+
+def _real_images(dataset: data.Dataset, num_examples: int) -> np.ndarray | None:
+    """The first training pictures of each class."""
+    num = min(num_examples // dataset.spec.num_classes, _SHOWN_PER_CLASS)
+    if len(dataset.spec.shape) != 3 or dataset.spec.shape[-1] not in (1, 3):
+        return None
+    table, count = data.class_table(dataset.train.y, dataset.spec.num_classes)
+    rows = np.asarray(table)[:, : min(num, int(np.min(count)))]
+    normalizer = dataset.spec.normalizer
+    return data.to_pixels(
+        normalizer, data.normalize(normalizer, dataset.train.x[rows.reshape(-1)])
+    ).reshape(*rows.shape, *dataset.spec.shape)
+
+
+def _are_learned(y: np.ndarray) -> bool:
+    """Whether labels are more than the names of classes."""
+    return not np.isin(y, (0.0, 1.0)).all()
+
+
+def _costs(seconds: dict[str, float]) -> dict[str, str]:
+    return {name: report.tables.format_seconds(s) for name, s in seconds.items()}
+
+
+def _usage(workdir: pathlib.Path) -> str:
+    return f"""\
+# Test it again, or with another network:
+distill-jax evaluate --distilled={workdir}
+distill-jax evaluate --distilled={workdir} --network=mlp
+
+# Train on it, with numpy alone (distilled.json says how):
+import numpy as np
+with np.load("{workdir / "distilled.npz"}") as file:
+    x, y = file["x"], file["y"]
+"""
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise errors.InputError(
+            f"There is no file {path}; the folder does not hold a finished run of "
+            "`distill-jax distill`."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise errors.InputError(
+            f"The file {path} could not be read ({error}); run `distill-jax distill` "
+            "in a new folder."
+        ) from error
