@@ -156,7 +156,7 @@ BAD_DATA = {  # what is laid out, the data set asked for, what the sentence must
     "missing folder": (None, "folder:nowhere", "nowhere"),
     "empty folder": (None, "folder:{}", "class"),
     "truncated gz": (make_truncated, "mnist", "train-images"),
-    "wrong magic": (lambda f: mnist(f, magic=b"abcd"), "mnist", "magic"),
+    "wrong magic": (lambda f: mnist(f, magic=b"abcd"), "mnist", "begins with"),
     "foreign pickle": (make_foreign_pickle, "cifar10", "refuse"),
     "label out of range": (
         lambda f: make_npz(f, y_train=np.repeat([0, 1, 2, -7], 10)),

@@ -203,7 +203,8 @@ def _labels(y: np.ndarray, what: str) -> np.ndarray:
             f'"{what}" has the type {y.dtype} and the shape {y.shape}; it must hold '
             "one whole number for each example, the class counted from 0."
         )
-    return np.clip(y, -1, np.iinfo(np.int32).max).astype(np.int32)
+    own, small = np.iinfo(y.dtype), np.iinfo(np.int32)
+    return np.clip(y, max(own.min, small.min), min(own.max, small.max)).astype(np.int32)
 
 
 def _is_bytes(x: np.ndarray) -> bool:

@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled programs that are kept, so that the next set of the same shape compiles none.
+"""Compiled programs that are kept: the next set of the same shape compiles nothing.
 
 Functions are closed over and arrays are arguments, so a program is known by what it was
 built from (the very same task, the protocol, the numbers) and by the shapes it takes.

@@ -315,7 +315,7 @@ def _training_program(task, protocol, is_stacked, num_checkpoints, mapping):
 
     def program(keys, examples, normalizer):
         if is_stacked:
-            run = lambda pair: one_run(*pair, normalizer)
+            run = lambda pair: one_run(pair[0], pair[1], normalizer)
             return _over_runs(run, (keys, examples), mapping)
         return _over_runs(lambda key: one_run(key, examples, normalizer), keys, mapping)
 
@@ -323,7 +323,7 @@ def _training_program(task, protocol, is_stacked, num_checkpoints, mapping):
 
 
 def _testing_program(task, mapping):
-    """(variables [R, K, ...], contexts, x, y, normalizer) -> how many are right [R, K]."""
+    """(variables [R, K, ...], contexts, x, y, normalizer) -> number right [R, K]."""
 
     def program(variables, contexts, x, y, normalizer):
         def num_right(variables, context):

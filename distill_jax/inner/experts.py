@@ -1,0 +1,182 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Experts: networks trained on the real data, kept after every epoch.
+
+    theta_0 = init,    theta_e = the network after e completed epochs,   e = 0, ..., E
+
+with plain SGD, as trajectory matching and the soft-label baseline want it. Early
+experts give soft labels, late ones nearly hard ones; an epoch number says nothing
+without the learning rate, so accuracy and label entropy are told for every epoch.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distill_jax import base
+from distill_jax import data as data_lib
+from distill_jax.inner import augment, learn
+from distill_jax.types import Array, Key
+
+__all__ = ["Appraisal", "appraise", "at_epoch", "label_entropy", "train_expert"]
+
+
+class Appraisal(NamedTuple):
+    """What is known of an expert after every epoch."""
+
+    accuracy: Array  # [E + 1] fractions
+    entropy: Array  # [E + 1] nats, the mean entropy of its labels
+
+
+def train_expert(
+    key: Key,
+    task: base.Task,
+    source: base.Source,
+    *,
+    num_epochs: int,
+    learning_rate: float = 0.01,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    batch_size: int = 256,
+    policy: augment.Policy | None = None,
+) -> base.Variables:
+    """Trains one expert; pure, to be jitted, and mapped over keys for several.
+
+    Args:
+      key: of everything random.
+      task: a classification task with ``"probabilities"`` as targets.
+      source: the real training set; its labels are classes [N] or targets [N, C].
+      num_epochs: E.
+      learning_rate: of SGD; small ones give finer early checkpoints.
+      momentum: of SGD; trajectories are made without.
+      weight_decay: added to the gradient of every parameter.
+      batch_size: of mini-batches; the short last one of an epoch is kept.
+      policy: what augmentation is drawn from in every step, or None.
+
+    Returns:
+      The variables after 0, 1, ..., E epochs: a leading axis E + 1.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.inner import experts
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> expert = experts.train_expert(
+      ...     jax.random.key(0), task, dj.data.to_source(data), num_epochs=3)
+      >>> {leaf.shape[0] for leaf in jax.tree.leaves(expert)}
+      {4}
+
+    Reference:
+      Cazenavette et al., "Dataset Distillation by Matching Training Trajectories",
+      2022. Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
+      Distillation", 2024.
+    """
+    key_context, key_init, key_fit = jax.random.split(key, 3)
+    context = task.sample_context(key_context)
+    start = task.init(key_init, context)
+    num_examples, num_classes = source.y.shape[0], source.table.shape[0]
+    batch_size = min(batch_size, num_examples)
+
+    def prepare(batch: base.Examples) -> base.Examples:
+        y = batch.y if batch.y.ndim == 2 else jax.nn.one_hot(batch.y, num_classes)
+        return batch._replace(x=data_lib.normalize(source.normalizer, batch.x), y=y)
+
+    after = learn.fit(
+        key_fit,
+        start,
+        task,
+        base.Examples(source.x, source.y),
+        optimizer=optax.chain(
+            optax.add_decayed_weights(weight_decay),
+            optax.sgd(learning_rate, momentum=momentum or None),
+        ),
+        num_steps=num_epochs * learn.num_steps_per_epoch(num_examples, batch_size),
+        batch_size=batch_size,
+        policy=policy,
+        prepare=prepare,
+        context=context,
+        num_checkpoints=num_epochs,
+    )
+    return jax.tree.map(
+        lambda first, rest: jnp.concatenate([first[None], rest]), start, after
+    )
+
+
+def appraise(
+    task: base.Task,
+    expert: base.Variables,
+    x: Any,
+    y: Array,
+    *,
+    normalizer: Any = None,
+) -> Appraisal:
+    """Tells the accuracy and the softness of the labels of an expert at every epoch.
+
+    Args:
+      task: what it was trained with.
+      expert: from :func:`train_expert`, leading axis E + 1.
+      x: [N, ...] inputs that it was not trained on; raw where a normaliser is given.
+      y: [N] classes.
+      normalizer: of the inputs.
+
+    Returns:
+      An :class:`Appraisal`.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.inner import experts
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> expert = experts.train_expert(
+      ...     jax.random.key(0), task, dj.data.to_source(data), num_epochs=9)
+      >>> told = experts.appraise(
+      ...     task, expert, data.validation.x, data.validation.y,
+      ...     normalizer=data.spec.normalizer)
+      >>> bool(told.accuracy[9] > told.accuracy[0])
+      True
+      >>> bool(told.entropy[9] < told.entropy[0])
+      True
+    """
+
+    def one_epoch(variables: base.Variables) -> Appraisal:
+        logits = learn.predict_logits(task, variables, x, normalizer=normalizer)
+        is_right = jnp.argmax(logits, axis=-1) == y
+        return Appraisal(is_right.mean(), label_entropy(jax.nn.softmax(logits)).mean())
+
+    return jax.lax.map(one_epoch, expert)
+
+
+def at_epoch(expert: base.Variables, epoch: Any) -> base.Variables:
+    """The network of an expert after some completed epochs.
+
+    Args:
+      expert: from :func:`train_expert`.
+      epoch: a number from 0 (before training) to E, or several.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from distill_jax import base
+      >>> expert = base.Variables({"w": jnp.array([5.0, 6.0, 7.0])}, {})
+      >>> float(at_epoch(expert, 2).params["w"])
+      7.0
+    """
+    return jax.tree.map(lambda leaf: leaf[epoch], expert)
+
+
+def label_entropy(probabilities: Array) -> Array:
+    """The entropy of labels in nats, ``- sum_c p_c log p_c``.
+
+    Args:
+      probabilities: [..., C].
+
+    Returns:
+      [...]; 0 for one-hot labels.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> [round(float(h), 4) for h in label_entropy(jnp.array([[1.0, 0], [0.5, 0.5]]))]
+      [0.0, 0.6931]
+    """
+    return jax.scipy.special.entr(probabilities).sum(axis=-1)
