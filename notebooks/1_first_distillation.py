@@ -149,10 +149,8 @@ for number in range(NUM_RUNS):
     one = dj.evaluate(
         task, real, data, protocol=protocol, num_runs=1, key=jax.random.key(number)
     )
-    accuracies.append(one.mean)
-print(
-    f"random real: {100 * np.mean(accuracies):.1f} % +- {100 * np.std(accuracies, ddof=1):.1f}"
-)
+    accuracies.append(100 * one.mean)
+print(f"random real: {np.mean(accuracies):.1f} % +- {np.std(accuracies, ddof=1):.1f}")
 
 # %% [markdown]
 # A set that was made with one network should teach others as well.
