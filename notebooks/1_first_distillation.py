@@ -21,6 +21,7 @@
 # %%
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
 import os
 import pathlib
@@ -174,10 +175,13 @@ distilled = dj.DistilledSet(
     y=np.asarray(synthetic.y),
     targets="centred",
     normalizer=data.spec.normalizer._asdict(),
-    recipe={"network": dict(task.description["network"]), "loss": "squared error"},
+    recipe={
+        "network": dict(task.description["network"]),
+        "protocol": dataclasses.asdict(protocol),
+    },
     data_fingerprint=data.spec.fingerprint,
-    data={"name": "digits", "class_names": data.spec.class_names},
-    results={"test_accuracy": result.mean},
+    data={"name": data.spec.name, "class_names": data.spec.class_names},
+    results={"test accuracy of a ConvNet": result.mean},
 )
 path = distilled.save("digits_10/")
 print(path, path.stat().st_size, "bytes;", distilled.num_bytes, "of them to train on")
