@@ -8,7 +8,10 @@ This file, the settings and the command line are all that knows a config.
 import dataclasses
 import inspect
 import json
+import os
 import pathlib
+import platform
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,6 +23,8 @@ import numpy as np
 from distill_jax import base, data, distilled, errors, evaluation, methods, nets
 from distill_jax import parallel, runtime, tasks
 from distill_jax.evaluation import protocol as protocols
+from distill_jax.runtime import workdir as workdirs
+from distill_jax.types import Key
 
 __all__ = ["Experiment", "build", "distil", "load_for", "to_synthetic"]
 
@@ -137,13 +142,13 @@ def distil(
     if (workdir / "results.json").exists():
         return
     synthetic = experiment.recipe.method.read(state)
-    arms, costs = _judge(experiment, synthetic, config, key_arms, progress)
-    costs = {
+    results = _judge(experiment, synthetic, config, key_arms, progress)
+    results["seconds"] = {
         "compile the distillation": history.compile_seconds,
         "distil": history.run_seconds,
-        **costs,
+        **results["seconds"],
     }
-    results = {"arms": arms, "seconds": costs, "environment": _environment()}
+    results["environment"] = _environment()
     _to_distilled(experiment, synthetic, config, results).save(workdir)
     _write_json(workdir / "results.json", results)
 
@@ -211,7 +216,7 @@ def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recip
     return recipe._replace(sampler=sampler, source_fn=source_fn)
 
 
-def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: base.Key):
+def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: Key):
     """The evaluation on the validation split that is plotted during distillation."""
 
     def evaluate(step: int, synthetic: base.Synthetic) -> Mapping[str, float]:
@@ -230,15 +235,90 @@ def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: base.
     return evaluate
 
 
-def _judge(experiment, synthetic, config, key, progress) -> tuple[list[dict], dict]:
-    raise NotImplementedError
+def _judge(
+    experiment: Experiment,
+    synthetic: base.Synthetic,
+    config: ml_collections.ConfigDict,
+    key: Key,
+    progress: bool | None,
+) -> dict[str, Any]:
+    """The arms as rows of a table, the scores, and the seconds they took."""
+    fields, start = config.evaluate, time.perf_counter()
+    is_shown = sys.stderr.isatty() if progress is None else progress
+    if is_shown:
+        print("Evaluating ...", file=sys.stderr)
+    shared = {
+        "num_runs": fields.num_runs,
+        "num_checkpoints": fields.num_checkpoints,
+    }
+    protocol = experiment.recipe.protocol
+    if fields.arms:
+        arms = evaluation.arms(
+            key,
+            experiment.task,
+            synthetic,
+            experiment.dataset,
+            protocol,
+            len(synthetic.y) // experiment.dataset.spec.num_classes,
+            num_real_steps=fields.num_real_steps,
+            expert=evaluation.ExpertSettings(
+                num_epochs=fields.num_expert_epochs,
+                learning_rate=fields.expert_learning_rate,
+            ),
+            **shared,
+        )
+        rows, scores = [arm.to_row() for arm in arms], _scores(arms)
+    else:
+        rows = [_only_arm(experiment, synthetic, key, shared)]
+        scores = {}
+    total = time.perf_counter() - start
+    distilled_row = next(row for row in rows if row["is_distilled"])
+    seconds = {
+        "evaluate the distilled set": distilled_row["seconds"],
+        "evaluate the other arms": total - distilled_row["seconds"],
+    }
+    return {"arms": rows, "scores": scores, "seconds": seconds}
+
+
+def _only_arm(experiment, synthetic, key, shared) -> dict[str, Any]:
+    """The row of the distilled set alone."""
+    result = evaluation.evaluate(
+        experiment.task,
+        synthetic,
+        experiment.dataset,
+        protocol=experiment.recipe.protocol,
+        key=key,
+        **shared,
+    )
+    return {
+        "name": "synthetic-any",
+        "num_examples": len(synthetic.y),
+        "accuracy_mean": result.mean,
+        "accuracy_sd": result.sd,
+        "ci95": result.ci95,
+        "best_on_test": result.best_on_test,
+        "bytes_stored": sum(leaf.nbytes for leaf in jax.tree.leaves(synthetic)),
+        "seconds": result.compile_seconds + result.run_seconds,
+        "note": "the distilled set with its own labels",
+        "is_distilled": True,
+    }
+
+
+def _scores(arms: list[evaluation.Arm]) -> dict[str, str]:
+    """The label-robust score over runs."""
+    runs = {arm.name: arm.evaluation.accuracies for arm in arms}
+    score = evaluation.fairness.label_robust_score(
+        runs["real-hard"],
+        runs["synthetic-hard"],
+        runs["synthetic-any"],
+        runs["random-any"],
+    )
+    spread = f" ± {score.std(ddof=1):.3f}" if len(score) > 1 else ""
+    return {"Label-robust score": f"{score.mean():.3f}{spread}"}
 
 
 def _environment() -> dict[str, Any]:
     """What the numbers depend on apart from the config."""
-    import os
-    import platform
-
     device = jax.devices()[0]
     return {
         "device": f"{len(jax.devices())} x {device.device_kind}",
@@ -282,6 +362,4 @@ def _to_distilled(
 
 
 def _write_json(path: pathlib.Path, content: Any) -> None:
-    from distill_jax.runtime import workdir as workdirs
-
     workdirs.replace_file(path, json.dumps(content, indent=1))

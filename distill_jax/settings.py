@@ -60,6 +60,7 @@ def default() -> ml_collections.ConfigDict:
         "arms": True,  # the arms that the result is compared with
         "num_real_steps": 1000,  # training steps on all real data
         "num_expert_epochs": 20,  # of the expert that labels random real examples
+        "expert_learning_rate": 0.05,
     }
     config.log_every = 10
     config.checkpoint_every = config_dict.placeholder(int)  # a tenth of the run

@@ -3,17 +3,25 @@
 """Judging: protocols of training, fresh networks, baselines and fairness metrics."""
 
 from distill_jax.evaluation import fairness, protocol
+from distill_jax.evaluation.baselines import arms, random_subsets
+from distill_jax.evaluation.bench import Arm
+from distill_jax.evaluation.expert_arm import ExpertSettings
 from distill_jax.evaluation.protocol import Protocol
-from distill_jax.evaluation.runs import Evaluation, evaluate, measure, train_networks
+from distill_jax.evaluation.results import Evaluation
+from distill_jax.evaluation.runs import evaluate, measure, train_networks
 from distill_jax.evaluation.training import train
 
 __all__ = [
+    "Arm",
     "Evaluation",
+    "ExpertSettings",
     "Protocol",
+    "arms",
     "evaluate",
     "fairness",
     "measure",
     "protocol",
+    "random_subsets",
     "train",
     "train_networks",
 ]

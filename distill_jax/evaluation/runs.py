@@ -3,67 +3,35 @@
 """Judges a distilled set: fresh networks are trained on it, and tested on real data.
 
     accuracy_r = mean_n [ argmax f(theta_r, x_n) = y_n ],   r = 1, ..., R networks
-    ci95 = t_{0.975, R - 1} sd / sqrt(R)                    (Student's t, sd with R - 1)
 
 All networks are trained in one compiled program. The accuracy is that at the *end* of
 training. The best moment as seen on the test set, which many papers report, is there
 only when asked for, under the name ``best_on_test``, and nothing is ever chosen by it.
 """
 
-import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from distill_jax import base, errors
 from distill_jax import data as data_lib
-from distill_jax.evaluation import programs, training
+from distill_jax.evaluation import programs, results, training
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.inner import learn
 from distill_jax.types import Key
 
 __all__ = [
-    "Evaluation",
     "Trained",
+    "check_fit",
+    "check_split",
     "evaluate",
     "measure",
-    "summarize",
     "train_networks",
 ]
 
 Mapping = Literal["auto", "vmap", "map"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How well fresh networks do that were trained on one set. All are fractions.
-
-    Attributes:
-      accuracies: [R] at the end of training.
-      mean: of the accuracies.
-      sd: their standard deviation (R - 1); NaN for a single run.
-      ci95: half the width of the 95 % interval of the mean; NaN for a single run.
-      best_on_test: the mean over runs of the best accuracy at any checkpoint, which
-        is a choice by the test set; None with one checkpoint or on another split.
-      curve: [R, K] the accuracy at each of K checkpoints, evenly spaced.
-      compile_seconds: 0 where the programs were compiled before.
-      run_seconds: training and testing.
-    """
-
-    accuracies: np.ndarray
-    mean: float
-    sd: float
-    ci95: float
-    best_on_test: float | None
-    curve: np.ndarray
-    compile_seconds: float
-    run_seconds: float
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
 
 
 class Trained(NamedTuple):
@@ -86,7 +54,7 @@ def evaluate(
     split: str = "test",
     num_checkpoints: int = 1,
     mapping: Mapping = "auto",
-) -> Evaluation:
+) -> results.Evaluation:
     """Trains fresh networks on a distilled set and tests them on real data.
 
     A second call with a set of the same shapes, the same task and the same protocol
@@ -105,7 +73,7 @@ def evaluate(
         other) or, with ``"auto"``, what is faster: ``"map"`` on CPU.
 
     Returns:
-      An :class:`Evaluation`.
+      An :class:`~distill_jax.evaluation.results.Evaluation`.
 
     Raises:
       InputError: if the set does not fit the data, the split is unknown or empty, a
@@ -123,8 +91,8 @@ def evaluate(
       >>> result.accuracies.shape, 0.4 < result.mean < 0.8
       ((2,), True)
     """
-    _check_split(data, split)
-    _check_fit(synthetic, data)
+    check_split(data, split)
+    check_fit(synthetic, data)
     trained = train_networks(
         key,
         task,
@@ -209,7 +177,7 @@ def measure(
     *,
     split: str = "test",
     mapping: Mapping = "auto",
-) -> Evaluation:
+) -> results.Evaluation:
     """Tests trained networks on one split.
 
     Args:
@@ -220,7 +188,8 @@ def measure(
       mapping: as in :func:`evaluate`.
 
     Returns:
-      An :class:`Evaluation`; its seconds include those of the training.
+      An :class:`~distill_jax.evaluation.results.Evaluation`; its seconds include
+      those of the training.
 
     Raises:
       InputError: if the split is unknown or empty.
@@ -237,7 +206,7 @@ def measure(
       >>> runs.measure(task, trained, data, split="validation").accuracies.shape
       (3,)
     """
-    _check_split(data, split)
+    check_split(data, split)
     arrays = getattr(data, split)
     outcome = programs.call(
         _testing_program,
@@ -250,50 +219,11 @@ def measure(
         jax.tree.map(jnp.asarray, data.spec.normalizer),
     )
     curve = np.asarray(outcome.value, dtype=np.float64) / len(arrays.y)
-    return summarize(
+    return results.summarize(
         curve,
         is_test=split == "test",
         compile_seconds=trained.compile_seconds + outcome.compile_seconds,
         run_seconds=trained.run_seconds + outcome.run_seconds,
-    )
-
-
-def summarize(
-    curve: np.ndarray,
-    *,
-    is_test: bool,
-    compile_seconds: float = 0.0,
-    run_seconds: float = 0.0,
-) -> Evaluation:
-    """Mean, standard deviation and interval of accuracies over runs.
-
-    Args:
-      curve: [R, K] the accuracy of each run at K moments, the last of which counts.
-      is_test: whether they were taken on the test set.
-      compile_seconds: to be handed on.
-      run_seconds: to be handed on.
-
-    Returns:
-      An :class:`Evaluation`.
-
-    Example:
-      >>> result = summarize(np.array([[0.7, 0.5], [0.6, 0.7]]), is_test=True)
-      >>> print(f"{result.mean:.2f} {result.sd:.3f} {result.best_on_test:.2f}")
-      0.60 0.141 0.70
-    """
-    last, num_runs = curve[:, -1], len(curve)
-    sd = float(last.std(ddof=1)) if num_runs > 1 else float("nan")
-    width = float(scipy.stats.t.ppf(0.975, num_runs - 1)) if num_runs > 1 else 1.0
-    has_best = is_test and curve.shape[1] > 1
-    return Evaluation(
-        accuracies=last,
-        mean=float(last.mean()),
-        sd=sd,
-        ci95=width * sd / num_runs**0.5,
-        best_on_test=float(curve.max(axis=1).mean()) if has_best else None,
-        curve=curve,
-        compile_seconds=compile_seconds,
-        run_seconds=run_seconds,
     )
 
 
@@ -355,7 +285,8 @@ def _resolve(mapping: Mapping) -> str:
     return mapping
 
 
-def _check_split(data: data_lib.Dataset, split: str) -> None:
+def check_split(data: data_lib.Dataset, split: str) -> None:
+    """Raises unless accuracies can be measured on a split."""
     known = ("test", "validation", "train")
     if split not in known:
         raise errors.InputError(
@@ -374,7 +305,8 @@ def _check_split(data: data_lib.Dataset, split: str) -> None:
         )
 
 
-def _check_fit(synthetic: Any, data: data_lib.Dataset) -> None:
+def check_fit(synthetic: Any, data: data_lib.Dataset) -> None:
+    """Raises unless a distilled set has the shapes of a data set."""
     spec = data.spec
     shape, num_classes = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
     if shape != tuple(spec.shape) or num_classes != spec.num_classes:

@@ -1,0 +1,121 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the arms of a comparison share: the line of the table, and how it is made."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from distill_jax import base, tasks
+from distill_jax import data as data_lib
+from distill_jax.evaluation import protocol as protocol_lib
+from distill_jax.evaluation import results, runs
+from distill_jax.types import Key
+
+__all__ = ["Arm", "Bench", "make_arm"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arm:
+    """One line of a comparison.
+
+    Attributes:
+      name: ``"real-hard"``, ``"synthetic-hard"``, ``"synthetic-any"``,
+        ``"random-any"`` or ``"random-soft"``.
+      evaluation: accuracies on the test split.
+      num_examples: how many are trained on.
+      bytes_stored: what would have to be stored, labels included.
+      seconds: of everything the arm needed, compilation included.
+      note: what the arm is, in words.
+    """
+
+    name: str
+    evaluation: results.Evaluation
+    num_examples: int
+    bytes_stored: int
+    seconds: float
+    note: str
+
+    def to_row(self) -> dict[str, Any]:
+        """The arm as plain numbers, under the names that reports use."""
+        result = self.evaluation
+        return {
+            "name": self.name,
+            "num_examples": self.num_examples,
+            "accuracy_mean": result.mean,
+            "accuracy_sd": result.sd,
+            "ci95": result.ci95,
+            "best_on_test": result.best_on_test,
+            "bytes_stored": self.bytes_stored,
+            "seconds": self.seconds,
+            "note": self.note,
+            "is_distilled": self.name == "synthetic-any",
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bench:
+    """The task, the data and the protocol that all arms share."""
+
+    task: base.Task
+    data: data_lib.Dataset
+    protocol: protocol_lib.Protocol
+    num_runs: int
+    mapping: runs.Mapping
+    num_checkpoints: int = 1
+
+    @property
+    def hard_label_bytes(self) -> int:
+        """Bytes of one stored class."""
+        return 1 if self.data.spec.num_classes <= 256 else 2
+
+    def encode(self, probabilities: Any) -> Any:
+        """[..., C] probabilities -> labels of the protocol's kind."""
+        return tasks.encode(jnp.asarray(probabilities), self.protocol.targets)
+
+    def one_hot(self, classes: np.ndarray) -> Any:
+        """[...] classes -> [..., C] labels of the protocol's kind."""
+        return self.encode(
+            np.eye(self.data.spec.num_classes, dtype=np.float32)[classes]
+        )
+
+    def train(self, key: Key, examples: Any, **options: Any) -> runs.Trained:
+        """Networks of one arm; `options` may name another protocol."""
+        protocol = options.pop("protocol", self.protocol)
+        return runs.train_networks(
+            key,
+            self.task,
+            examples,
+            protocol,
+            num_runs=self.num_runs,
+            mapping=self.mapping,
+            num_checkpoints=self.num_checkpoints,
+            **options,
+        )
+
+    def measure(self, trained: runs.Trained, split: str = "test") -> results.Evaluation:
+        """Accuracies of the networks of one arm."""
+        return runs.measure(
+            self.task, trained, self.data, split=split, mapping=self.mapping
+        )
+
+    def train_subsets(
+        self, key: Key, index: np.ndarray, y: Any, learning_rate: Any
+    ) -> runs.Trained:
+        """Networks on another random subset [R, M] each, with labels [R, M, C]."""
+        if learning_rate is not None:
+            learning_rate = jnp.full(len(index), learning_rate)
+        examples = base.Synthetic(self.data.train.x[index], y, None, learning_rate)
+        return self.train(
+            key, examples, normalizer=self.data.spec.normalizer, is_stacked=True
+        )
+
+
+def make_arm(
+    name: str, result: results.Evaluation, num_examples: int, size: int, note: str
+) -> Arm:
+    """An arm that took no longer than its evaluation."""
+    seconds = result.compile_seconds + result.run_seconds
+    return Arm(name, result, num_examples, size, seconds, note)

@@ -1,0 +1,99 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from distill_jax import data as data_lib
+from distill_jax import nets, tasks
+from distill_jax.inner import experts, learn
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = data_lib.load("digits")
+    return data, tasks.classification(nets.mlp(10, hidden=(16,)), data.spec)
+
+
+@pytest.fixture(scope="module")
+def expert(digits):
+    data, task = digits
+    return experts.train_expert(
+        jax.random.key(0),
+        task,
+        data_lib.to_source(data),
+        num_epochs=12,
+        learning_rate=0.1,
+    )
+
+
+def test_the_first_is_the_start_and_each_epoch_continues_the_one_before(digits, expert):
+    data, task = digits
+    _, key_init, _ = jax.random.split(jax.random.key(0), 3)
+    start = task.init(key_init, None)
+    first = experts.at_epoch(expert, 0)
+    jax.tree.map(np.testing.assert_array_equal, first, start)
+    # Recomputed by hand: the first epoch is four steps of plain SGD, in the same order.
+    _, _, key_fit = jax.random.split(jax.random.key(0), 3)
+    num_examples = len(data.train.y)
+    index, weight = learn.mini_batches(
+        jax.random.split(key_fit)[0],
+        num_examples=num_examples,
+        batch_size=256,
+        num_steps=12 * 4,
+    )
+    x = data_lib.normalize(data.spec.normalizer, data.train.x)
+    params = start.params
+
+    def loss_fn(params, rows, weight):
+        logits = task.predict(start._replace(params=params), x[rows], None)
+        y = jnp.asarray(data.train.y)[rows]
+        losses = -jax.nn.log_softmax(logits)[jnp.arange(256), y]
+        return (losses * weight).sum() / weight.sum()
+
+    for step in range(4):
+        grads = jax.grad(loss_fn)(params, index[step], weight[step])
+        params = jax.tree.map(lambda param, grad: param - 0.1 * grad, params, grads)
+    jax.tree.map(
+        lambda found, right: np.testing.assert_allclose(found, right, atol=1e-5),
+        experts.at_epoch(expert, 1).params,
+        params,
+    )
+
+
+def test_accuracy_rises_and_labels_sharpen(digits, expert):
+    data, task = digits
+    told = experts.appraise(
+        task,
+        expert,
+        data.validation.x,
+        jnp.asarray(data.validation.y),
+        normalizer=data.spec.normalizer,
+    )
+    assert told.accuracy.shape == told.entropy.shape == (13,)
+    assert told.accuracy[0] < 0.3
+    assert told.accuracy[12] > 0.7
+    assert (np.diff(told.entropy[2:]) < 0).all()
+    x = data_lib.normalize(data.spec.normalizer, data.validation.x)
+    p = np.asarray(jax.nn.softmax(task.predict(experts.at_epoch(expert, 5), x, None)))
+    entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1).mean()
+    np.testing.assert_allclose(told.entropy[5], entropy, rtol=1e-4)
+    right = (p.argmax(axis=1) == data.validation.y).mean()
+    np.testing.assert_allclose(told.accuracy[5], right, rtol=1e-5)
+
+
+def test_experts_are_mapped_over_keys(digits):
+    data, task = digits
+    source = data_lib.to_source(data)
+    train = lambda key: experts.train_expert(key, task, source, num_epochs=2)
+    several = jax.vmap(train)(jax.random.split(jax.random.key(1), 2))
+    kernel = jax.tree.leaves(several.params)[-1]
+    assert kernel.shape[:2] == (2, 3)
+    assert not np.allclose(kernel[0], kernel[1])
+
+
+def test_entropy_of_hard_and_uniform_labels():
+    labels = jnp.array([[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
+    found = experts.label_entropy(labels)
+    np.testing.assert_allclose(found, [0.0, np.log(4)], rtol=1e-6)
