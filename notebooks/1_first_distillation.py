@@ -15,8 +15,8 @@
 # # A first distillation
 #
 # The library from end to end: load data, name a task and a method, run, look at what
-# came out, judge it, store it, and train on the stored file without the library. It takes
-# a minute or two on a laptop's CPU, and nothing in it is particular to the CPU.
+# came out, judge it, store it, and train on the stored file without the library. It
+# takes a minute or two on a laptop's CPU, and nothing in it is particular to the CPU.
 
 # %%
 # Copyright The distill_jax Authors.
