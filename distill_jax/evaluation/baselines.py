@@ -100,9 +100,7 @@ def arms(
     runs.check_fit(synthetic, data)
     _check_rows(len(synthetic.y), data.spec.num_classes)
     keys = jax.random.split(key, 5)
-    bench = Bench(
-        task, data, protocol, num_runs, mapping, num_checkpoints
-    )
+    bench = Bench(task, data, protocol, num_runs, mapping, num_checkpoints)
     rate = synthetic.learning_rate
     num_steps = num_real_steps or optimizers.num_steps(protocol, len(synthetic.y))
     subsets = random_subsets(keys[3], data, num_per_class, num_draws=num_runs)

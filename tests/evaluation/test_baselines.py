@@ -164,16 +164,18 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(
 ):
     data, task = digits
     monkeypatch.setattr(runs, "train_networks", None)
-    key = jax.random.key(0)
+    odd = base.Synthetic(few.x[:19], few.y[:19])
+    empty = data_lib.Arrays(data.test.x[:0], data.test.y[:0])
+    bare = dataclasses.replace(data, validation=empty)
+    arms = lambda few, data, number: evaluation.arms(
+        jax.random.key(0), task, few, data, PROTOCOL, number
+    )
     with pytest.raises(errors.InputError, match="19 rows for 10 classes"):
-        odd = base.Synthetic(few.x[:19], few.y[:19])
-        evaluation.arms(key, task, odd, data, PROTOCOL, 2)
-    with pytest.raises(errors.InputError, match="validation split .* is empty"):
-        empty = data_lib.Arrays(data.test.x[:0], data.test.y[:0])
-        bare = dataclasses.replace(data, validation=empty)
-        evaluation.arms(key, task, few, bare, PROTOCOL, 2)
+        arms(odd, data, 2)
+    with pytest.raises(errors.InputError, match='validation split of "digits" is empt'):
+        arms(few, bare, 2)
     with pytest.raises(errors.InputError, match="`num_per_class` is 5000"):
-        evaluation.arms(key, task, few, data, PROTOCOL, 5000)
+        arms(few, data, 5000)
 
 
 @pytest.mark.parametrize("epochs", [[50], [-1], []])
