@@ -27,9 +27,9 @@ $(VENV)/.develop: $(VENV)/.runtime
 
 demo: $(VENV)/.runtime
 	$(BIN)/distill-jax distill --config=configs/digits_frepo.py \
-	  --config.num_per_class=1 --workdir=$(RUNS)/1_per_class
+	  --config.num_per_class=1 --config.num_steps=3000 --workdir=$(RUNS)/1_per_class
 	$(BIN)/distill-jax distill --config=configs/digits_frepo.py \
-	  --config.num_per_class=10 --workdir=$(RUNS)/10_per_class
+	  --config.num_per_class=10 --config.num_steps=1000 --workdir=$(RUNS)/10_per_class
 
 test: $(VENV)/.develop
 	$(BIN)/python -m pytest -n 2 --dist loadfile

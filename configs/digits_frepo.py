@@ -16,6 +16,7 @@ def get_config(arg=None):
     config.data.name = "digits"
     config.num_per_class = 10
     config.num_steps = 2000
+    config.evaluate.num_real_steps = 500
     config.network = {"name": "mlp", "hidden": (512, 512)}
     config.method = {
         "name": "frepo",

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dataset distillation in JAX: shrink a training set to a few examples that teach.
 
-    data   = load("digits")
-    task   = classification(network, data.spec)
-    recipe = methods.frepo(task, num_per_class=10, num_steps=1000)
-    state, history = run(recipe, data, num_steps=1000, key=key)
-    evaluate(task, recipe.method.read(state), data, protocol=recipe.protocol, ...)
+data   = load("digits")
+task   = classification(network, data.spec)
+recipe = methods.frepo(task, num_per_class=10, num_steps=1000)
+state, history = run(recipe, data, num_steps=1000, key=key)
+evaluate(task, recipe.method.read(state), data, protocol=recipe.protocol, ...)
 """
 
 from distill_jax import (

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one outer loop of the library: an objective, differentiated through a decoder.
 
-    latent <- latent - optimizer( d objective.loss(decode(latent)) / d latent.learned )
+latent <- latent - optimizer( d objective.loss(decode(latent)) / d latent.learned )
 """
 
 from collections.abc import Mapping
@@ -72,9 +72,7 @@ def distill(
             inner=inner,
         )
 
-    def step(
-        key: Key, state: base.State, batch: Any
-    ) -> tuple[base.State, base.Info]:
+    def step(key: Key, state: base.State, batch: Any) -> tuple[base.State, base.Info]:
         key_loss, key_advance = jax.random.split(key)
         fixed = state.latent.fixed
 

@@ -20,8 +20,18 @@ import jax
 import ml_collections
 import numpy as np
 
-from distill_jax import base, data, distilled, errors, evaluation, methods, nets
-from distill_jax import parallel, runtime, tasks
+from distill_jax import (
+    base,
+    data,
+    distilled,
+    errors,
+    evaluation,
+    methods,
+    nets,
+    parallel,
+    runtime,
+    tasks,
+)
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key
@@ -273,10 +283,9 @@ def _judge(
         scores = {}
     total = time.perf_counter() - start
     distilled_row = next(row for row in rows if row["is_distilled"])
-    seconds = {
-        "evaluate the distilled set": distilled_row["seconds"],
-        "evaluate the other arms": total - distilled_row["seconds"],
-    }
+    seconds = {"evaluate the distilled set": distilled_row["seconds"]}
+    if fields.arms:
+        seconds["evaluate the other arms"] = total - distilled_row["seconds"]
     return {"arms": rows, "scores": scores, "seconds": seconds}
 
 

@@ -118,12 +118,18 @@ def _evaluate(values: flags.FlagValues) -> None:
         num_runs=values.num_runs,
         seed=values.seed,
     )
-    low, high = 100 * (result.mean - result.ci95), 100 * (result.mean + result.ci95)
+    num_runs = len(result.accuracies)
+    spread = ""
+    if num_runs > 1:
+        low, high = result.mean - result.ci95, result.mean + result.ci95
+        spread = (
+            f", sd {100 * result.sd:.2f}, 95 % interval {100 * low:.2f} to "
+            f"{100 * high:.2f}"
+        )
     print(
-        f"{100 * result.mean:.2f} % test accuracy of {len(result.accuracies)} fresh "
-        f"networks ({network}), sd {100 * result.sd:.2f}, 95 % interval {low:.2f} to "
-        f"{high:.2f}; {result.run_seconds:.1f} s and {result.compile_seconds:.1f} s to "
-        "compile."
+        f"{100 * result.mean:.2f} % test accuracy of {num_runs} fresh "
+        f"network{'s' * (num_runs > 1)} ({network}){spread}; {result.run_seconds:.1f} "
+        f"s, and {result.compile_seconds:.1f} s to compile."
     )
 
 
@@ -134,7 +140,10 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
     from distill_jax import report
 
     path = report.write_report(contents, workdir / "report.html")
-    rich.console.Console().print(report.tables.rich_table(contents.arms))
+    bare = [{k: v for k, v in arm.items() if k != "note"} for arm in contents.arms]
+    rich.console.Console().print(report.tables.rich_table(bare))
+    for arm in contents.arms:
+        print(f"{arm['name']}: {arm['note']}.")
     costs = ", ".join(f"{name} {value}" for name, value in contents.costs.items())
     print(f"Time: {costs}.")
     print(f"Distilled set: {workdir / 'distilled.npz'}")

@@ -10,8 +10,17 @@ import jax
 import ml_collections
 import numpy as np
 
-from distill_jax import data, distilled, errors, evaluation, experiment, nets, report
-from distill_jax import settings, tasks
+from distill_jax import (
+    data,
+    distilled,
+    errors,
+    evaluation,
+    experiment,
+    nets,
+    report,
+    settings,
+    tasks,
+)
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.runtime import logging
 
@@ -180,7 +189,9 @@ def _network(
 
 def _network_words(description: dict[str, Any]) -> str:
     """A network in words: its name and sizes."""
-    sizes = {k: description[k] for k in ("width", "depth", "hidden") if k in description}
+    sizes = {
+        k: description[k] for k in ("width", "depth", "hidden") if k in description
+    }
     words = [f"{k} {v}" for k, v in sizes.items()]
     norm = description.get("norm")
     if norm:

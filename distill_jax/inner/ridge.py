@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ridge regression in closed form, in the dual: the last layer, trained to its optimum.
 
-    P = K_ts (K_ss + r tr(K_ss) / M I)^{-1} Y_s,   K_ab = F_a F_b^T
+P = K_ts (K_ss + r tr(K_ss) / M I)^{-1} Y_s,   K_ab = F_a F_b^T
 """
 
 import jax.numpy as jnp

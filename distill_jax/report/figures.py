@@ -49,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
-    """The loss over the steps, logarithmic where it falls by more than a factor of 20.
+    """The loss over the seconds, logarithmic where it falls by more than a factor of 20.
 
     Args:
       contents: what stands in the report.
@@ -70,7 +70,7 @@ def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
 
 
 def accuracy_curve(contents: contents_lib.Contents) -> figure.Figure | None:
-    """The accuracy on held-out data over the steps, with one standard deviation.
+    """The accuracy on held-out data over the seconds, with one standard deviation.
 
     Dashed lines are the arms that are not distilled, for comparison.
 
@@ -213,29 +213,34 @@ def _plot(ax: axes.Axes, x: np.ndarray, y: np.ndarray) -> None:
     ax.plot(x, y, color=ACCENT, linewidth=1.6, marker=marker, markersize=4)
     ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
     ax.margins(x=0.02)
-    ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
 def _draw_loss(ax: axes.Axes, contents: contents_lib.Contents) -> None:
-    """Loss over steps."""
+    """Loss over seconds."""
     rows = _loss_rows(contents)
     group = math.ceil(len(rows) / MAX_POINTS)
-    steps, losses = (_thin(column, group) for column in rows.T)
-    _plot(ax, steps, losses)
+    seconds, losses = (_thin(column, group) for column in rows.T)
+    _plot(ax, seconds, losses)
     if losses.min() > 0 and losses.max() > 20 * losses.min():
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
-    ax.set_xlabel("step of distillation")
+    ax.set_xlabel("seconds of distillation")
     ax.set_ylabel("loss" if group == 1 else f"loss (means of {group} records)")
 
 
 def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
     """Accuracy in percent with a band, and the other arms as dashed lines."""
-    steps, means, spreads = _accuracy_rows(contents).T
+    seconds, means, spreads = _accuracy_rows(contents).T
     means, spreads = 100 * means, 100 * spreads
-    _plot(ax, steps, means)
+    _plot(ax, seconds, means)
     ax.fill_between(
-        steps, means - spreads, means + spreads, color=ACCENT, alpha=0.18, linewidth=0
+        seconds,
+        means - spreads,
+        means + spreads,
+        color=ACCENT,
+        alpha=0.18,
+        linewidth=0,
     )
     arms = [arm for arm in contents.arms if not arm.get("is_distilled")]
     levels = {
@@ -257,7 +262,7 @@ def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
             fontsize=9.5,
             color=GREY,
         )
-    ax.set_xlabel("step of distillation")
+    ax.set_xlabel("seconds of distillation")
     ax.set_ylabel("accuracy %")
 
 
@@ -308,19 +313,20 @@ def _name_axes(
 
 
 def _loss_rows(contents: contents_lib.Contents) -> np.ndarray:
-    """Step and loss of each record whose loss is finite [n, 2]."""
+    """Seconds and loss of each record whose loss is finite [n, 2]."""
     rows = [
-        (step, np.nan if loss is None else loss) for step, _, loss in contents.history
+        (seconds, np.nan if loss is None else loss)
+        for _, seconds, loss in contents.history
     ]
     array = np.asarray(rows, np.float64).reshape(-1, 2)
     return array[np.isfinite(array).all(axis=1)]
 
 
 def _accuracy_rows(contents: contents_lib.Contents) -> np.ndarray:
-    """Step, mean and sd of each evaluation [n, 3]; a missing sd is 0."""
+    """Seconds, mean and sd of each evaluation [n, 3]; a missing sd is 0."""
     rows = [
-        (step, np.nan if mean is None else mean, sd or 0.0)
-        for step, _, mean, sd in contents.evaluations
+        (seconds, np.nan if mean is None else mean, sd or 0.0)
+        for _, seconds, mean, sd in contents.evaluations
     ]
     array = np.nan_to_num(np.asarray(rows, np.float64).reshape(-1, 3), nan=-1.0)
     array[:, 2] = np.maximum(array[:, 2], 0.0)

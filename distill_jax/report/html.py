@@ -230,9 +230,9 @@ def _curves(contents: contents_lib.Contents) -> list[dict[str, str]]:
             {
                 "source": _svg(fig, "accuracy"),
                 "caption": "Accuracy on held-out data of networks trained on the set "
-                "as it was at each step; the band is one standard deviation, dashed "
-                "lines are the other arms.",
-                "alt": f"Accuracy over steps, up to step {last[0]}",
+                "as it was at each moment; the band is one standard deviation, dashed "
+                "lines are the test accuracies of the other arms.",
+                "alt": f"Accuracy over seconds, up to step {last[0]}",
             }
         )
     fig = figures.loss_curve(contents)
@@ -243,7 +243,7 @@ def _curves(contents: contents_lib.Contents) -> list[dict[str, str]]:
                 "source": _svg(fig, "loss"),
                 "caption": f"Loss of the distillation over {step:,} steps, which took "
                 f"{tables.format_seconds(seconds)}.",
-                "alt": f"Loss over steps, up to step {step}",
+                "alt": f"Loss over seconds, up to step {step}",
             }
         )
     return curves

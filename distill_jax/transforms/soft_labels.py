@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learned labels: the targets of the distilled set move from fixed to learned.
 
-    "logits":         y = softmax(y_logits)
-    "probabilities":  y as it stands
-    "centred":        y = (onehot - 1/C) / sqrt(C/10) at the start, then free
+"logits":         y = softmax(y_logits)
+"probabilities":  y as it stands
+"centred":        y = (onehot - 1/C) / sqrt(C/10) at the start, then free
 """
 
 from typing import Literal
@@ -20,7 +20,9 @@ __all__ = ["centre_labels", "learn_labels"]
 Kind = Literal["logits", "probabilities", "centred"]
 
 
-def learn_labels(decoder: base.Decoder, *, kind: Kind, scale: float = 10.0) -> base.Decoder:
+def learn_labels(
+    decoder: base.Decoder, *, kind: Kind, scale: float = 10.0
+) -> base.Decoder:
     """Makes a decoder's labels learned.
 
     Args:

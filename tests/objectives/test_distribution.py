@@ -20,7 +20,10 @@ def golden_problem(arrays, dtype, conv):
     }
     params = dj.nets.load_flat(params)
     num_classes = arrays["real_images"].shape[0]
-    width, num_outputs = params["conv0"]["kernel"].shape[-1], params["dense"]["bias"].size
+    width, num_outputs = (
+        params["conv0"]["kernel"].shape[-1],
+        params["dense"]["bias"].size,
+    )
     net = dj.nets.convnet(num_outputs, width=width, conv=conv)
     spec = dj.data.DataSpec(
         name="golden",

@@ -44,7 +44,9 @@ def test_terms_and_gradients_equal_the_original(
         terms = kernel.kernel_terms(f_s, f_t, y_s, y_t)
         return terms.regression - terms.margin
 
-    assert_near(jax.grad(total)(y_s), arrays["total_loss_grad_support_labels"], tolerance)
+    assert_near(
+        jax.grad(total)(y_s), arrays["total_loss_grad_support_labels"], tolerance
+    )
 
 
 @pytest.mark.parametrize(("name", "tolerance"), FILES)
@@ -77,7 +79,11 @@ def test_label_margins_equal_the_original(golden, assert_near, x64):
 
 def test_the_dual_solution_equals_the_primal_one(x64):
     rng = np.random.default_rng(0)
-    f_s, f_t, y = rng.normal(size=(7, 4)), rng.normal(size=(5, 4)), rng.normal(size=(7, 3))
+    f_s, f_t, y = (
+        rng.normal(size=(7, 4)),
+        rng.normal(size=(5, 4)),
+        rng.normal(size=(7, 3)),
+    )
     scale = 0.1 * np.trace(f_s @ f_s.T) / 7
     primal = f_t @ np.linalg.solve(f_s.T @ f_s + scale * np.eye(4), f_s.T @ y)
     dual = ridge.predict(jnp.asarray(f_s), jnp.asarray(f_t), jnp.asarray(y), ridge=0.1)

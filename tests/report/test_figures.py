@@ -22,13 +22,13 @@ def lines_of(fig):
 
 def test_a_short_history_is_drawn_as_it_is():
     fig = figures.loss_curve(make(history=[(1, 0.0, 3.0), (5, 0.1, 2.0)]))
-    np.testing.assert_array_equal(lines_of(fig), [[1, 3], [5, 2]])
+    np.testing.assert_array_equal(lines_of(fig), [[0.0, 3], [0.1, 2]])
     assert fig.axes[0].get_yscale() == "linear"
 
 
 def test_a_long_history_is_averaged_in_groups():
     num = 2 * figures.MAX_POINTS + 1
-    fig = figures.loss_curve(make(history=[(i, 0.0, 2.0 * i) for i in range(num)]))
+    fig = figures.loss_curve(make(history=[(i, float(i), 2.0 * i) for i in range(num)]))
     data = lines_of(fig)
     assert len(data) <= figures.MAX_POINTS
     np.testing.assert_allclose(data[0], [1.0, 2.0])
@@ -45,10 +45,10 @@ def test_a_loss_that_falls_far_is_logarithmic():
 
 
 def test_records_that_are_not_finite_are_left_out():
-    rows = [(0, 0.0, 1.0), (1, 0.0, float("nan")), (2, 0.0, None), (3, 0.0, 2.0)]
+    rows = [(0, 0.0, 1.0), (1, 1.0, float("nan")), (2, 2.0, None), (3, 3.0, 2.0)]
     assert lines_of(figures.loss_curve(make(history=rows)))[:, 0].tolist() == [0, 3]
     assert figures.loss_curve(make(history=rows[1:3])) is None
-    rows = [(0, 0.0, None, 0.1), (1, 0.0, 0.5, None), (2, 0.0, 0.6, float("nan"))]
+    rows = [(0, 0.0, None, 0.1), (1, 1.0, 0.5, None), (2, 2.0, 0.6, float("nan"))]
     data = lines_of(figures.accuracy_curve(make(evaluations=rows)))
     np.testing.assert_allclose(data, [[1, 50], [2, 60]])
 

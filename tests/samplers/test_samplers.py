@@ -20,7 +20,10 @@ def source(counts=(5, 2, 3)):
     for number, count in enumerate(counts):
         table[number, :count] = np.flatnonzero(classes == number)
     identity = dj.data.Normalizer(
-        scale=jnp.ones(()), mean=jnp.zeros(1), std=jnp.ones(1), whiten=None,
+        scale=jnp.ones(()),
+        mean=jnp.zeros(1),
+        std=jnp.ones(1),
+        whiten=None,
         unwhiten=None,
     )
     x = jnp.arange(len(classes), dtype=jnp.float32)[:, None]
