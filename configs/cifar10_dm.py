@@ -14,6 +14,7 @@ from distill_jax import settings
 
 def get_config(arg=None):
     config = settings.default()
+    config.title = "DM on CIFAR-10"
     config.data.name = "cifar10"
     config.num_per_class = 10
     config.num_steps = 20000

@@ -12,6 +12,7 @@ from distill_jax import settings
 
 def get_config(arg=None):
     config = settings.default()
+    config.title = "DM on digits"
     config.data.name = "digits"
     config.num_per_class = 10
     config.num_steps = 1000

@@ -13,6 +13,7 @@ from distill_jax import settings
 
 def get_config(arg=None):
     config = settings.default()
+    config.title = "FRePo on digits"
     config.data.name = "digits"
     config.num_per_class = 10
     config.num_steps = 2000

@@ -16,6 +16,7 @@ from distill_jax import settings
 
 def get_config(arg=None):
     config = settings.default()
+    config.title = "FRePo on Fashion-MNIST"
     config.data.name = "fashion_mnist"
     config.num_per_class = 10
     config.num_steps = 4000

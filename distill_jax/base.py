@@ -68,7 +68,8 @@ class Examples(NamedTuple):
     x: PyTree  # [B, ...] inputs in the space the networks see
     y: Array  # [B, C] class probabilities, centred labels or regression values
     weight: Array | None = None  # [B]
-    index: Array | None = None  # [B] int32, position in the data set
+    # [B] int32, position in the data set
+    index: Array | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Synthetic(NamedTuple):
@@ -94,7 +95,8 @@ class Source(NamedTuple):
     y: Array  # [N] int32 class, or [N, C] float32 targets
     normalizer: Any  # a `data.Normalizer`: raw inputs -> what the networks see
     table: Array  # [C, K] int32 index of the examples of each class, padded
-    count: Array  # [C] int32, how many entries of each row of `table` are real
+    # [C] int32, how many entries of each row of `table` are real
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Task(NamedTuple):

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base
+from distill_jax import base, errors
 from distill_jax.types import Key
 
 __all__ = ["check_class_major", "distill"]
@@ -38,7 +39,7 @@ def distill(
       the *updated* synthetic examples.
 
     Raises:
-      ValueError: from ``init``, when a learned key has no optimiser, an optimiser has
+      InputError: from ``init``, when a learned key has no optimiser, an optimiser has
         no learned key, or the seed is not class-major.
 
     Example:
@@ -83,7 +84,7 @@ def distill(
         learned = state.latent.learned
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(learned)
         updates, opt = _partition(optimizer, learned).update(grads, state.opt, learned)
-        learned = optax.apply_updates(learned, updates)
+        learned: Any = optax.apply_updates(learned, updates)
         latent = base.Latent(learned, fixed)
         synthetic = jax.lax.stop_gradient(decoder.decode(latent))
         inner = objective.advance(key_advance, state.inner, synthetic, batch)
@@ -102,18 +103,19 @@ def check_class_major(seed: base.Examples) -> None:
     Only one-hot or otherwise peaked labels name a class; a seed with a single target
     column, or one that is being traced, is let through.
     """
-    if isinstance(seed.y, jax.core.Tracer) or seed.y.ndim != 2 or seed.y.shape[1] < 2:
+    is_traced = isinstance(seed.y, jax.core.Tracer)
+    if is_traced or seed.y.ndim != 2 or seed.y.shape[1] < 2:
         return
     num_rows, num_classes = seed.y.shape
     if num_rows % num_classes:
-        raise ValueError(
-            f"The seed has {num_rows} rows for {num_classes} classes; it needs the same "
-            "number of rows for every class."
+        raise errors.InputError(
+            f"The seed has {num_rows} rows for {num_classes} classes; it needs the "
+            "same number of rows for every class."
         )
     classes = np.asarray(seed.y).argmax(axis=1)
     expected = np.repeat(np.arange(num_classes), num_rows // num_classes)
     if not np.array_equal(classes, expected):
-        raise ValueError(
+        raise errors.InputError(
             "The rows of the seed are not class-major: sort them by class, with "
             f"{num_rows // num_classes} rows for each of the {num_classes} classes. "
             f"The classes begin {classes[:8].tolist()}."
@@ -126,9 +128,10 @@ def _partition(optimizer: Optimizer, learned: dict) -> optax.GradientTransformat
         return optimizer
     missing, unused = set(learned) - set(optimizer), set(optimizer) - set(learned)
     if missing or unused:
-        raise ValueError(
+        raise errors.InputError(
             f"The optimisers are for {sorted(optimizer)}, but what is learned is "
             f"{sorted(learned)}; give one optimiser for each learned key."
         )
-    labels = {name: name for name in learned}
-    return optax.partition(dict(optimizer), labels)
+    labels: Any = {name: name for name in learned}
+    by_key: Any = dict(optimizer)
+    return optax.partition(by_key, labels)

@@ -3,7 +3,8 @@
 """Composition: the plain decoder that transforms bend, and function composition.
 
 Transforms are endomorphisms (`Decoder -> Decoder`, `Objective -> Objective`,
-`Sampler -> Sampler`, `Method -> Method`), so that ``compose(f, g)(thing) = f(g(thing))``.
+`Sampler -> Sampler`, `Method -> Method`), so that
+``compose(f, g)(thing) = f(g(thing))``.
 """
 
 import functools

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
+import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import (
@@ -47,7 +47,7 @@ class Experiment(NamedTuple):
     recipe: base.Recipe
 
 
-def build(config: ml_collections.ConfigDict) -> Experiment:
+def build(config: Any) -> Experiment:
     """Loads the data and makes the task and the recipe of a config.
 
     Args:
@@ -75,7 +75,7 @@ def build(config: ml_collections.ConfigDict) -> Experiment:
     return Experiment(dataset, task, recipe)
 
 
-def load_for(config: ml_collections.ConfigDict) -> data.Dataset:
+def load_for(config: Any) -> data.Dataset:
     """Loads the data set of a config.
 
     Args:
@@ -101,7 +101,7 @@ def load_for(config: ml_collections.ConfigDict) -> data.Dataset:
 
 
 def distil(
-    config: ml_collections.ConfigDict,
+    config: Any,
     workdir: pathlib.Path,
     *,
     progress: bool | None = None,
@@ -135,6 +135,7 @@ def distil(
     experiment = build(config)
     key_run, key_curve, key_arms = jax.random.split(jax.random.key(config.seed), 3)
     points = config.evaluate.num_curve_points
+    watch: list[float] = []
     state, history = runtime.run(
         experiment.recipe,
         experiment.dataset,
@@ -144,7 +145,7 @@ def distil(
         config=config.to_dict(),
         checkpoint_every=config.checkpoint_every or max(1, config.num_steps // 10),
         log_every=config.log_every,
-        evaluate_fn=_curve(experiment, config, key_curve) if points else None,
+        evaluate_fn=_curve(experiment, config, key_curve, watch) if points else None,
         evaluate_every=max(1, config.num_steps // points) if points else None,
         progress=progress,
         tensorboard=config.tensorboard,
@@ -156,6 +157,7 @@ def distil(
     results["seconds"] = {
         "compile the distillation": history.compile_seconds,
         "distil": history.run_seconds,
+        "evaluate meanwhile": sum(watch),
         **results["seconds"],
     }
     results["environment"] = _environment()
@@ -177,13 +179,16 @@ def to_synthetic(stored: distilled.DistilledSet) -> base.Synthetic:
       >>> to_synthetic(stored).x.shape
       (2, 3)
     """
-    put = lambda value: None if value is None else jax.numpy.asarray(value)
+    put = lambda value: None if value is None else jnp.asarray(value)
     return base.Synthetic(
-        put(stored.x), put(stored.y), put(stored.weight), put(stored.learning_rate)
+        x=jnp.asarray(stored.x),
+        y=jnp.asarray(stored.y),
+        weight=put(stored.weight),
+        learning_rate=put(stored.learning_rate),
     )
 
 
-def _recipe(config: ml_collections.ConfigDict, task: base.Task) -> base.Recipe:
+def _recipe(config: Any, task: base.Task) -> base.Recipe:
     """Calls the named method with the options of the config."""
     options = config.method.to_dict()
     name = options.pop("name", "")
@@ -204,9 +209,7 @@ def _recipe(config: ml_collections.ConfigDict, task: base.Task) -> base.Recipe:
     return recipe._replace(protocol=_protocol(recipe.protocol, config.protocol))
 
 
-def _protocol(
-    protocol: protocols.Protocol, overrides: ml_collections.ConfigDict
-) -> protocols.Protocol:
+def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protocol:
     """The protocol of a method with what a config says otherwise."""
     given = {name: value for name, value in overrides.items() if value is not None}
     for length, other in (("num_steps", "num_epochs"), ("num_epochs", "num_steps")):
@@ -226,7 +229,7 @@ def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recip
     return recipe._replace(sampler=sampler, source_fn=source_fn)
 
 
-def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: Key):
+def _curve(experiment: Experiment, config: Any, key: Key, watch: list[float]):
     """The evaluation on the validation split that is plotted during distillation."""
 
     def evaluate(step: int, synthetic: base.Synthetic) -> Mapping[str, float]:
@@ -240,6 +243,7 @@ def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: Key):
             key=key,
             split="validation",
         )
+        watch.append(result.run_seconds)
         return {"accuracy_mean": result.mean, "accuracy_sd": result.sd}
 
     return evaluate
@@ -248,7 +252,7 @@ def _curve(experiment: Experiment, config: ml_collections.ConfigDict, key: Key):
 def _judge(
     experiment: Experiment,
     synthetic: base.Synthetic,
-    config: ml_collections.ConfigDict,
+    config: Any,
     key: Key,
     progress: bool | None,
 ) -> dict[str, Any]:
@@ -341,7 +345,7 @@ def _environment() -> dict[str, Any]:
 def _to_distilled(
     experiment: Experiment,
     synthetic: base.Synthetic,
-    config: ml_collections.ConfigDict,
+    config: Any,
     results: Mapping[str, Any],
 ) -> distilled.DistilledSet:
     """The deliverable, with all that is needed to use it."""

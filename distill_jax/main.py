@@ -7,6 +7,7 @@ is no longer finite in exit code 3. A run that was interrupted exits with 128 pl
 signal; the same command resumes it.
 """
 
+import os
 import pathlib
 import signal
 import sys
@@ -32,7 +33,8 @@ distill_jax: shrink a training set to a few examples that teach.
       or --network='{"name": "mlp", "hidden": [64]}', another network than the set was
       made with.
   distill-jax report --workdir=runs/digits
-      Writes the report of a finished run again.
+      Writes the report of a finished run again; with --picture=FILE.png, also a picture
+      of the distilled examples and the curve.
 
   --config=FILE:runlocal      a run of a minute on a laptop
   --config.num_per_class=1    overrides one field of the config
@@ -78,6 +80,8 @@ def _run(argv: list[str]) -> int:
         return _complain(error, 2)
     except errors.NonFiniteError as error:
         return _complain(error, 3)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # As `head` did.
     except KeyboardInterrupt as stop:
         return _complain(stop, 128 + getattr(stop, "signum", signal.SIGINT))
     return 0
@@ -104,7 +108,10 @@ def _report(values: flags.FlagValues) -> None:
     config = outcome.stored_config(workdir)
     if values.data_dir:
         config.data.data_dir = values.data_dir
-    _tell(outcome.contents(workdir, config), workdir)
+    contents = outcome.contents(workdir, config)
+    _tell(contents, workdir)
+    if values.picture:
+        outcome.save_picture(contents, pathlib.Path(values.picture))
 
 
 def _evaluate(values: flags.FlagValues) -> None:
@@ -160,7 +167,7 @@ def _library() -> tuple[Any, Any]:
 def _define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "The config.", flag_values=values)
-    for name in ("workdir", "data_dir", "distilled", "network"):
+    for name in ("workdir", "data_dir", "distilled", "network", "picture"):
         flags.DEFINE_string(name, None, "See the usage.", flag_values=values)
     flags.DEFINE_integer("num_runs", 5, "See the usage.", 1, flag_values=values)
     flags.DEFINE_integer("seed", 0, "See the usage.", flag_values=values)
@@ -228,9 +235,10 @@ def _config(values: flags.FlagValues) -> Any:
 
 
 def _required(values: flags.FlagValues, name: str, example: str) -> pathlib.Path:
-    if not values[name].value:
+    path = values[name].value
+    if not path:
         raise errors.InputError(f"`--{name}` is missing; pass --{name}={example}.")
-    return pathlib.Path(values[name].value)
+    return pathlib.Path(path)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from distill_jax import (
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.runtime import logging
 
-__all__ = ["contents", "evaluate_stored", "stored_config"]
+__all__ = ["contents", "evaluate_stored", "save_picture", "stored_config"]
 
 _SHOWN_PER_CLASS = 10
 
 
-def stored_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+def stored_config(workdir: pathlib.Path) -> Any:
     """Reads the config that a folder was made with.
 
     Args:
@@ -55,9 +55,7 @@ def stored_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     return config
 
 
-def contents(
-    workdir: pathlib.Path, config: ml_collections.ConfigDict
-) -> report.Contents:
+def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
     """Gathers what the report of a finished run tells.
 
     Args:
@@ -147,7 +145,7 @@ def evaluate_stored(
             f"The distilled set {path} does not say which data and which recipe it "
             "belongs to; evaluate it with `dj.evaluate` and a protocol of your own."
         )
-    config = ml_collections.ConfigDict(stored.config)
+    config: Any = ml_collections.ConfigDict(stored.config)
     config.data.data_dir = data_dir or config.data.data_dir
     dataset = experiment.load_for(config)
     if dataset.spec.fingerprint != stored.data_fingerprint:
@@ -167,6 +165,36 @@ def evaluate_stored(
         key=jax.random.key(seed),
     )
     return result, _network_words(description)
+
+
+def save_picture(shown: report.Contents, path: pathlib.Path) -> None:
+    """Saves the distilled examples and the curve as one picture.
+
+    Args:
+      shown: what the report tells.
+      path: of the picture; its ending says the format.
+
+    Raises:
+      InputError: when there is nothing to draw, or the file cannot be written.
+
+    Example:
+      >>> save_picture(report.Contents("Nothing"), pathlib.Path("nothing.png"))
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The run has neither pictures nor a history, so there \
+is nothing to draw.
+    """
+    if shown.distilled_images is None and not shown.evaluations and not shown.history:
+        raise errors.InputError(
+            "The run has neither pictures nor a history, so there is nothing to draw."
+        )
+    try:
+        report.figures.overview(shown).savefig(path, dpi=160)
+    except (OSError, ValueError) as error:
+        raise errors.InputError(
+            f"The picture {path} could not be written ({error}); pass a file that can, "
+            "such as runs/digits.png."
+        ) from error
 
 
 def _network(
@@ -205,7 +233,8 @@ def _facts(config, dataset, stored, results) -> dict[str, Any]:
     return {
         "Data set": data.describe(dataset),
         "Method": config.method.name,
-        "Distilled": f"{len(stored.x)} examples, {config.num_per_class} stored per class",
+        "Distilled": f"{len(stored.x)} examples, stored as {config.num_per_class} "
+        "per class",
         "Steps": config.num_steps,
         "Network": _network_words(stored.recipe["network"]),
         "Hardware": f"{environment['device']}, {environment['cores']} cores",

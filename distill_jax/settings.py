@@ -6,6 +6,8 @@ A config file is a Python file with ``get_config(arg)`` that starts from
 :func:`default`, sets what its experiment needs, and ends with :func:`finish`.
 """
 
+from typing import Any
+
 import ml_collections
 from ml_collections import config_dict
 
@@ -14,17 +16,18 @@ from distill_jax import errors
 __all__ = ["default", "finish"]
 
 
-def default() -> ml_collections.ConfigDict:
+def default() -> Any:
     """All fields with their defaults.
 
     Returns:
-      A ``ConfigDict``; fields that are ``None`` keep the type they are declared with.
+      A ``ml_collections.ConfigDict``; fields that are ``None`` keep the type they are
+      declared with.
 
     Example:
       >>> default().data.name
       'digits'
     """
-    config = ml_collections.ConfigDict()
+    config: Any = ml_collections.ConfigDict()  # Its fields have no static types.
     config.title = ""  # heading of the report; made from the rest when empty
     config.seed = 0
     config.num_per_class = 10
@@ -69,13 +72,11 @@ def default() -> ml_collections.ConfigDict:
     return config
 
 
-def finish(
-    config: ml_collections.ConfigDict, arg: str | None
-) -> ml_collections.ConfigDict:
+def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
     """Applies the argument behind the colon of ``--config=FILE:arg``.
 
     Args:
-      config: a config made from :func:`default`.
+      config: a ``ml_collections.ConfigDict`` made from :func:`default`.
       arg: ``None`` or ``""`` for the config as it is; ``"runlocal"`` for a run of a
         minute on a laptop.
 

@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The command line as a person meets it: what works, and what is told when it cannot."""
+"""The command line as a person meets it: what works, and what is told if it cannot."""
 
 import gzip
 import json

@@ -87,7 +87,8 @@ def members(pool: Pool) -> base.Variables:
     Example:
       >>> import jax.numpy as jnp
       >>> from distill_jax import base
-      >>> pool = Pool(base.Variables(jnp.arange(3.0), {}), (), jnp.zeros(3), jnp.array([2]))
+      >>> variables = base.Variables(jnp.arange(3.0), {})
+      >>> pool = Pool(variables, (), jnp.zeros(3), jnp.array([2]))
       >>> members(pool).params.tolist()
       [2.0]
     """

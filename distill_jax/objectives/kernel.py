@@ -44,8 +44,8 @@ def kernel_regression(
     """Distils by kernel ridge regression on the features of a pool of networks.
 
     The last layer is solved in closed form; the networks below it are members of a
-    pool, trained on the *updated* synthetic set by one step of Adam per outer step, with
-    the squared error on centred labels. No gradient flows through that training.
+    pool, trained on the *updated* synthetic set by one step of Adam per outer step,
+    with the squared error on centred labels. No gradient flows through that training.
 
     Args:
       task: a task with features. It is used with centred labels: the batch holds class

@@ -49,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
-    """The loss over the seconds, logarithmic where it falls by more than a factor of 20.
+    """The loss over the seconds, logarithmic where it falls by a factor of 20.
 
     Args:
       contents: what stands in the report.

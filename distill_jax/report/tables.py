@@ -138,10 +138,18 @@ def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
       >>> rich_table([{"name": "ours"}]).row_count
       1
     """
-    table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD)
+    table = rich.table.Table(
+        title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     headings, rows = arm_cells(arms)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in _LEFT else "right")
+        # Notes may wrap, and so may headings; a number or a name in two pieces misleads.
+        width = max((len(row[len(table.columns)]) for row in rows), default=0)
+        table.add_column(
+            heading,
+            justify="left" if heading in _LEFT else "right",
+            min_width=None if heading == "Note" else width,
+        )
     for arm, row in zip(arms, rows, strict=True):
         cells = [rich.text.Text(cell) for cell in row]  # Text: no markup in names.
         table.add_row(*cells, style="bold" if arm.get("is_distilled") else None)

@@ -31,8 +31,8 @@ def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> objective = siamese(
-      ...     dj.objectives.distribution_matching(task), dj.inner.augment.dsa("crop_rotate"))
+      >>> policy = dj.inner.augment.dsa("crop_rotate")
+      >>> objective = siamese(dj.objectives.distribution_matching(task), policy)
       >>> objective.loss.__name__
       'loss'
 
@@ -40,12 +40,12 @@ def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese
       Augmentation", 2021, eq. 5.
     """
-    policy = augment.share(policy)
+    shared = augment.share(policy)
 
     def pair(args: tuple[Key, Array, Array]) -> tuple[Array, Array]:
         key, x_syn, x_real = args
         params = augment.sample_augmentation(
-            key, policy, num_examples=1, shape=x_syn.shape[1:]
+            key, shared, num_examples=1, shape=x_syn.shape[1:]
         )
         return augment.augment(params, x_syn), augment.augment(params, x_real)
 

@@ -86,9 +86,10 @@ def pack(x: Array, factor: int) -> Array:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> pack(jnp.arange(4.0).reshape(4, 1, 1, 1).repeat(2, 1).repeat(2, 2), 2)[0, ..., 0]
-      Array([[0., 1.],
-             [2., 3.]], dtype=float32)
+      >>> x = jnp.arange(4.0).reshape(4, 1, 1, 1).repeat(2, 1).repeat(2, 2)
+      >>> print(pack(x, 2)[0, ..., 0])
+      [[0. 1.]
+       [2. 3.]]
     """
     num, height, width, channels = x.shape
     rows, cols = -(-height // factor), -(-width // factor)

@@ -154,7 +154,7 @@ def test_a_set_of_another_shape_is_told(digits, few):
 def test_an_empty_split_is_told(digits, few):
     data, task = digits
     empty = data_lib.Arrays(data.test.x[:0], data.test.y[:0])
-    with pytest.raises(errors.InputError, match="The validation split of .* is empty"):
+    with pytest.raises(errors.InputError, match=r"The validation split of .* is empty"):
         judge(
             (dataclasses.replace(data, validation=empty), task), few, split="validation"
         )
