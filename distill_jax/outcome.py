@@ -181,8 +181,8 @@ def save_picture(shown: report.Contents, path: pathlib.Path) -> None:
       >>> save_picture(report.Contents("Nothing"), pathlib.Path("nothing.png"))
       Traceback (most recent call last):
       ...
-      distill_jax.errors.InputError: The run has neither pictures nor a history, so there \
-is nothing to draw.
+      distill_jax.errors.InputError: The run has neither pictures nor a history, so \
+there is nothing to draw.
     """
     if shown.distilled_images is None and not shown.evaluations and not shown.history:
         raise errors.InputError(

@@ -143,7 +143,7 @@ def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
     )
     headings, rows = arm_cells(arms)
     for heading in headings:
-        # Notes may wrap, and so may headings; a number or a name in two pieces misleads.
+        # Notes and headings may wrap; a number or a name in two pieces misleads.
         width = max((len(row[len(table.columns)]) for row in rows), default=0)
         table.add_column(
             heading,
