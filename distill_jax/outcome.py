@@ -3,6 +3,7 @@
 """What a finished run left in its folder: read again, reported, evaluated again."""
 
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -212,7 +213,12 @@ def _network(
             f"`--network` is {network}, which is no JSON ({error}); pass a name, or "
             """something like '{"name": "mlp", "hidden": [64]}'."""
         ) from error
-    return {"num_classes": dataset.spec.num_classes, **description}
+    description = {"num_classes": dataset.spec.num_classes, **description}
+    if description.get("name") == "convnet" and len(dataset.spec.shape) == 3:
+        # As in the literature: 3 blocks for 32 pixels, 4 for 64; features stay 4 x 4.
+        depth = max(1, round(math.log2(min(dataset.spec.shape[:2]))) - 2)
+        description.setdefault("depth", depth)
+    return description
 
 
 def _network_words(description: dict[str, Any]) -> str:

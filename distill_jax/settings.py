@@ -38,7 +38,7 @@ def default() -> Any:
         "normalization": "auto",
         "validation_fraction": config_dict.placeholder(float),
     }
-    config.network = {"name": "convnet", "width": 128, "depth": 3}
+    config.network = {"name": "convnet", "width": 32, "depth": 2}
     config.method = {"name": "dm"}  # and arguments of `methods.NAME`
     # Overrides of the protocol of the method; `None` leaves a field as it is.
     config.protocol = {

@@ -10,12 +10,11 @@
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
-from distill_jax import base, errors
-from distill_jax.types import Array, Key
+from distill_jax import base, errors, tasks
+from distill_jax.types import Key
 
-__all__ = ["centre_labels", "learn_labels"]
+__all__ = ["learn_labels"]
 
 Kind = Literal["logits", "probabilities", "centred"]
 
@@ -60,7 +59,7 @@ def learn_labels(
         latent = decoder.init(key, seed)
         fixed = dict(latent.fixed)
         y = fixed.pop("y")
-        y = {"logits": scale * y, "probabilities": y, "centred": centre_labels(y)}[kind]
+        y = scale * y if kind == "logits" else tasks.encode(y, kind)
         return base.Latent(learned={**latent.learned, name: y}, fixed=fixed)
 
     def decode(latent: base.Latent) -> base.Synthetic:
@@ -70,21 +69,3 @@ def learn_labels(
         return decoder.decode(base.Latent(learned, {**latent.fixed, "y": y}))
 
     return base.Decoder(init=init, decode=decode)
-
-
-def centre_labels(y: Array) -> Array:
-    """Centres class probabilities and scales them for the number of classes.
-
-    Args:
-      y: ``[M, C]`` class probabilities.
-
-    Returns:
-      ``(y - 1/C) / sqrt(C/10)``, ``[M, C]``.
-
-    Example:
-      >>> import jax
-      >>> print(centre_labels(jax.nn.one_hot(0, 10)[None])[0, :3].round(4))
-      [ 0.9 -0.1 -0.1]
-    """
-    num_classes = y.shape[-1]
-    return (y - 1.0 / num_classes) / jnp.sqrt(num_classes / 10.0)

@@ -32,10 +32,11 @@ def test_learned_logits_decode_to_probabilities_that_start_near_the_seed():
 
 
 def test_centred_labels_sum_to_zero_and_are_scaled_by_the_number_of_classes():
-    y = jax.nn.one_hot(jnp.array([3]), 40)
-    centred = transforms.soft_labels.centre_labels(y)
-    np.testing.assert_allclose(centred.sum(), 0.0, atol=1e-6)
-    np.testing.assert_allclose(centred[0, 3], (1 - 1 / 40) / 2.0, rtol=1e-6)
+    decoder = transforms.learn_labels(composition.plain_decoder(), kind="centred")
+    seed_of_forty = base.Examples(x=jnp.zeros((40, 1)), y=jnp.eye(40))
+    centred = decoder.init(KEY, seed_of_forty).learned["y"]
+    np.testing.assert_allclose(centred.sum(-1), 0.0, atol=1e-6)
+    np.testing.assert_allclose(centred[3, 3], (1 - 1 / 40) / 2.0, rtol=1e-6)
 
 
 def test_learned_probabilities_are_the_labels_as_they_stand():
