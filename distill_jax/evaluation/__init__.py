@@ -3,11 +3,11 @@
 """Judging: protocols of training, fresh networks, baselines and fairness metrics."""
 
 from distill_jax.evaluation import fairness, protocol
-from distill_jax.evaluation.baselines import arms, random_subsets
+from distill_jax.evaluation.baselines import arms, random_subsets, synthetic_arm
 from distill_jax.evaluation.bench import Arm
 from distill_jax.evaluation.expert_arm import ExpertSettings
 from distill_jax.evaluation.protocol import Protocol
-from distill_jax.evaluation.results import Evaluation
+from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
 from distill_jax.evaluation.training import train
 
@@ -19,9 +19,11 @@ __all__ = [
     "arms",
     "evaluate",
     "fairness",
+    "interval",
     "measure",
     "protocol",
     "random_subsets",
+    "synthetic_arm",
     "train",
     "train_networks",
 ]

@@ -31,7 +31,7 @@ from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation.bench import Arm, Bench, make_arm
 from distill_jax.types import Key
 
-__all__ = ["arms", "random_subsets"]
+__all__ = ["arms", "random_subsets", "synthetic_arm"]
 
 
 def arms(
@@ -72,9 +72,9 @@ def arms(
       The five arms in the order above.
 
     Raises:
-      InputError: if the sets do not fit each other, a class has too few examples, the
-        rows are no multiple of the classes, the validation split is empty, or an epoch
-        is outside the training of the expert.
+      InputError: if a number is below 1, the sets do not fit each other, a class has
+        too few examples, the rows are no multiple of the classes, or the validation
+        split is empty.
 
     Example:
       >>> import distill_jax as dj, jax, jax.numpy as jnp
@@ -94,25 +94,72 @@ def arms(
       Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
       Distillation", 2024.
     """
+    runs.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
+    if num_real_steps is not None:
+        runs.check_counts(num_real_steps=num_real_steps)
     expert = expert or expert_arm.ExpertSettings()
     runs.check_split(data, "test")
     runs.check_split(data, "validation")
     runs.check_fit(synthetic, data)
     _check_rows(len(synthetic.y), data.spec.num_classes)
-    keys = jax.random.split(key, 5)
+    *keys, key_subsets = jax.random.split(key, 6)
     bench = Bench(task, data, protocol, num_runs, mapping, num_checkpoints)
     rate = synthetic.learning_rate
-    num_steps = num_real_steps or optimizers.num_steps(protocol, len(synthetic.y))
-    subsets = random_subsets(keys[3], data, num_per_class, num_draws=num_runs)
+    if num_real_steps is None:
+        num_real_steps = optimizers.num_steps(protocol, len(synthetic.y))
+    subsets = random_subsets(key_subsets, data, num_per_class, num_draws=num_runs)
     return [
-        _real_hard(keys[0], bench, rate, num_steps),
+        _real_hard(keys[0], bench, rate, num_real_steps),
         _synthetic_hard(keys[1], bench, synthetic),
         _synthetic_any(keys[2], bench, synthetic),
         _random_any(keys[3], bench, rate, subsets),
-        expert_arm.random_soft(
-            keys[4], bench, synthetic.learning_rate, subsets, expert
-        ),
+        expert_arm.random_soft(keys[4], bench, rate, subsets, expert),
     ]
+
+
+def synthetic_arm(
+    key: Key,
+    task: base.Task,
+    synthetic: base.Synthetic,
+    data: data_lib.Dataset,
+    protocol: protocol_lib.Protocol,
+    *,
+    num_runs: int,
+    num_checkpoints: int = 1,
+    mapping: runs.Mapping = "auto",
+) -> Arm:
+    """Trains and tests the arm ``"synthetic-any"`` alone.
+
+    Args:
+      key: of all that is random.
+      task: has the network.
+      synthetic: the distilled set; its rows may lie in any order.
+      data: the real data set.
+      protocol: how every network is trained.
+      num_runs: R, networks.
+      num_checkpoints: K, as in :func:`arms`.
+      mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+
+    Returns:
+      The arm.
+
+    Raises:
+      InputError: if a number is below 1, the sets do not fit each other, or the test
+        split is empty.
+
+    Example:
+      >>> import distill_jax as dj, jax, jax.numpy as jnp
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=()), data.spec)
+      >>> set_of_ones = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
+      >>> arm = dj.evaluation.synthetic_arm(
+      ...     jax.random.key(0), task, set_of_ones, data,
+      ...     dj.evaluation.Protocol(num_steps=3), num_runs=2)
+      >>> arm.name, arm.bytes_stored  # 64 floats and a class each
+      ('synthetic-any', 2570)
+    """
+    bench = Bench(task, data, protocol, num_runs, mapping, num_checkpoints)
+    return _synthetic_any(key, bench, synthetic)
 
 
 def random_subsets(

@@ -27,7 +27,8 @@ class Arm:
       evaluation: accuracies on the test split.
       num_examples: how many are trained on.
       bytes_stored: what would have to be stored, labels included.
-      seconds: of everything the arm needed, compilation included.
+      seconds: of everything the arm needed, without compilation.
+      compile_seconds: of compilation; 0 where the programs were compiled before.
       note: what the arm is, in words.
     """
 
@@ -36,12 +37,13 @@ class Arm:
     num_examples: int
     bytes_stored: int
     seconds: float
+    compile_seconds: float
     note: str
 
     def to_row(self) -> dict[str, Any]:
-        """The arm as plain numbers, under the names that reports use."""
+        """The arm as plain numbers, under the names that reports use; None for NaN."""
         result = self.evaluation
-        return {
+        row = {
             "name": self.name,
             "num_examples": self.num_examples,
             "accuracy_mean": result.mean,
@@ -53,6 +55,7 @@ class Arm:
             "note": self.note,
             "is_distilled": self.name == "synthetic-any",
         }
+        return {name: None if value != value else value for name, value in row.items()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,5 +120,12 @@ def make_arm(
     name: str, result: results.Evaluation, num_examples: int, size: int, note: str
 ) -> Arm:
     """An arm that took no longer than its evaluation."""
-    seconds = result.compile_seconds + result.run_seconds
-    return Arm(name, result, num_examples, size, seconds, note)
+    return Arm(
+        name=name,
+        evaluation=result,
+        num_examples=num_examples,
+        bytes_stored=size,
+        seconds=result.run_seconds,
+        compile_seconds=result.compile_seconds,
+        note=note,
+    )

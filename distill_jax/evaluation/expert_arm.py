@@ -41,7 +41,8 @@ class ExpertSettings:
       batch_size: of mini-batches.
 
     Raises:
-      InputError: from construction, if an epoch is outside the training.
+      InputError: from construction, if a number is too small or an epoch is outside
+        the training.
 
     Example:
       >>> ExpertSettings().grid()
@@ -54,6 +55,13 @@ class ExpertSettings:
     batch_size: int = 64
 
     def __post_init__(self):
+        _check_count("num_epochs", self.num_epochs)
+        _check_count("batch_size", self.batch_size)
+        if not self.learning_rate > 0:
+            raise errors.InputError(
+                "`learning_rate` of the expert must be above 0, got "
+                f"{self.learning_rate}."
+            )
         grid = self.grid()
         if not grid or min(grid) < 0 or max(grid) > self.num_epochs:
             raise errors.InputError(
@@ -104,14 +112,14 @@ def random_soft(
     key_expert, key_students = jax.random.split(key)
     labelled = expert_labels(key_expert, bench, index, settings)
     told, labels = labelled.value
-    seconds = labelled.compile_seconds + labelled.run_seconds
+    took = [labelled]
     best = None
     for position, epoch in enumerate(settings.grid()):
         # The same networks for every epoch: what differs are the labels alone.
         y = bench.encode(labels[position])
         trained = bench.train_subsets(key_students, index, y, rate)
         judged = bench.measure(trained, "validation")
-        seconds += judged.compile_seconds + judged.run_seconds
+        took.append(judged)
         if best is None or judged.mean > best[0]:
             best = (judged.mean, epoch, trained)
     assert best is not None  # The grid is never empty.
@@ -126,9 +134,12 @@ def random_soft(
     )
     untrained = trained._replace(compile_seconds=0.0, run_seconds=0.0)
     tested = bench.measure(untrained)
-    seconds += tested.compile_seconds + tested.run_seconds
-    arm = make_arm("random-soft", tested, num_rows, size, note)
-    return dataclasses.replace(arm, seconds=seconds)
+    took.append(tested)
+    return dataclasses.replace(
+        make_arm("random-soft", tested, num_rows, size, note),
+        seconds=sum(part.run_seconds for part in took),
+        compile_seconds=sum(part.compile_seconds for part in took),
+    )
 
 
 def expert_labels(
@@ -190,3 +201,10 @@ def _expert_program(
         return told, jax.lax.map(label, experts.at_epoch(expert, np.array(grid)))
 
     return program
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise errors.InputError(
+            f"`{name}` of the expert must be a whole number, at least 1, got {value!r}."
+        )

@@ -8,9 +8,12 @@ ci95 = t_{0.975, R - 1} sd / sqrt(R)      (Student's t, sd with R - 1)
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 import scipy.stats
 
-__all__ = ["Evaluation", "summarize"]
+from distill_jax import errors
+
+__all__ = ["Evaluation", "interval", "summarize"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +45,35 @@ class Evaluation:
         return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
 
 
+def interval(values: npt.ArrayLike) -> tuple[float, float]:
+    """The mean of values over runs, and its 95 % interval.
+
+    Args:
+      values: [R] one number for each run: an accuracy, a score.
+
+    Returns:
+      The mean, and half the width of its interval; NaN for a single run.
+
+    Raises:
+      InputError: if there is not one number for each of at least one run.
+
+    Example:
+      >>> mean, ci95 = interval([0.5, 0.6, 0.7])
+      >>> print(f"{mean:.2f} ± {ci95:.2f}")
+      0.60 ± 0.25
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise errors.InputError(
+            f"`values` has the shape {values.shape}; pass one number for each run, [R]."
+        )
+    mean, num_runs = float(values.mean()), len(values)
+    if num_runs == 1:
+        return mean, float("nan")
+    width = scipy.stats.t.ppf(0.975, num_runs - 1)
+    return mean, float(width * values.std(ddof=1) / num_runs**0.5)
+
+
 def summarize(
     curve: np.ndarray,
     *,
@@ -65,15 +97,14 @@ def summarize(
       >>> print(f"{result.mean:.2f} {result.sd:.3f} {result.best_on_test:.2f}")
       0.60 0.141 0.70
     """
-    last, num_runs = curve[:, -1], len(curve)
-    sd = float(last.std(ddof=1)) if num_runs > 1 else float("nan")
-    width = float(scipy.stats.t.ppf(0.975, num_runs - 1)) if num_runs > 1 else 1.0
+    last = curve[:, -1]
+    mean, ci95 = interval(last)
     has_best = is_test and curve.shape[1] > 1
     return Evaluation(
         accuracies=last,
-        mean=float(last.mean()),
-        sd=sd,
-        ci95=width * sd / num_runs**0.5,
+        mean=mean,
+        sd=float(last.std(ddof=1)) if len(last) > 1 else float("nan"),
+        ci95=ci95,
         best_on_test=float(curve.max(axis=1).mean()) if has_best else None,
         curve=curve,
         compile_seconds=compile_seconds,

@@ -24,6 +24,7 @@ from distill_jax.types import Key
 
 __all__ = [
     "Trained",
+    "check_counts",
     "check_fit",
     "check_split",
     "evaluate",
@@ -150,11 +151,7 @@ def train_networks(
       >>> {leaf.shape[:2] for leaf in jax.tree.leaves(trained.variables)}
       {(3, 1)}
     """
-    for name, value in [("num_runs", num_runs), ("num_checkpoints", num_checkpoints)]:
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise errors.InputError(
-                f"`{name}` must be a whole number, at least 1, got {value!r}."
-            )
+    check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     # Through the host: small, and it may lie on other devices than the program.
     examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
     normalizer = jax.tree.map(jnp.asarray, normalizer)
@@ -303,6 +300,15 @@ def check_split(data: data_lib.Dataset, split: str) -> None:
             f'The examples of "{data.spec.name}" have targets of shape '
             f"{np.shape(labels)}, not classes, so there is no accuracy to measure."
         )
+
+
+def check_counts(**counts: int) -> None:
+    """Raises unless numbers are whole and at least 1."""
+    for name, value in counts.items():
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise errors.InputError(
+                f"`{name}` must be a whole number, at least 1, got {value!r}."
+            )
 
 
 def check_fit(synthetic: Any, data: data_lib.Dataset) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from distill_jax import base, errors, evaluation, nets, tasks
 from distill_jax import data as data_lib
-from distill_jax.evaluation import expert_arm, fairness, runs
+from distill_jax.evaluation import baselines, expert_arm, fairness, programs, runs
 
-PROTOCOL = evaluation.Protocol(num_steps=100, learning_rate=0.05)
+PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
 EXPERT = evaluation.ExpertSettings(num_epochs=20, epochs=[1, 5, 20])
 
 
@@ -54,14 +54,18 @@ def test_more_data_are_better_and_soft_labels_help(five):
     mean = {name: arm.evaluation.mean for name, arm in five.items()}
     assert mean["real-hard"] > mean["random-soft"] + 0.02
     assert mean["random-any"] > 0.4
-    assert mean["random-soft"] > mean["random-any"] - 0.05
+    # The same images with other labels; in nine trials the gain was 0.09 and more.
+    assert mean["random-soft"] > mean["random-any"] + 0.03
 
 
 def test_random_images_gain_nothing_over_random_images(five):
+    random = five["random-any"].evaluation
     gain = fairness.improvement_over_random(
-        five["synthetic-any"].evaluation.mean, five["random-any"].evaluation.mean
+        five["synthetic-any"].evaluation.mean, random.mean
     )
-    assert abs(gain) < 0.15
+    # One draw against the mean of six: its standard error is that of the runs.
+    assert abs(gain) < 3 * random.sd * (1 + 1 / 6) ** 0.5
+    assert random.sd < 0.08
     # Hard labels are its own: the arms differ in the seeds of the networks only.
     hard, own = (
         five[name].evaluation.mean for name in ("synthetic-hard", "synthetic-any")
@@ -151,6 +155,94 @@ def test_an_arm_is_a_row_of_the_report(five):
     assert [row["is_distilled"] for row in rows] == [False, False, True, False, False]
 
 
+def test_what_is_not_known_is_none_in_a_row(digits, few):
+    data, task = digits
+    arm = evaluation.synthetic_arm(
+        jax.random.key(0), task, few, data, evaluation.Protocol(num_steps=2), num_runs=1
+    )
+    row = arm.to_row()
+    assert np.isnan(arm.evaluation.ci95)
+    assert row["accuracy_sd"] is None
+    assert row["ci95"] is None
+    assert row["accuracy_mean"] == arm.evaluation.mean
+
+
+def test_one_arm_alone_compiles_once_and_its_seconds_are_those_of_running(digits, few):
+    data, task = digits
+    protocol = evaluation.Protocol(num_steps=3)
+    first, again = (
+        evaluation.synthetic_arm(
+            jax.random.key(0), task, few, data, protocol, num_runs=2
+        )
+        for _ in range(2)
+    )
+    assert first.name == "synthetic-any"
+    assert first.compile_seconds > 0
+    assert again.compile_seconds == 0
+    assert first.seconds == first.evaluation.run_seconds == first.to_row()["seconds"]
+    np.testing.assert_array_equal(
+        first.evaluation.accuracies, again.evaluation.accuracies
+    )
+
+
+def test_the_seconds_of_the_soft_arm_hold_the_expert_and_every_epoch(
+    digits, monkeypatch
+):
+    data, task = digits
+    outcomes = []
+    call = programs.call
+
+    def spy(*args):
+        outcomes.append(call(*args))
+        return outcomes[-1]
+
+    monkeypatch.setattr(programs, "call", spy)
+    bench = evaluation.bench.Bench(
+        task, data, evaluation.Protocol(num_steps=3), 1, "auto"
+    )
+    index = evaluation.random_subsets(jax.random.key(2), data, 1, num_draws=1)
+    settings = evaluation.ExpertSettings(num_epochs=2, epochs=[1, 2])
+    arm = expert_arm.random_soft(jax.random.key(3), bench, None, index, settings)
+    assert len(outcomes) == 6  # The expert, twice students and their test, the test.
+    assert arm.seconds == pytest.approx(sum(o.run_seconds for o in outcomes))
+    assert arm.compile_seconds == pytest.approx(
+        sum(o.compile_seconds for o in outcomes)
+    )
+
+
+def test_no_two_draws_of_the_arms_share_a_key(digits, few, monkeypatch):
+    data, task = digits
+    keys = []
+    split = jax.random.split
+    data_of = lambda key: tuple(np.asarray(jax.random.key_data(key)).tolist())
+    subsets = baselines.random_subsets
+
+    def spy_subsets(key, *args, **options):
+        keys.append(data_of(key))
+        return subsets(key, *args, **options)
+
+    def spy_split(key, num=2):
+        if key.ndim == 0 and not isinstance(key, jax.core.Tracer):
+            keys.append(data_of(key))
+        return split(key, num)
+
+    monkeypatch.setattr(baselines, "random_subsets", spy_subsets)
+    monkeypatch.setattr(jax.random, "split", spy_split)
+    expert = evaluation.ExpertSettings(num_epochs=1, epochs=[1])
+    evaluation.arms(
+        jax.random.key(1),
+        task,
+        few,
+        data,
+        evaluation.Protocol(num_steps=3),
+        1,
+        num_runs=1,
+        expert=expert,
+    )
+    assert len(keys) >= 7
+    assert len(set(keys)) == len(keys)
+
+
 def test_centred_protocols_give_centred_labels_to_every_arm(digits, few):
     data, task = digits
     bench = evaluation.bench.Bench(
@@ -176,6 +268,37 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(
         arms(few, bare, 2)
     with pytest.raises(errors.InputError, match="`num_per_class` is 5000"):
         arms(few, data, 5000)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        ({"num_runs": 0}, "`num_runs` must be a whole number, at least 1, got 0"),
+        ({"num_checkpoints": 0}, "`num_checkpoints` must be a whole number"),
+        ({"num_real_steps": 0}, "`num_real_steps` must be a whole number"),
+        ({"num_real_steps": 2.5}, "at least 1, got 2.5"),
+    ],
+)
+def test_counts_below_one_are_told_before_anything_is_trained(
+    digits, few, monkeypatch, counts, sentence
+):
+    data, task = digits
+    monkeypatch.setattr(runs, "train_networks", None)
+    with pytest.raises(errors.InputError, match=sentence):
+        evaluation.arms(jax.random.key(0), task, few, data, PROTOCOL, 2, **counts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_epochs": 0}, "`num_epochs` of the expert must be a whole number, at"),
+        ({"batch_size": 0}, "`batch_size` of the expert must be a whole number, at"),
+        ({"learning_rate": 0.0}, "`learning_rate` of the expert must be above 0, got"),
+    ],
+)
+def test_an_expert_that_cannot_be_trained_is_told(changes, sentence):
+    with pytest.raises(errors.InputError, match=sentence):
+        evaluation.ExpertSettings(**changes)
 
 
 @pytest.mark.parametrize("epochs", [[50], [-1], []])

@@ -165,3 +165,20 @@ def test_targets_that_are_no_classes_are_told(digits, few):
     values = data_lib.Arrays(data.test.x, np.ones((len(data.test.y), 2), np.float32))
     with pytest.raises(errors.InputError, match="no accuracy to measure"):
         judge((dataclasses.replace(data, test=values), task), few)
+
+
+def test_the_interval_of_a_score_is_that_of_its_runs():
+    values = np.array([0.2, 0.5, 0.3, 0.6])
+    mean, ci95 = evaluation.interval(values)
+    assert mean == pytest.approx(0.4)
+    sd = np.sqrt(((values - 0.4) ** 2).sum() / 3)
+    assert ci95 == pytest.approx(3.182446 * sd / 2, rel=1e-6)  # t of 3 degrees.
+    mean, ci95 = evaluation.interval([0.7])
+    assert mean == 0.7
+    assert np.isnan(ci95)
+
+
+@pytest.mark.parametrize("values", [[], [[0.5]], 0.5])
+def test_an_interval_needs_one_number_for_each_run(values):
+    with pytest.raises(errors.InputError, match="pass one number for each run"):
+        evaluation.interval(values)
