@@ -8,6 +8,7 @@ without it.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,13 @@ import numpy as np
 
 from distill_jax import errors
 
-__all__ = ["ARM_FIELDS", "Contents", "distilled_arm", "reference_arm"]
+__all__ = [
+    "ARM_FIELDS",
+    "Contents",
+    "distilled_arm",
+    "is_known",
+    "reference_arm",
+]
 
 # What is known of one arm of the comparison. Accuracies are fractions.
 ARM_FIELDS = (
@@ -124,6 +131,19 @@ def distilled_arm(contents: Contents) -> Mapping[str, Any] | None:
     return next((arm for arm in contents.arms if arm.get("is_distilled")), None)
 
 
+def is_known(value: float | None) -> bool:
+    """Whether a number can be shown: it is neither missing nor NaN nor infinite.
+
+    Args:
+      value: a number, or ``None``.
+
+    Example:
+      >>> is_known(0.0), is_known(None), is_known(float("nan"))
+      (True, False, False)
+    """
+    return value is not None and math.isfinite(value)
+
+
 def reference_arm(contents: Contents) -> Mapping[str, Any] | None:
     """The arm to measure the distilled set by: the one with the most examples.
 
@@ -145,8 +165,7 @@ def reference_arm(contents: Contents) -> Mapping[str, Any] | None:
     larger = [
         arm
         for arm in contents.arms
-        if (arm.get("num_examples") or 0) > floor
-        and arm.get("accuracy_mean") is not None
+        if (arm.get("num_examples") or 0) > floor and is_known(arm.get("accuracy_mean"))
     ]
     return max(larger, key=lambda arm: arm["num_examples"], default=None)
 

@@ -246,7 +246,7 @@ def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
     levels = {
         str(arm["name"]): 100 * arm["accuracy_mean"]
         for arm in arms
-        if arm.get("accuracy_mean") is not None
+        if contents_lib.is_known(arm.get("accuracy_mean"))
     }
     span = np.ptp([*means, *levels.values()])
     for name, level in _spaced(levels, 0.09 * span).items():

@@ -120,6 +120,7 @@ def render_report(contents: contents_lib.Contents) -> str:
     headings, rows = tables.arm_cells(contents.arms)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         contents=contents,
+        is_known=contents_lib.is_known,
         headline=_headline(contents),
         headings=[heading for heading in headings if heading != "Note"],
         rows=list(zip(contents.arms, rows, strict=True)),
@@ -136,11 +137,12 @@ def _headline(contents: contents_lib.Contents) -> list[tuple[str, str]]:
     """The result in a few numbers, each with what it means."""
     ours = contents_lib.distilled_arm(contents) or {}
     reference = contents_lib.reference_arm(contents)
+    is_known = contents_lib.is_known
     mean, spread = ours.get("accuracy_mean"), ours.get("accuracy_sd")
     num = ours.get("num_examples")
     lines = []
-    if mean is not None:
-        around = f", ± {100 * spread:.1f} between runs" if spread is not None else ""
+    if is_known(mean):
+        around = f", ± {100 * spread:.1f} between runs" if is_known(spread) else ""
         lines.append((f"{100 * mean:.1f}{_PERCENT}", f"test accuracy{around}"))
     if num is not None:
         of = ""
@@ -148,7 +150,7 @@ def _headline(contents: contents_lib.Contents) -> list[tuple[str, str]]:
             total = reference["num_examples"]
             of = f" instead of {total:,} ({100 * num / total:.2g}{_PERCENT})"
         lines.append((f"{num:,}", f"distilled examples{of}"))
-    if mean is not None and reference and reference["accuracy_mean"]:
+    if is_known(mean) and reference and reference["accuracy_mean"]:
         share = 100 * mean / reference["accuracy_mean"]
         lines.append(
             (f"{share:.0f}{_PERCENT}", f"of the accuracy of “{reference['name']}”")
@@ -226,12 +228,16 @@ def _curves(contents: contents_lib.Contents) -> list[dict[str, str]]:
     fig = figures.accuracy_curve(contents)
     if fig is not None:
         last = contents.evaluations[-1]
+        has_band = any(
+            contents_lib.is_known(sd) and sd > 0 for *_, sd in contents.evaluations
+        )
+        band = "the band is one standard deviation, " if has_band else ""
         curves.append(
             {
                 "source": _svg(fig, "accuracy"),
                 "caption": "Accuracy on held-out data of networks trained on the set "
-                "as it was at each moment; the band is one standard deviation, dashed "
-                "lines are the test accuracies of the other arms.",
+                f"as it was at each moment; {band}dashed lines are the test accuracies "
+                "of the other arms.",
                 "alt": f"Accuracy over seconds, up to step {last[0]}",
             }
         )

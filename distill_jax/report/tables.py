@@ -10,10 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import rich.box
 import rich.console
 import rich.table
 import rich.text
+
+from distill_jax.report import contents as contents_lib
 
 __all__ = [
     "arm_cells",
@@ -179,10 +182,10 @@ def text_table(arms: Arms, *, width: int = 100) -> str:
 
 def _percent(value: float | None, spread: float | None = None) -> str:
     """A fraction in percent, with a spread where there is one."""
-    if value is None or not math.isfinite(value):
+    if not contents_lib.is_known(value):
         return MISSING
     text = f"{100 * value:.1f}"
-    if spread is not None and math.isfinite(spread):
+    if contents_lib.is_known(spread):
         text += f" ± {100 * spread:.1f}"
     return text
 
@@ -212,9 +215,9 @@ _LEFT = ("Arm", "Note")
 
 def _interval(ci95: Any) -> str:
     """A confidence interval: (low, high), or a half-width around the mean."""
-    if ci95 is None:
+    if ci95 is None or not np.isfinite(ci95).all():
         return MISSING
-    if isinstance(ci95, int | float):
+    if np.ndim(ci95) == 0:
         return f"± {100 * ci95:.1f}"
     low, high = ci95
     return f"{100 * low:.1f} – {100 * high:.1f}"

@@ -162,6 +162,33 @@ def test_nothing_is_said_where_everything_is_shown():
     assert "Shown are" not in report.render_report(make())
 
 
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_what_is_not_known_is_never_shown_as_a_number(unknown):
+    fields = {"accuracy_sd": unknown, "ci95": unknown, "best_on_test": unknown}
+    arms = [ARMS[0] | fields, ARMS[1] | {"accuracy_mean": unknown}, ARMS[2]]
+    text = report.render_report(make(arms=arms, evaluations=[(0, 0.0, 0.5, unknown)]))
+    assert "90.0" in text
+    assert "nan" not in re.sub(r'src="[^"]*"', "", text)
+    assert "±" not in text
+    assert "the band is" not in text
+    text = report.render_report(make(arms=[ARMS[0] | {"accuracy_mean": unknown}]))
+    assert "nan" not in re.sub(r'src="[^"]*"', "", text)
+
+
+def test_the_caption_names_the_band_only_where_one_is_drawn():
+    assert "the band is" in report.render_report(make())
+    flat = make(evaluations=[(0, 0.0, 0.5, 0.0), (50, 5.0, 0.9, 0.0)])
+    assert "the band is" not in report.render_report(flat)
+
+
+def test_the_page_does_not_say_that_all_arms_train_equally_long():
+    real = {"name": "real-hard", "num_examples": 1500, "note": "1000 steps"}
+    text = report.render_report(make(arms=[ARMS[0], real]))
+    assert "real-hard takes a number of steps of its own" in text
+    assert "only what they train on differs" not in text
+    assert "steps of its own" not in report.render_report(make())
+
+
 def test_figures_follow_the_colours_of_the_page():
     text = report.render_report(make(distilled_images=None, real_images=None))
     for picture in Outline(text).all("img"):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same numbers in each form of the table."""
 
+import numpy as np
 import pytest
 
 from distill_jax.report import tables
@@ -72,6 +73,16 @@ def test_text_fits_the_width_and_takes_names_literally(width):
 def test_no_arms_is_a_table_without_rows():
     assert tables.arm_cells([]) == (["Arm"], [])
     assert tables.rich_table([]).row_count == 0
+
+
+@pytest.mark.parametrize(
+    "ci95", [None, float("nan"), np.float32("nan"), (float("nan"), 0.5), float("inf")]
+)
+def test_a_spread_that_is_not_known_is_missing(ci95):
+    arm = {"name": "a", "accuracy_mean": 0.5, "accuracy_sd": float("nan")}
+    other = {"name": "b", "ci95": np.float32(0.01)}
+    rows = tables.arm_cells([arm | {"ci95": ci95}, other])[1]
+    assert rows == [["a", "50.0", "–"], ["b", "–", "± 1.0"]]
 
 
 @pytest.mark.parametrize(
