@@ -59,6 +59,10 @@ def dm(
     Returns:
       A :class:`~distill_jax.base.Recipe`.
 
+    Raises:
+      InputError: for a learning rate that is not positive, or a momentum outside
+        [0, 1).
+
     Example:
       >>> import jax
       >>> import distill_jax as dj
@@ -73,6 +77,10 @@ def dm(
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Distribution Matching", 2023.
     """
     _check_positive(learning_rate=learning_rate)
+    if not 0 <= momentum < 1:
+        raise errors.InputError(
+            f"`momentum` must be at least 0 and below 1, got {momentum}."
+        )
     objective = objectives.distribution_matching(task, num_networks=num_networks)
     policy = augment.parse(augmentation)
     if policy is not None:
@@ -109,6 +117,7 @@ def frepo(
     ridge: float = 1e-6,
     initialisation: seeds.Initialisation = "real",
     factor: int = 1,
+    use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
     """Neural feature regression with a pool of networks and learned labels (FRePo).
@@ -129,13 +138,15 @@ def frepo(
       ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
       initialisation: what the pictures start as.
       factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
+      use_flip: mirror images in the evaluation; the paper: for colour pictures.
       protocol: how the result is judged; the paper's by default.
 
     Returns:
       A :class:`~distill_jax.base.Recipe` with centred targets.
 
     Raises:
-      InputError: for rates and counts that are not positive, or an unknown optimiser.
+      InputError: for rates and counts that are not positive, a share outside [0, 1],
+        or an unknown optimiser.
 
     Example:
       >>> import jax
@@ -161,6 +172,11 @@ def frepo(
         num_steps=num_steps,
         ridge=ridge,
     )
+    if not 0 <= final_rate <= 1:
+        raise errors.InputError(
+            "`final_rate` is a share of the rate at the start, from 0 to 1, got "
+            f"{final_rate}."
+        )
     makers = {"lamb": optax.lamb, "adam": optax.adam}
     if optimizer not in makers:
         hint = errors.nearest(optimizer, makers)
@@ -188,7 +204,7 @@ def frepo(
         sampler=samplers.uniform(batch_size),
         seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
         source_fn=data.to_source,
-        protocol=protocol or protocols.frepo(num_examples),
+        protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
     )
 
 

@@ -24,7 +24,8 @@ def seed_fn(
     Args:
       kind: ``"real"``: distinct random training examples of each class;
         ``"noise"``: standard normal inputs; ``"class_mean"``: each class is dealt into
-        ``num_per_class`` random parts, and each part is averaged.
+        ``num_per_class`` random parts, and each part is averaged; every class is first
+        cut to the size of the smallest, at random, so that all parts are equally large.
       num_per_class: examples of each class.
 
     Returns:

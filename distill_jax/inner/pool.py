@@ -64,6 +64,10 @@ def init_pool(
       >>> pool.age.tolist()
       [0, 25, 50, 75]
     """
+    if num_networks < 1:
+        raise errors.InputError(
+            f"`num_networks` must be at least 1, got {num_networks}."
+        )
     if not 1 <= num_active <= num_networks:
         raise errors.InputError(
             f"`num_active` is {num_active}, but must be between 1 and the "

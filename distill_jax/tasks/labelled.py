@@ -23,6 +23,8 @@ from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["classification", "encode", "soft_cross_entropy", "squared_error"]
 
+_LOSSES = {"probabilities": "soft cross-entropy", "centred": "squared error"}
+
 
 def classification(
     net: nets.Net, spec: data_lib.DataSpec, *, targets: types.Targets = "probabilities"
@@ -101,6 +103,7 @@ def classification(
         description={
             "kind": "classification",
             "num_classes": spec.num_classes,
+            "loss": _LOSSES[targets],
             "network": dict(net.description),
         },
     )

@@ -88,6 +88,11 @@ def test_more_active_members_than_networks_are_refused(num_active):
         make(num_active=num_active)
 
 
+def test_a_pool_without_networks_is_refused():
+    with pytest.raises(errors.InputError, match="`num_networks` must be at least 1"):
+        make(num_networks=0, num_active=1)
+
+
 def test_a_maximal_age_below_one_is_refused():
     with pytest.raises(errors.InputError, match="at least 1, got 0"):
         make(max_age=0)

@@ -111,15 +111,16 @@ def test_the_other_fields_speak_for_the_network(examples, variables):
     assert task.description == {
         "kind": "classification",
         "num_classes": 3,
+        "loss": "soft cross-entropy",
         "network": network,
     }
 
 
-def test_retarget_changes_the_targets_only():
+def test_retarget_changes_the_targets_and_their_loss_only():
     task = tasks.classification(linear_net(), spec())
     centred = task.retarget("centred")
     assert (task.targets, centred.targets) == ("probabilities", "centred")
-    assert centred.description == task.description
+    assert centred.description == task.description | {"loss": "squared error"}
 
 
 def test_centred_labels_follow_the_formula():
