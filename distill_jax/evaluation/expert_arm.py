@@ -21,7 +21,7 @@ import numpy as np
 
 from distill_jax import data as data_lib
 from distill_jax import errors
-from distill_jax.evaluation import programs
+from distill_jax.evaluation import programs, results
 from distill_jax.evaluation.bench import Arm, Bench, make_arm
 from distill_jax.inner import augment, experts, learn
 from distill_jax.types import Key
@@ -112,7 +112,7 @@ def random_soft(
     key_expert, key_students = jax.random.split(key)
     labelled = expert_labels(key_expert, bench, index, settings)
     told, labels = labelled.value
-    took = [labelled]
+    took: list[programs.Outcome | results.Evaluation] = [labelled]
     best = None
     for position, epoch in enumerate(settings.grid()):
         # The same networks for every epoch: what differs are the labels alone.

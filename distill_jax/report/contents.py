@@ -10,7 +10,7 @@ without it.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -131,7 +131,7 @@ def distilled_arm(contents: Contents) -> Mapping[str, Any] | None:
     return next((arm for arm in contents.arms if arm.get("is_distilled")), None)
 
 
-def is_known(value: float | None) -> bool:
+def is_known(value: float | None) -> TypeGuard[float]:
     """Whether a number can be shown: it is neither missing nor NaN nor infinite.
 
     Args:
