@@ -154,6 +154,7 @@ def main() -> None:
             "python": platform.python_version(),
             "rows": found,
         }
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(content, indent=1) + "\n")
 
 

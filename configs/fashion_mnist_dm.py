@@ -17,7 +17,7 @@ def get_config(arg=None):
     config.title = "DM on Fashion-MNIST"
     config.data.name = "fashion_mnist"
     config.num_per_class = 10
-    config.num_steps = 4000
+    config.num_steps = 2500
     config.network = {"name": "convnet", "width": 32, "depth": 3}
     config.method = {
         "name": "dm",

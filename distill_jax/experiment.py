@@ -66,10 +66,17 @@ def build(config: Any) -> Experiment:
       >>> build(config).dataset.spec.name
       'digits'
     """
+    _check_counts(config)
     dataset = load_for(config)
+    if not len(dataset.validation.y):
+        raise errors.InputError(
+            "`data.validation_fraction` is 0, but the curve and the expert's epoch are "
+            "taken from the validation split; give it a part, such as 0.1."
+        )
     network = {**config.network.to_dict(), "num_classes": dataset.spec.num_classes}
     task = tasks.classification(nets.build(network), dataset.spec)
     recipe = _recipe(config, task)
+    _expert(config)
     if config.num_devices > 1:
         recipe = _sharded(recipe, dataset, config.num_devices)
     return Experiment(dataset, task, recipe)
@@ -135,7 +142,6 @@ def distil(
     experiment = build(config)
     key_run, key_curve, key_arms = jax.random.split(jax.random.key(config.seed), 3)
     points = config.evaluate.num_curve_points
-    watch: list[float] = []
     state, history = runtime.run(
         experiment.recipe,
         experiment.dataset,
@@ -143,9 +149,13 @@ def distil(
         key=key_run,
         workdir=workdir,
         config=config.to_dict(),
-        checkpoint_every=config.checkpoint_every or max(1, config.num_steps // 10),
+        checkpoint_every=(
+            max(1, config.num_steps // 10)
+            if config.checkpoint_every is None
+            else config.checkpoint_every
+        ),
         log_every=config.log_every,
-        evaluate_fn=_curve(experiment, config, key_curve, watch) if points else None,
+        evaluate_fn=_curve(experiment, config, key_curve) if points else None,
         evaluate_every=max(1, config.num_steps // points) if points else None,
         progress=progress,
         tensorboard=config.tensorboard,
@@ -154,11 +164,13 @@ def distil(
         return
     synthetic = experiment.recipe.method.read(state)
     results = _judge(experiment, synthetic, config, key_arms, progress)
+    during = lambda name: sum(row[name] for row in history.evaluations)
+    compiling = results["seconds"].pop("compile the evaluation")
     results["seconds"] = {
-        "compile the distillation": history.compile_seconds,
         "distil": history.run_seconds,
-        "evaluate meanwhile": sum(watch),
+        "evaluate meanwhile": during("run_seconds"),
         **results["seconds"],
+        "compile": history.compile_seconds + during("compile_seconds") + compiling,
     }
     results["environment"] = _environment()
     _to_distilled(experiment, synthetic, config, results).save(workdir)
@@ -185,6 +197,36 @@ def to_synthetic(stored: distilled.DistilledSet) -> base.Synthetic:
         y=jnp.asarray(stored.y),
         weight=put(stored.weight),
         learning_rate=put(stored.learning_rate),
+    )
+
+
+def _check_counts(config: Any) -> None:
+    """Raises for a count that cannot be, before anything is done."""
+    least = {
+        "num_steps": 1,
+        "num_per_class": 1,
+        "log_every": 1,
+        "checkpoint_every": 1,
+        "num_devices": 1,
+        "evaluate.num_runs": 1,
+        "evaluate.num_curve_points": 0,
+        "evaluate.num_curve_runs": 1,
+        "evaluate.num_checkpoints": 1,
+        "evaluate.num_real_steps": 1,
+    }
+    for name, lowest in least.items():
+        value = config
+        for part in name.split("."):
+            value = value[part]
+        if value is not None and value < lowest:
+            raise errors.InputError(f"`{name}` must be at least {lowest}, got {value}.")
+
+
+def _expert(config: Any) -> evaluation.ExpertSettings:
+    """How the expert of the arm of soft labels is trained."""
+    return evaluation.ExpertSettings(
+        num_epochs=config.evaluate.num_expert_epochs,
+        learning_rate=config.evaluate.expert_learning_rate,
     )
 
 
@@ -229,7 +271,7 @@ def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recip
     return recipe._replace(sampler=sampler, source_fn=source_fn)
 
 
-def _curve(experiment: Experiment, config: Any, key: Key, watch: list[float]):
+def _curve(experiment: Experiment, config: Any, key: Key):
     """The evaluation on the validation split that is plotted during distillation."""
 
     def evaluate(step: int, synthetic: base.Synthetic) -> Mapping[str, float]:
@@ -243,8 +285,12 @@ def _curve(experiment: Experiment, config: Any, key: Key, watch: list[float]):
             key=key,
             split="validation",
         )
-        watch.append(result.run_seconds)
-        return {"accuracy_mean": result.mean, "accuracy_sd": result.sd}
+        return {
+            "accuracy_mean": result.mean,
+            "accuracy_sd": result.sd,
+            "run_seconds": result.run_seconds,
+            "compile_seconds": result.compile_seconds,
+        }
 
     return evaluate
 
@@ -256,69 +302,39 @@ def _judge(
     key: Key,
     progress: bool | None,
 ) -> dict[str, Any]:
-    """The arms as rows of a table, the scores, and the seconds they took."""
-    fields, start = config.evaluate, time.perf_counter()
+    """The arms as rows of a table, the score, and the seconds they took."""
     is_shown = sys.stderr.isatty() if progress is None else progress
     if is_shown:
         print("Evaluating ...", file=sys.stderr)
+    fields, dataset = config.evaluate, experiment.dataset
     shared = {
         "num_runs": fields.num_runs,
         "num_checkpoints": fields.num_checkpoints,
     }
-    protocol = experiment.recipe.protocol
+    problem = (key, experiment.task, synthetic, dataset, experiment.recipe.protocol)
     if fields.arms:
         arms = evaluation.arms(
-            key,
-            experiment.task,
-            synthetic,
-            experiment.dataset,
-            protocol,
-            len(synthetic.y) // experiment.dataset.spec.num_classes,
+            *problem,
+            len(synthetic.y) // dataset.spec.num_classes,
             num_real_steps=fields.num_real_steps,
-            expert=evaluation.ExpertSettings(
-                num_epochs=fields.num_expert_epochs,
-                learning_rate=fields.expert_learning_rate,
-            ),
+            expert=_expert(config),
             **shared,
         )
-        rows, scores = [arm.to_row() for arm in arms], _scores(arms)
     else:
-        rows = [_only_arm(experiment, synthetic, key, shared)]
-        scores = {}
-    total = time.perf_counter() - start
-    distilled_row = next(row for row in rows if row["is_distilled"])
-    seconds = {"evaluate the distilled set": distilled_row["seconds"]}
-    if fields.arms:
-        seconds["evaluate the other arms"] = total - distilled_row["seconds"]
+        arms = [evaluation.synthetic_arm(*problem, **shared)]
+    rows = [arm.to_row() for arm in arms]
+    own = sum(row["seconds"] for row in rows if row["is_distilled"])
+    seconds = {
+        "evaluate": own,
+        "evaluate the other arms": sum(row["seconds"] for row in rows) - own,
+        "compile the evaluation": sum(arm.compile_seconds for arm in arms),
+    }
+    scores = _scores(arms) if fields.arms else {}
     return {"arms": rows, "scores": scores, "seconds": seconds}
 
 
-def _only_arm(experiment, synthetic, key, shared) -> dict[str, Any]:
-    """The row of the distilled set alone."""
-    result = evaluation.evaluate(
-        experiment.task,
-        synthetic,
-        experiment.dataset,
-        protocol=experiment.recipe.protocol,
-        key=key,
-        **shared,
-    )
-    return {
-        "name": "synthetic-any",
-        "num_examples": len(synthetic.y),
-        "accuracy_mean": result.mean,
-        "accuracy_sd": result.sd,
-        "ci95": result.ci95,
-        "best_on_test": result.best_on_test,
-        "bytes_stored": sum(leaf.nbytes for leaf in jax.tree.leaves(synthetic)),
-        "seconds": result.compile_seconds + result.run_seconds,
-        "note": "the distilled set with its own labels",
-        "is_distilled": True,
-    }
-
-
 def _scores(arms: list[evaluation.Arm]) -> dict[str, str]:
-    """The label-robust score over runs."""
+    """The label-robust score, mean and 95 % interval over runs."""
     runs = {arm.name: arm.evaluation.accuracies for arm in arms}
     score = evaluation.fairness.label_robust_score(
         runs["real-hard"],
@@ -326,8 +342,9 @@ def _scores(arms: list[evaluation.Arm]) -> dict[str, str]:
         runs["synthetic-any"],
         runs["random-any"],
     )
-    spread = f" ± {score.std(ddof=1):.3f}" if len(score) > 1 else ""
-    return {"Label-robust score": f"{score.mean():.3f}{spread}"}
+    mean, ci95 = evaluation.interval(score)
+    spread = f" (95 % interval ± {ci95:.3f})" if np.isfinite(ci95) else ""
+    return {"Label-robust score": f"{mean:.3f}{spread}"}
 
 
 def _environment() -> dict[str, Any]:
@@ -359,6 +376,7 @@ def _to_distilled(
         targets=protocol.targets,
         normalizer=spec.normalizer._asdict(),
         recipe={
+            "loss": experiment.task.retarget(protocol.targets).description["loss"],
             "network": dict(experiment.task.description["network"]),
             "protocol": dataclasses.asdict(protocol),
         },
@@ -375,4 +393,5 @@ def _to_distilled(
 
 
 def _write_json(path: pathlib.Path, content: Any) -> None:
-    workdirs.replace_file(path, json.dumps(content, indent=1))
+    with workdirs.writing(path.parent):
+        workdirs.replace_file(path, json.dumps(content, indent=1, allow_nan=False))

@@ -7,13 +7,13 @@ is no longer finite in exit code 3. A run that was interrupted exits with 128 pl
 signal; the same command resumes it.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
-from unittest import mock
 
 from absl import flags
 from ml_collections import config_flags
@@ -180,7 +180,7 @@ def _parse(argv: list[str]) -> flags.FlagValues:
     values = _define_flags()
     try:
         # ml_collections looks for overrides of fields in the words of the process.
-        with mock.patch.object(sys, "argv", argv):
+        with _words(argv):
             rest = values(argv)
             if values.config is not None:
                 values.config.keys()  # A file that is missing is told of here.
@@ -192,6 +192,16 @@ def _parse(argv: list[str]) -> flags.FlagValues:
             "as in --workdir=runs/digits."
         )
     return values
+
+
+@contextlib.contextmanager
+def _words(argv: list[str]) -> Iterator[None]:
+    """Lets `sys.argv` be the words of the command for a while."""
+    former, sys.argv = sys.argv, argv
+    try:
+        yield
+    finally:
+        sys.argv = former
 
 
 def _flag_error(argv: list[str], error: Exception) -> errors.InputError:

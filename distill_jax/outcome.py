@@ -19,7 +19,6 @@ from distill_jax import (
     experiment,
     nets,
     report,
-    settings,
     tasks,
 )
 from distill_jax.evaluation import protocol as protocols
@@ -44,16 +43,14 @@ def stored_config(workdir: pathlib.Path) -> Any:
 
     Example:
       >>> import tempfile
+      >>> from distill_jax import settings
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = pathlib.Path(folder, "config.json")
       ...     _ = path.write_text(json.dumps(settings.default().to_dict()))
       ...     stored_config(pathlib.Path(folder)).num_per_class
       10
     """
-    config = settings.default()
-    with config.unlocked(), config.ignore_type():
-        config.update(_read_json(workdir / "config.json"))
-    return config
+    return ml_collections.ConfigDict(_read_json(workdir / "config.json"))
 
 
 def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
@@ -70,6 +67,7 @@ def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
       InputError: when a file of the run or the data set is missing.
 
     Example:
+      >>> from distill_jax import settings
       >>> contents(pathlib.Path("nowhere"), settings.default())
       Traceback (most recent call last):
       ...
@@ -141,10 +139,12 @@ def evaluate_stored(
       distill_jax.errors.InputError: ...
     """
     stored = distilled.DistilledSet.load(path)
-    if not stored.data or not stored.recipe:
+    is_told = "data" in stored.config and {"network", "protocol"} <= set(stored.recipe)
+    if not is_told:
         raise errors.InputError(
             f"The distilled set {path} does not say which data and which recipe it "
-            "belongs to; evaluate it with `dj.evaluate` and a protocol of your own."
+            "belongs to (it was merged, or made by hand); evaluate it with "
+            "`dj.evaluate` and a protocol of your own."
         )
     config: Any = ml_collections.ConfigDict(stored.config)
     config.data.data_dir = data_dir or config.data.data_dir
@@ -153,7 +153,7 @@ def evaluate_stored(
         raise errors.InputError(
             f'The data set "{dataset.spec.name}" at hand is not the one that the '
             "distilled set was made from (their fingerprints differ); point --data_dir "
-            "to the same files."
+            "to the same files, and keep normalisation and validation split."
         )
     description = _network(network, stored, dataset)
     task = tasks.classification(nets.build(description), dataset.spec)
@@ -239,8 +239,8 @@ def _facts(config, dataset, stored, results) -> dict[str, Any]:
     return {
         "Data set": data.describe(dataset),
         "Method": config.method.name,
-        "Distilled": f"{len(stored.x)} examples, stored as {config.num_per_class} "
-        "per class",
+        "Distilled": f"{len(stored.x)} examples, learned as {config.num_per_class} "
+        f"picture{'s' * (config.num_per_class > 1)} per class",
         "Steps": config.num_steps,
         "Network": _network_words(stored.recipe["network"]),
         "Hardware": f"{environment['device']}, {environment['cores']} cores",

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as a person meets it: what works, and what is told if it cannot."""
 
+import errno
 import gzip
 import json
+import os
 import pathlib
 import pickle
 import struct
@@ -12,7 +14,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from distill_jax import distilled, main
+from distill_jax import distilled, main, outcome
+from distill_jax.runtime import workdir as workdirs
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = f"--config={ROOT / 'configs' / 'digits_frepo.py'}:runlocal"
@@ -126,6 +129,14 @@ def make_truncated(folder):
     path.write_bytes(path.read_bytes()[:20])
 
 
+def make_corrupt(folder):
+    mnist(folder)
+    path = folder / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
 def make_foreign_pickle(folder):
     inner = folder / "cifar-10-batches-py"
     inner.mkdir()
@@ -156,6 +167,7 @@ BAD_DATA = {  # what is laid out, the data set asked for, what the sentence must
     "missing folder": (None, "folder:nowhere", "nowhere"),
     "empty folder": (None, "folder:{}", "class"),
     "truncated gz": (make_truncated, "mnist", "train-images"),
+    "corrupt gz": (make_corrupt, "mnist", "train-images"),
     "wrong magic": (lambda f: mnist(f, magic=b"abcd"), "mnist", "begins with"),
     "foreign pickle": (make_foreign_pickle, "cifar10", "refuse"),
     "label out of range": (
@@ -211,6 +223,19 @@ BAD_WORDS = {  # what is passed, what the sentence must say
     "zero batch": ([*TINY, "--config.method.batch_size=0"], "batch_size"),
     "unknown method": ([*TINY, "--config.method.name=frepoo"], '"frepo"'),
     "unknown network": ([*TINY, "--config.network.name=mlpp"], '"mlp"'),
+    "negative devices": ([*TINY, "--config.num_devices=-3"], "num_devices"),
+    "negative points": (
+        [*TINY, "--config.evaluate.num_curve_points=-1"],
+        "num_curve_points",
+    ),
+    "zero runs": ([*TINY, "--config.evaluate.num_runs=0"], "num_runs"),
+    "zero epochs": ([*TINY, "--config.evaluate.num_expert_epochs=0"], "num_epochs"),
+    "zero checkpoint": ([*TINY, "--config.checkpoint_every=0"], "checkpoint_every"),
+    "no validation": (
+        [*TINY, "--config.data.validation_fraction=0.0"],
+        "validation_fraction",
+    ),
+    "negative momentum": ([*TINY, "--config.protocol.momentum=-1"], "momentum"),
     "too many devices": ([*TINY, "--config.num_devices=999"], "999"),
 }
 
@@ -246,6 +271,45 @@ def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, capsys):
     assert "file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_full_disk_while_results_are_stored_is_told(tmp_path, capsys, monkeypatch):
+    def full(path, text):
+        if path.name == "results.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return replace_file(path, text)
+
+    replace_file = workdirs.replace_file
+    monkeypatch.setattr(workdirs, "replace_file", full)
+    words = [*TINY, "--config.evaluate.arms=False", f"--workdir={tmp_path / 'run'}"]
+    assert call("distill", *words) == 2
+    assert "full" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert call("distill", *words) == 0
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_stored_set_without_a_key_or_a_recipe_is_refused(finished, tmp_path, capsys):
+    whole = distilled.DistilledSet.load(finished)
+    bare = distilled.DistilledSet(whole.x, whole.y, targets="centred")
+    bare.save(f"{tmp_path}/bare")
+    assert call("evaluate", f"--distilled={tmp_path / 'bare'}") == 2
+    assert "recipe" in capsys.readouterr().err
+    facts = json.loads((finished / "distilled.json").read_text())
+    del facts["targets"]
+    (tmp_path / "distilled.json").write_text(json.dumps(facts))
+    (tmp_path / "distilled.npz").write_bytes((finished / "distilled.npz").read_bytes())
+    assert call("evaluate", f"--distilled={tmp_path}") == 2
+    assert "targets" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_config_that_is_read_again_is_the_one_that_was_stored(finished):
+    config = outcome.stored_config(finished).to_dict()
+    assert config == distilled.DistilledSet.load(finished).config
+    assert config["network"] == {"name": "mlp", "hidden": [8]}
+
+
 def test_commands_are_suggested(capsys):
     assert call("distil") == 2
     assert '"distill"' in capsys.readouterr().err
@@ -269,5 +333,5 @@ def test_every_config_loads_and_shrinks(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.get_config().num_steps >= module.get_config("runlocal").num_steps
-    for word in ("Paper:", "Command:", "Hardware:"):
+    for word in ("Paper:", "Command:", "Hardware:", "Reached:"):
         assert word in module.__doc__
