@@ -53,7 +53,7 @@ RECIPES = {
         ridge=1e-2,
     ),
     "frepo_active": lambda: methods.frepo(
-        task("convnet"),
+        task(),
         num_per_class=1,
         num_steps=60,
         batch_size=32,
@@ -178,11 +178,12 @@ def test_sixty_steps_in_one_go_equal_sixty_in_pieces_bitwise(name, pieces):
 def test_vmap_over_seeds_equals_a_loop_over_seeds(name):
     method = recipe(name).method
     seed_examples = recipe(name).seed_fn(jax.random.key(7), digits())
+    drawn = batch(name)
 
     def run(key):
         key_init, key_step = jax.random.split(key)
         state = method.init(key_init, seed_examples)
-        return method.step(key_step, state, batch(name))
+        return method.step(key_step, state, drawn)
 
     keys = jax.random.split(jax.random.key(11), 2)
     together_state, together_info = jax.jit(jax.vmap(run))(keys)
@@ -205,6 +206,9 @@ def test_a_batch_sharded_over_four_devices_gives_the_numbers_of_one(name):
     run = runtime.scan_steps(recipe(name).method, sampler, num_steps=3)
     replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
     args = jax.device_put((jax.random.key(5), initial(name), source()), replicated)
+    drawn = jax.jit(sampler)(args[0], jnp.zeros(()), args[2]).x.sharding
+    assert len(drawn.device_set) == 4
+    assert not drawn.is_fully_replicated
     sharded, sharded_infos = run(*args)
     _, infos = final(name)
     np.testing.assert_allclose(
@@ -228,12 +232,15 @@ def test_a_checkpoint_restores_every_leaf(name, tmp_path):
 def test_no_key_is_used_twice(name):
     with jax.debug_key_reuse(True):
 
-        def run(key, state, source):
-            key_batch, key_step = jax.random.split(key)
+        def run(key, seed_examples, source):
+            key_init, key_batch, key_step = jax.random.split(key, 3)
+            state = recipe(name).method.init(key_init, seed_examples)
             drawn = recipe(name).sampler(key_batch, state.step, source)
             return recipe(name).method.step(key_step, state, drawn)
 
-        jax.jit(run)(jax.random.key(0), initial(name), source())
+        key_seed, key_run = jax.random.split(jax.random.key(0))
+        seed_examples = recipe(name).seed_fn(key_seed, digits())
+        jax.jit(run)(key_run, seed_examples, source())
 
 
 @every_method
