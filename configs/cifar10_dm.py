@@ -7,6 +7,7 @@ Paper:    Zhao, Bilen, "Dataset Condensation with Distribution Matching", 2023: 
 Command:  DISTILL_JAX_DATA=data distill-jax distill --config=configs/cifar10_dm.py \
             --workdir=runs/cifar10_dm
 Hardware: one GPU; not run yet. With :runlocal, 2 CPU cores and a minute.
+Reached:  nothing yet; it waits for an accelerator.
 """
 
 from distill_jax import settings

@@ -7,6 +7,8 @@ Paper:    Zhao, Bilen, "Dataset Condensation with Distribution Matching", 2023; 
 Command:  DISTILL_JAX_DATA=data distill-jax distill \
             --config=configs/fashion_mnist_dm.py --workdir=runs/fashion_mnist_dm
 Hardware: 2 CPU cores
+Reached:  80.7 +- 0.4 % at 10 per class after 2394 steps (about 10.5 minutes), of five
+          fresh networks.
 """
 
 from distill_jax import settings

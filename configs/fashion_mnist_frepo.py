@@ -9,6 +9,8 @@ Paper:    Zhou, Nezhadarya, Ba, "Dataset Distillation using Neural Feature Regre
 Command:  DISTILL_JAX_DATA=data distill-jax distill \
             --config=configs/fashion_mnist_frepo.py --workdir=runs/fashion_mnist_frepo
 Hardware: 2 CPU cores
+Reached:  82.8 +- 0.2 % at 10 per class, of five fresh networks; 9.5 minutes of
+          distilling.
 """
 
 from distill_jax import settings

@@ -323,12 +323,11 @@ def _judge(
     else:
         arms = [evaluation.synthetic_arm(*problem, **shared)]
     rows = [arm.to_row() for arm in arms]
-    own = sum(row["seconds"] for row in rows if row["is_distilled"])
-    seconds = {
-        "evaluate": own,
-        "evaluate the other arms": sum(row["seconds"] for row in rows) - own,
-        "compile the evaluation": sum(arm.compile_seconds for arm in arms),
-    }
+    own = sum((row["seconds"] for row in rows if row["is_distilled"]), start=0.0)
+    seconds = {"evaluate": own}
+    if fields.arms:
+        seconds["evaluate the other arms"] = sum(row["seconds"] for row in rows) - own
+    seconds["compile the evaluation"] = sum(arm.compile_seconds for arm in arms)
     scores = _scores(arms) if fields.arms else {}
     return {"arms": rows, "scores": scores, "seconds": seconds}
 

@@ -38,8 +38,7 @@ def test_the_python_blocks_of_a_page_run_in_order(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_links_of_a_page_lead_to_files(path):
     for target in LINK.findall(path.read_text(encoding="utf-8")):
-        if target != "docs/_static/demo.png":  # Made by the demo.
-            assert (path.parent / target).exists(), target
+        assert (path.parent / target).exists(), target
 
 
 def test_every_page_is_in_the_table_of_contents():
