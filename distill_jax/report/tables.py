@@ -142,7 +142,7 @@ def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
       1
     """
     table = rich.table.Table(
-        title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
     headings, rows = arm_cells(arms)
     for heading in headings:
