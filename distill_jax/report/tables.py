@@ -147,11 +147,11 @@ def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
     headings, rows = arm_cells(arms)
     for heading in headings:
         # Notes and headings may wrap; a number or a name in two pieces misleads.
-        width = max((len(row[len(table.columns)]) for row in rows), default=0)
+        words = heading.split() + [row[len(table.columns)] for row in rows]
         table.add_column(
             heading,
             justify="left" if heading in _LEFT else "right",
-            min_width=None if heading == "Note" else width,
+            width=None if heading == "Note" else max(map(len, words)),
         )
     for arm, row in zip(arms, rows, strict=True):
         cells = [rich.text.Text(cell) for cell in row]  # Text: no markup in names.
