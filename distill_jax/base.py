@@ -52,6 +52,7 @@ __all__ = [
     "Latent",
     "Method",
     "Objective",
+    "Pair",
     "Recipe",
     "Sampler",
     "Source",
@@ -59,6 +60,8 @@ __all__ = [
     "Synthetic",
     "Task",
     "Variables",
+    "matched",
+    "replace_matched",
 ]
 
 
@@ -70,6 +73,13 @@ class Examples(NamedTuple):
     weight: Array | None = None  # [B]
     # [B] int32, position in the data set
     index: Array | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class Pair(NamedTuple):
+    """Two batches for methods that train their networks on real examples."""
+
+    match: Any  # what the synthetic examples are compared with
+    train: Any  # what the networks are trained on
 
 
 class Synthetic(NamedTuple):
@@ -187,6 +197,26 @@ class Method(NamedTuple):
 # a leading axis [C, B], a segment of an expert's trajectory, a pair of batches.
 Batch = Any
 Sampler = Callable[[Key, Array, Any], Batch]  # (key, step, source) -> batch; pure
+
+
+def matched(batch: Batch) -> Any:
+    """The part of a batch that the synthetic examples are compared with.
+
+    Example:
+      >>> matched(Pair(match="compared", train="trained on")), matched("compared")
+      ('compared', 'compared')
+    """
+    return batch.match if isinstance(batch, Pair) else batch
+
+
+def replace_matched(batch: Batch, examples: Any) -> Batch:
+    """The batch with other examples to compare with.
+
+    Example:
+      >>> replace_matched(Pair(match=1, train=2), 3), replace_matched(1, 3)
+      (Pair(match=3, train=2), 3)
+    """
+    return batch._replace(match=examples) if isinstance(batch, Pair) else examples
 
 
 class Recipe(NamedTuple):

@@ -19,6 +19,7 @@ from distill_jax.data.normalizer import (
     denormalize,
     mean_std_normalizer,
     normalize,
+    pixel_bounds,
     to_pixels,
     zca_normalizer,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "mean_std_normalizer",
     "names",
     "normalize",
+    "pixel_bounds",
     "stratified_split",
     "to_pixels",
     "to_source",

@@ -30,6 +30,7 @@ __all__ = [
     "denormalize",
     "mean_std_normalizer",
     "normalize",
+    "pixel_bounds",
     "to_pixels",
     "zca_normalizer",
 ]
@@ -81,6 +82,28 @@ def normalize(normalizer: Normalizer, x: Any) -> Array:
     if normalizer.whiten is None:
         return x
     return _flat_matmul(x, normalizer.whiten, normalizer.mean)
+
+
+def pixel_bounds(normalizer: Normalizer) -> tuple[list[float], list[float]] | None:
+    """The values that black and white have for the networks.
+
+    Args:
+      normalizer: arrays, as in ``spec.normalizer``.
+
+    Returns:
+      The lowest and the highest value of each channel; ``None`` after whitening, where
+      a value belongs to many pixels.
+
+    Example:
+      >>> half = Normalizer(np.float32(1 / 255), np.full(1, 0.5), np.full(1, 0.5))
+      >>> pixel_bounds(half)
+      ([-1.0], [1.0])
+    """
+    if normalizer.whiten is not None:
+        return None
+    mean, std = np.atleast_1d(normalizer.mean), np.atleast_1d(normalizer.std)
+    low, high = ((unit - mean) / std for unit in np.asarray(normalizer.pixel_range))
+    return low.tolist(), high.tolist()
 
 
 def denormalize(normalizer: Normalizer, x: Any) -> Array:

@@ -25,6 +25,7 @@ __all__ = [
     "Augmentation",
     "Policy",
     "augment",
+    "check_fit",
     "crop",
     "dc",
     "dsa",
@@ -285,6 +286,23 @@ def share(policy: Policy | None) -> Policy | None:
     return policy and dataclasses.replace(policy, siamese=True)
 
 
+def check_fit(policy: Policy | None, shape: tuple[int, ...]) -> None:
+    """Raises unless pictures of a shape can be augmented by a policy.
+
+    Args:
+      policy: what augmentation is drawn from, or ``None``.
+      shape: [H, W, channels] of one example.
+
+    Raises:
+      InputError: if the examples are no pictures, or an operation does not fit them.
+
+    Example:
+      >>> check_fit(crop(4), (28, 28, 1))
+    """
+    if policy is not None:
+        operations_lib.check_fit(policy.operations, policy.strengths, tuple(shape))
+
+
 def sample_augmentation(
     key: Key, policy: Policy | None, *, num_examples: int, shape: tuple[int, ...]
 ) -> Augmentation:
@@ -313,7 +331,7 @@ def sample_augmentation(
     """
     if policy is None:
         return Augmentation(_Static(None), None, ())
-    operations_lib.check_fit(policy.operations, policy.strengths, tuple(shape))
+    check_fit(policy, shape)
     num = 1 if policy.siamese else num_examples
     key_choice, *keys = jax.random.split(key, len(policy.operations) + 1)
     draws = tuple(

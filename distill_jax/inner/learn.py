@@ -24,7 +24,15 @@ from distill_jax.inner import augment
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["fit", "mini_batches", "num_steps_per_epoch", "predict_logits"]
+__all__ = [
+    "descend",
+    "fit",
+    "fit_further",
+    "mini_batches",
+    "num_steps_per_epoch",
+    "predict_logits",
+    "weighted_mean",
+]
 
 
 def fit(
@@ -79,36 +87,19 @@ def fit(
       >>> task.predict(end, x, None).argmax(axis=1).tolist()
       [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    key_order, key_steps = jax.random.split(key)
-    num_examples = examples.y.shape[0]
-    whole = base.Examples(examples.x, examples.y, examples.weight)
-    batches = None
-    if batch_size < num_examples or order is not None:
-        batches = mini_batches(
-            key_order,
-            num_examples=num_examples,
-            batch_size=min(batch_size, num_examples),
-            num_steps=num_steps,
-            order=order,
-        )
-
-    def step_fn(step: Array, carry):
-        variables, opt = carry
-        key_step = jax.random.fold_in(key_steps, step)
-        key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
-        batch = whole if batches is None else _take(whole, *batches, step)
-        batch = batch if prepare is None else prepare(batch)
-        batch = _mix(key_mix, mixing, _augment(key_augment, policy, batch))
-
-        def loss_fn(params):
-            now = base.Variables(params, variables.stats)
-            losses, stats = task.train_loss(now, key_loss, batch, context)
-            return _weighted_mean(losses, batch.weight), stats
-
-        grads, stats = jax.grad(loss_fn, has_aux=True)(variables.params)
-        updates, opt = optimizer.update(grads, opt, variables.params)
-        params = optax.apply_updates(variables.params, updates)
-        return base.Variables(params, stats), opt
+    step_fn = _stepper(
+        key,
+        task,
+        examples,
+        optimizer=optimizer,
+        num_steps=num_steps,
+        batch_size=batch_size,
+        policy=policy,
+        mixing=mixing,
+        prepare=prepare,
+        order=order,
+        context=context,
+    )
 
     def segment(carry, bounds):
         carry = jax.lax.fori_loop(bounds[0], bounds[1], step_fn, carry)
@@ -118,6 +109,131 @@ def fit(
     bounds = np.stack([np.append(0, stops[:-1]), stops], axis=1).astype(np.int32)
     carry = (variables, optimizer.init(variables.params))
     return jax.lax.scan(segment, carry, jnp.asarray(bounds))[1]
+
+
+def fit_further(
+    key: Key,
+    variables: base.Variables,
+    opt: optax.OptState,
+    task: base.Task,
+    examples: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    num_steps: int,
+    batch_size: int,
+    policy: augment.Policy | None = None,
+    mixing: mixing_lib.Kind = "none",
+    context: Any = None,
+) -> tuple[base.Variables, optax.OptState]:
+    """Goes on with the training of one network, momentum and all.
+
+    Args:
+      key: as in :func:`fit`.
+      variables: where to go on.
+      opt: the optimiser's state there.
+      task: gives the loss of each example.
+      examples: M rows, as in :func:`fit`.
+      optimizer: the one that ``opt`` belongs to.
+      num_steps: T more mini-batches.
+      batch_size: B; all M examples at once where it is larger.
+      policy: what augmentation is drawn from in every step, or None.
+      mixing: how examples are joined in pairs after that.
+      context: of the task.
+
+    Returns:
+      The variables and the optimiser's state after T steps.
+
+    Example:
+      >>> import distill_jax as dj, jax, optax
+      >>> from distill_jax.inner import learn
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
+      >>> variables, opt = learn.fit_further(
+      ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
+      ...     optimizer=sgd, num_steps=3, batch_size=256)
+    """
+    step_fn = _stepper(
+        key,
+        task,
+        examples,
+        optimizer=optimizer,
+        num_steps=num_steps,
+        batch_size=batch_size,
+        policy=policy,
+        mixing=mixing,
+        context=context,
+    )
+    return jax.lax.fori_loop(0, num_steps, step_fn, (variables, opt))
+
+
+def descend(
+    key: Key,
+    variables: base.Variables,
+    opt: optax.OptState,
+    task: base.Task,
+    batch: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    context: Any = None,
+) -> tuple[base.Variables, optax.OptState]:
+    """One step of an optimiser down the weighted mean loss of a batch.
+
+    Args:
+      key: what the task draws from.
+      variables: of the network.
+      opt: the optimiser's state.
+      task: gives the loss of each example.
+      batch: the examples.
+      optimizer: sees the parameters only.
+      context: of the task.
+
+    Returns:
+      The variables and the optimiser's state after the step.
+
+    Example:
+      >>> import distill_jax as dj, jax, optax
+      >>> from distill_jax.inner import learn
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
+      >>> variables, opt = learn.descend(
+      ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
+      ...     optimizer=sgd)
+    """
+
+    def loss_fn(params):
+        now = base.Variables(params, variables.stats)
+        losses, stats = task.train_loss(now, key, batch, context)
+        return weighted_mean(losses, batch.weight), stats
+
+    grads, stats = jax.grad(loss_fn, has_aux=True)(variables.params)
+    updates, opt = optimizer.update(grads, opt, variables.params)
+    params: Any = optax.apply_updates(variables.params, updates)
+    return base.Variables(params, stats), opt
+
+
+def weighted_mean(losses: Array, weight: Array | None) -> Array:
+    """The mean over examples by their weights.
+
+    Args:
+      losses: [B].
+      weight: [B], or None for equal weights.
+
+    Returns:
+      A scalar; 0 where all weights are.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(weighted_mean(jnp.array([1.0, 5.0]), jnp.array([3.0, 1.0])))
+      2.0
+    """
+    if weight is None:
+        return losses.mean()
+    mass = weight.sum()
+    return (weight * losses).sum() / jnp.where(mass > 0, mass, 1.0)
 
 
 def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -223,6 +339,47 @@ def predict_logits(
     return jnp.concatenate([logits, rest])
 
 
+def _stepper(
+    key: Key,
+    task: base.Task,
+    examples: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    num_steps: int,
+    batch_size: int,
+    policy: augment.Policy | None,
+    mixing: mixing_lib.Kind,
+    prepare: Callable[[base.Examples], base.Examples] | None = None,
+    order: Array | None = None,
+    context: Any = None,
+) -> Callable:
+    """The body of a training loop: (number of the step, carry) -> carry."""
+    key_order, key_steps = jax.random.split(key)
+    num_examples = examples.y.shape[0]
+    whole = base.Examples(examples.x, examples.y, examples.weight)
+    batches = None
+    if batch_size < num_examples or order is not None:
+        batches = mini_batches(
+            key_order,
+            num_examples=num_examples,
+            batch_size=min(batch_size, num_examples),
+            num_steps=num_steps,
+            order=order,
+        )
+
+    def step_fn(step: Array, carry):
+        key_step = jax.random.fold_in(key_steps, step)
+        key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
+        batch = whole if batches is None else _take(whole, *batches, step)
+        batch = batch if prepare is None else prepare(batch)
+        batch = _mix(key_mix, mixing, _augment(key_augment, policy, batch))
+        return descend(
+            key_loss, *carry, task, batch, optimizer=optimizer, context=context
+        )
+
+    return step_fn
+
+
 def _take(
     whole: base.Examples, index: Array, weight: Array, step: Array
 ) -> base.Examples:
@@ -252,10 +409,3 @@ def _mix(key: Key, kind: mixing_lib.Kind, batch: base.Examples) -> base.Examples
         key, kind, num_examples=num_examples, shape=tuple(shape)
     )
     return mixing_lib.mix(params, batch)
-
-
-def _weighted_mean(losses: Array, weight: Array | None) -> Array:
-    if weight is None:
-        return losses.mean()
-    mass = weight.sum()
-    return (weight * losses).sum() / jnp.where(mass > 0, mass, 1.0)

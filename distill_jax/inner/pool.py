@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stacked pool of networks of different ages, some of which are active at a time.
 
-Active members take one training step and grow a step older; a member past the maximal
-age is replaced by a fresh one. All of it happens inside jit, so that a checkpoint of
-the state holds the pool whole. The idea of an online pool is Zhou, Nezhadarya and Ba's
-("Dataset Distillation using Neural Feature Regression", 2022).
+Active members are trained a little and grow a turn older; a member past the maximal age
+is replaced by a fresh one, of the next generation. All of it happens inside jit, so
+that a checkpoint of the state holds the pool whole. A pool of one network is what
+gradient matching trains beside its pictures; the idea of an online pool of many is that
+of Zhou, Nezhadarya and Ba, "Dataset Distillation using Neural Feature Regression", 2022.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class Pool(NamedTuple):
 
     variables: base.Variables  # [P, ...]
     opt: optax.OptState  # [P, ...]
-    age: Array  # [P] int32, training steps taken since the member was fresh
+    age: Array  # [P] int32, turns of training taken since the member was fresh
+    generation: Array  # [P] int32, how many members stood in this place before
     active: Array  # [A] int32, the members of this step
 
 
@@ -47,7 +49,7 @@ def init_pool(
       optimizer: how members are trained.
       num_networks: ``P``.
       num_active: ``A``, how many take part in each step, at most ``P``.
-      max_age: steps after which a member is replaced.
+      max_age: turns after which a member is replaced; 0 for a fresh one every time.
 
     Returns:
       The pool; member ``p`` starts with the counter at ``p max_age / P``.
@@ -73,14 +75,15 @@ def init_pool(
             f"`num_active` is {num_active}, but must be between 1 and the "
             f"{num_networks} networks of the pool."
         )
-    if max_age < 1:
-        raise errors.InputError(f"`max_age` must be at least 1, got {max_age}.")
+    if max_age < 0:
+        raise errors.InputError(f"`max_age` must be at least 0, got {max_age}.")
     key_nets, key_active = jax.random.split(key)
     variables = jax.vmap(init_fn)(jax.random.split(key_nets, num_networks))
     return Pool(
         variables=variables,
         opt=jax.vmap(optimizer.init)(variables.params),
         age=jnp.arange(num_networks, dtype=jnp.int32) * max_age // num_networks,
+        generation=jnp.zeros(num_networks, jnp.int32),
         active=_draw_active(key_active, num_networks, num_active),
     )
 
@@ -92,7 +95,7 @@ def members(pool: Pool) -> base.Variables:
       >>> import jax.numpy as jnp
       >>> from distill_jax import base
       >>> variables = base.Variables(jnp.arange(3.0), {})
-      >>> pool = Pool(variables, (), jnp.zeros(3), jnp.array([2]))
+      >>> pool = Pool(variables, (), jnp.zeros(3), jnp.zeros(3), jnp.array([2]))
       >>> members(pool).params.tolist()
       [2.0]
     """
@@ -105,17 +108,17 @@ def advance_pool(
     *,
     init_fn: Callable[[Key], base.Variables],
     optimizer: optax.GradientTransformation,
-    loss_fn: Callable[[base.Variables, Key], tuple[Array, PyTree]],
+    train_fn: Callable[[Key, base.Variables, optax.OptState], tuple],
     max_age: int,
 ) -> Pool:
-    """Trains the active members by one step, replaces the old, draws the next active.
+    """Trains the active members, replaces the old, draws the next active ones.
 
     Args:
       key: the random key.
       pool: the pool.
       init_fn: ``key -> Variables`` of a fresh network.
       optimizer: the one that the pool was made with.
-      loss_fn: ``(variables, key) -> (scalar, stats)``, the training loss of one member.
+      train_fn: ``(key, variables, opt) -> (variables, opt)``, a turn of one member.
       max_age: a member of this age or older is replaced instead of trained.
 
     Returns:
@@ -125,41 +128,36 @@ def advance_pool(
       >>> import jax, jax.numpy as jnp, optax
       >>> from distill_jax import base
       >>> init_fn = lambda key: base.Variables({"w": jnp.ones(())}, {})
-      >>> loss_fn = lambda variables, key: (variables.params["w"] ** 2, {})
+      >>> halve = lambda key, variables, opt: (
+      ...     jax.tree.map(lambda leaf: leaf / 2, variables), opt)
       >>> pool = init_pool(jax.random.key(0), init_fn, optax.sgd(0.25),
       ...                  num_networks=1, num_active=1, max_age=2)
       >>> pool = advance_pool(jax.random.key(1), pool, init_fn=init_fn,
-      ...                     optimizer=optax.sgd(0.25), loss_fn=loss_fn, max_age=2)
+      ...                     optimizer=optax.sgd(0.25), train_fn=halve, max_age=2)
       >>> float(pool.variables.params["w"][0]), pool.age.tolist()
       (0.5, [1])
     """
     num_active, num_networks = pool.active.shape[0], pool.age.shape[0]
     key_members, key_active = jax.random.split(key)
 
-    def train(key, variables, opt, age):
-        key_init, key_loss = jax.random.split(key)
+    def turn(key, variables, opt, age):
+        key_init, key_train = jax.random.split(key)
 
         def grown():
-            grads, stats = jax.grad(
-                lambda params: loss_fn(
-                    base.Variables(params, variables.stats), key_loss
-                ),
-                has_aux=True,
-            )(variables.params)
-            updates, new_opt = optimizer.update(grads, opt, variables.params)
-            params = optax.apply_updates(variables.params, updates)
-            return base.Variables(params, stats), new_opt, age + 1
+            return *train_fn(key_train, variables, opt), age + 1
 
         def fresh():
             variables = init_fn(key_init)
             return variables, optimizer.init(variables.params), jnp.zeros_like(age)
 
+        if max_age == 0:
+            return fresh()
         return jax.lax.cond(age >= max_age, fresh, grown)
 
     take = lambda tree: jax.tree.map(lambda leaf: leaf[pool.active], tree)
     keys = jax.random.split(key_members, num_active)
     variables, opt, age = map_networks(
-        lambda args: train(*args),
+        lambda args: turn(*args),
         (keys, take(pool.variables), take(pool.opt), pool.age[pool.active]),
     )
     put = lambda old, new: jax.tree.map(
@@ -169,6 +167,7 @@ def advance_pool(
         variables=put(pool.variables, variables),
         opt=put(pool.opt, opt),
         age=pool.age.at[pool.active].set(age),
+        generation=pool.generation.at[pool.active].add(age == 0),
         active=_draw_active(key_active, num_networks, num_active),
     )
 

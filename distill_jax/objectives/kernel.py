@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
+from distill_jax.inner import learn
 from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges
 from distill_jax.types import Array, Key
@@ -132,16 +133,17 @@ def kernel_regression(
         key_rows, key_pool = jax.random.split(key)
         seen = _subset(key_rows, synthetic, max_train_examples)
 
-        def loss_fn(variables, key):
-            losses, stats = centred.train_loss(variables, key, seen, None)
-            return jnp.mean(losses), stats
+        def train_fn(key, variables, opt):
+            return learn.descend(
+                key, variables, opt, centred, seen, optimizer=optimizer
+            )
 
         return pools.advance_pool(
             key_pool,
             inner,
             init_fn=init_network,
             optimizer=optimizer,
-            loss_fn=loss_fn,
+            train_fn=train_fn,
             max_age=max_age,
         )
 

@@ -105,6 +105,7 @@ def classification(
             "num_classes": spec.num_classes,
             "loss": _LOSSES[targets],
             "network": dict(net.description),
+            "data": _about(spec),
         },
     )
 
@@ -178,6 +179,13 @@ def encode(probabilities: Array, targets: types.Targets) -> Array:
         return probabilities
     num_classes = probabilities.shape[-1]
     return (probabilities - 1 / num_classes) / (num_classes / 10) ** 0.5
+
+
+def _about(spec: data_lib.DataSpec) -> dict[str, Any]:
+    """What methods ask about the data: which augmentation fits, what is black."""
+    is_known = isinstance(spec.normalizer, data_lib.Normalizer)
+    bounds = data_lib.pixel_bounds(spec.normalizer) if is_known else None
+    return {"name": spec.name, "shape": list(spec.shape), "bounds": bounds}
 
 
 def _check_targets(targets: str) -> None:

@@ -51,12 +51,14 @@ def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective
 
     def loss(synthetic, key, inner, batch):
         key_augment, key_loss = jax.random.split(key)
-        num_classes = batch.y.shape[0]
+        real = base.matched(batch)
+        num_classes = real.y.shape[0]
         by_class = synthetic.x.reshape(num_classes, -1, *synthetic.x.shape[1:])
         keys = jax.random.split(key_augment, num_classes)
         # One class after the other: each then computes its own operation only.
-        x_syn, x_real = jax.lax.map(pair, (keys, by_class, batch.x))
+        x_syn, x_real = jax.lax.map(pair, (keys, by_class, real.x))
         synthetic = synthetic._replace(x=x_syn.reshape(synthetic.x.shape))
-        return objective.loss(synthetic, key_loss, inner, batch._replace(x=x_real))
+        batch = base.replace_matched(batch, real._replace(x=x_real))
+        return objective.loss(synthetic, key_loss, inner, batch)
 
     return objective._replace(loss=loss)

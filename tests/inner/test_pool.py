@@ -18,8 +18,9 @@ def init_fn(key):
     return base.Variables({"w": jnp.ones(())}, {"seen": jnp.zeros(())})
 
 
-def loss_fn(variables, key):
-    return variables.params["w"] ** 2, {"seen": variables.stats["seen"] + 1}
+def train_fn(key, variables, opt):
+    params = {"w": variables.params["w"] / 2}
+    return base.Variables(params, {"seen": variables.stats["seen"] + 1}), opt
 
 
 def make(num_networks=4, num_active=2, max_age=8):
@@ -35,7 +36,7 @@ def make(num_networks=4, num_active=2, max_age=8):
 
 def advance(key, pool, max_age=8):
     return pools.advance_pool(
-        key, pool, init_fn=init_fn, optimizer=SGD, loss_fn=loss_fn, max_age=max_age
+        key, pool, init_fn=init_fn, optimizer=SGD, train_fn=train_fn, max_age=max_age
     )
 
 
@@ -93,6 +94,23 @@ def test_a_pool_without_networks_is_refused():
         make(num_networks=0, num_active=1)
 
 
-def test_a_maximal_age_below_one_is_refused():
-    with pytest.raises(errors.InputError, match="at least 1, got 0"):
-        make(max_age=0)
+def test_a_negative_maximal_age_is_refused():
+    with pytest.raises(errors.InputError, match="at least 0, got -1"):
+        make(max_age=-1)
+
+
+def test_a_maximal_age_of_zero_makes_a_fresh_member_every_time():
+    pool = make(num_networks=1, num_active=1, max_age=0)
+    for number in range(3):
+        pool = advance(jax.random.key(number), pool, max_age=0)
+        assert int(pool.age[0]) == 0
+        assert int(pool.generation[0]) == number + 1
+
+
+def test_generations_count_the_replaced():
+    pool = make(num_networks=1, num_active=1, max_age=2)
+    generations = []
+    for number in range(7):
+        pool = advance(jax.random.key(number), pool, max_age=2)
+        generations.append(int(pool.generation[0]))
+    assert generations == [0, 0, 1, 1, 1, 2, 2]

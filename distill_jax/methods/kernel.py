@@ -1,12 +1,7 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The named methods: compositions of the parts of this library, and nothing else.
+"""Methods that solve the last layer in closed form: FRePo."""
 
-Each returns a :class:`~distill_jax.base.Recipe`: the method, what feeds it, what it
-starts from, and the protocol by which its result is judged.
-"""
-
-import dataclasses
 from typing import Literal
 
 import optax
@@ -14,7 +9,6 @@ import optax
 from distill_jax import (
     base,
     bilevel,
-    composition,
     data,
     errors,
     objectives,
@@ -23,81 +17,9 @@ from distill_jax import (
     transforms,
 )
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment
+from distill_jax.methods import parts
 
-__all__ = ["NAMES", "dm", "frepo"]
-
-
-def dm(
-    task: base.Task,
-    *,
-    num_per_class: int,
-    batch_size: int = 256,
-    learning_rate: float = 1.0,
-    momentum: float = 0.5,
-    augmentation: str = "color_crop_cutout_flip_scale_rotate",
-    num_networks: int = 1,
-    initialisation: seeds.Initialisation = "real",
-    factor: int = 1,
-    protocol: protocols.Protocol | None = None,
-) -> base.Recipe:
-    """Distribution matching (DM) with siamese augmentation.
-
-    Args:
-      task: a task with features.
-      num_per_class: stored pictures of each class.
-      batch_size: real examples of each class and step.
-      learning_rate: of the pictures; 1, or 10 from 100 pictures per class on.
-      momentum: of the pictures' gradient descent.
-      augmentation: the strategy string of the siamese augmentation, or ``"none"``;
-        digits go without ``flip``.
-      num_networks: random networks per step; the paper uses 1.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      protocol: how the result is judged; the paper's by default.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: for a learning rate that is not positive, or a momentum outside
-        [0, 1).
-
-    Example:
-      >>> import jax
-      >>> import distill_jax as dj
-      >>> digits = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(16,)), digits.spec)
-      >>> recipe = dm(task, num_per_class=1, augmentation="crop_rotate")
-      >>> state, history = dj.run(recipe, digits, num_steps=2, key=jax.random.key(0))
-      >>> recipe.method.read(state).x.shape
-      (10, 8, 8, 1)
-
-    Reference:
-      Bo Zhao, Hakan Bilen, "Dataset Condensation with Distribution Matching", 2023.
-    """
-    _check_positive(learning_rate=learning_rate)
-    if not 0 <= momentum < 1:
-        raise errors.InputError(
-            f"`momentum` must be at least 0 and below 1, got {momentum}."
-        )
-    objective = objectives.distribution_matching(task, num_networks=num_networks)
-    policy = augment.parse(augmentation)
-    if policy is not None:
-        objective = transforms.siamese(objective, policy)
-    method = bilevel.distill(
-        objective,
-        decoder=_decoder(factor),
-        optimizer=optax.sgd(learning_rate, momentum),
-    )
-    return base.Recipe(
-        method=method,
-        sampler=samplers.per_class(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
-        source_fn=data.to_source,
-        protocol=protocol
-        or dataclasses.replace(protocols.dm(), augmentation=augmentation),
-    )
+__all__ = ["frepo"]
 
 
 def frepo(
@@ -165,7 +87,7 @@ def frepo(
     label_learning_rate = (
         learning_rate if label_learning_rate is None else label_learning_rate
     )
-    _check_positive(
+    parts.check_positive(
         learning_rate=learning_rate,
         label_learning_rate=label_learning_rate,
         network_learning_rate=network_learning_rate,
@@ -191,7 +113,7 @@ def frepo(
             learning_rate=network_learning_rate,
             ridge=ridge,
         ),
-        decoder=transforms.learn_labels(_decoder(factor), kind="centred"),
+        decoder=transforms.learn_labels(parts.decoder(factor), kind="centred"),
         optimizer={
             "x": makers[optimizer](decay(learning_rate)),
             "y": makers[optimizer](decay(label_learning_rate)),
@@ -206,17 +128,3 @@ def frepo(
         source_fn=data.to_source,
         protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
     )
-
-
-NAMES = {"dm": dm, "frepo": frepo}
-
-
-def _decoder(factor: int) -> base.Decoder:
-    decoder = composition.plain_decoder()
-    return decoder if factor == 1 else transforms.factorise(decoder, factor=factor)
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise errors.InputError(f"`{name}` must be positive, got {value}.")
