@@ -373,8 +373,9 @@ def _stepper(
         batch = whole if batches is None else _take(whole, *batches, step)
         batch = batch if prepare is None else prepare(batch)
         batch = _mix(key_mix, mixing, _augment(key_augment, policy, batch))
+        variables, opt = carry
         return descend(
-            key_loss, *carry, task, batch, optimizer=optimizer, context=context
+            key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
         )
 
     return step_fn

@@ -4,9 +4,9 @@
 
 Active members are trained a little and grow a turn older; a member past the maximal age
 is replaced by a fresh one, of the next generation. All of it happens inside jit, so
-that a checkpoint of the state holds the pool whole. A pool of one network is what
-gradient matching trains beside its pictures; the idea of an online pool of many is that
-of Zhou, Nezhadarya and Ba, "Dataset Distillation using Neural Feature Regression", 2022.
+that a checkpoint of the state holds the pool whole. Gradient matching trains a pool of
+one network beside its pictures; the idea of an online pool of many is that of Zhou,
+Nezhadarya and Ba, "Dataset Distillation using Neural Feature Regression", 2022.
 """
 
 from collections.abc import Callable

@@ -31,7 +31,9 @@ def linear_net(num_classes=3, num_features=4):
 
 
 def spec(num_classes=3, shape=(4,)):
-    return types.SimpleNamespace(name="toy", shape=shape, num_classes=num_classes)
+    return types.SimpleNamespace(
+        name="toy", shape=shape, num_classes=num_classes, normalizer=None
+    )
 
 
 @pytest.fixture
