@@ -1,0 +1,256 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Feature alignment: class means are matched in every layer of a network that learns.
+
+    L = sum_l a_l sum_c || mean_b f_l(x_real[c, b]) - mean_m f_l(x_syn[c, m]) ||^2
+        + d sum_cb CE( softmax_k( f(x_real[c, b]) . s_k ), y_cb ),
+        s_k = mean_m f(x_syn[k, m])
+
+In the second term f is the last of the layers: the synthetic centres shall classify the
+real examples. The network is trained on the synthetic set between two matches. Wang et
+al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distill_jax import base, errors
+from distill_jax.inner import augment, dynamic, learn
+from distill_jax.objectives import distribution
+from distill_jax.types import Array, Key, PyTree
+
+__all__ = ["feature_alignment"]
+
+
+def feature_alignment(
+    task: base.Task,
+    *,
+    layer_weights: Mapping[str, float] | None = None,
+    discrimination: float = 0.01,
+    learning_rate: float = 0.01,
+    batch_size: int = 256,
+    policy: augment.Policy | None = None,
+    num_queries: int = 128,
+    limits: dynamic.Limits | None = None,
+) -> base.Objective:
+    """Aligns the features of all layers, with dynamic loops around the network.
+
+    Batches are per class, ``[C, B, ...]``. The inner state is a
+    :class:`~distill_jax.inner.dynamic.Turn`: the network with its optimiser, the window
+    of its last accuracies on real examples, and how many networks there were before it.
+    Every ``advance`` measures that accuracy, and then either replaces the network,
+    because its accuracy has settled, or trains it on the updated synthetic examples for
+    as many epochs as it takes to move.
+
+    Args:
+      task: a task with features whose ``y`` are class probabilities.
+      layer_weights: ``a_l`` by name of the features. By default 0.1 for every block, 1
+        for the last of them, and 2 for ``penultimate``.
+      discrimination: ``d``. The cross-entropy is a *sum* over the batch, as published:
+        with smaller batches it counts less.
+      learning_rate: of the network's gradient descent.
+      batch_size: of its mini-batches of synthetic examples.
+      policy: what they are augmented with there, or None.
+      num_queries: real examples of each class, of those in the batch, on which the
+        accuracy is measured.
+      limits: how long the network is trained and kept.
+
+    Returns:
+      An :class:`~distill_jax.base.Objective`. It logs its two terms ``alignment`` and
+      ``discrimination``, the ``generation`` of the network, and of the step before the
+      ``real_accuracy`` and ``num_epochs`` of training.
+
+    Raises:
+      InputError: for a task without features or with targets that are no class
+        probabilities, weights below 0, counts below 1; from ``loss`` while tracing, for
+        layers that the network does not have and batches that lack a class.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
+      >>> objective = feature_alignment(task, layer_weights={"block0": 1.0})
+      >>> objective.loss.__name__
+      'loss'
+
+    Reference:
+      Kai Wang et al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022;
+      the weights and the sum in the second term are those of the released code.
+    """
+    features_fn = _check(task, layer_weights, discrimination, batch_size, num_queries)
+    limits = limits or dynamic.Limits()
+    optimizer = optax.sgd(learning_rate)
+
+    def init_network(key: Key) -> tuple[base.Variables, optax.OptState]:
+        key_context, key_net = jax.random.split(key)
+        variables = task.init(key_net, task.sample_context(key_context))
+        return variables, optimizer.init(variables.params)
+
+    def init(key: Key, synthetic: base.Synthetic) -> dynamic.Turn:
+        del synthetic  # Networks start untrained.
+        return dynamic.first_turn(key, init_network, limits)
+
+    def loss(synthetic, key, inner, batch):
+        del key  # The network is the one that `advance` left.
+        real, by_class = _by_class(synthetic, base.matched(batch))
+        f_real = _class_features(features_fn, inner.variables, real)
+        f_syn = _class_features(features_fn, inner.variables, by_class)
+        shares = _shares(layer_weights, f_real)
+        alignment = sum(
+            share * _distance(f_real[name], f_syn[name], real.weight, by_class.weight)
+            for name, share in shares.items()
+        )
+        centres = distribution.class_means(f_syn["penultimate"], by_class.weight)
+        logits = jnp.einsum("cbd,kd->cbk", f_real["penultimate"], centres)
+        losses = optax.softmax_cross_entropy(logits, real.y)
+        weighted = losses if real.weight is None else real.weight * losses
+        metrics = {
+            "alignment": jnp.asarray(alignment),
+            "discrimination": jnp.sum(weighted),
+            "real_accuracy": inner.accuracy,
+            "num_epochs": inner.num_epochs,
+            "generation": inner.generation,
+        }
+        value = metrics["alignment"] + discrimination * metrics["discrimination"]
+        return value, base.Aux(metrics=metrics)
+
+    def advance(key, inner, synthetic, batch):
+        queries = _queries(base.matched(batch), num_queries)
+        num_steps = learn.num_steps_per_epoch(len(synthetic.y), batch_size)
+
+        def train_epoch(key, variables, opt):
+            return learn.fit_further(
+                key,
+                variables,
+                opt,
+                task,
+                synthetic,
+                optimizer=optimizer,
+                num_steps=num_steps,
+                batch_size=batch_size,
+                policy=policy,
+            )
+
+        return dynamic.next_turn(
+            key,
+            inner,
+            init_fn=init_network,
+            epoch_fn=train_epoch,
+            accuracy_fn=lambda variables: _accuracy(task, variables, queries),
+            limits=limits,
+        )
+
+    return base.Objective(
+        init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
+    )
+
+
+def _class_features(
+    features_fn: Callable, variables: base.Variables, examples: base.Examples
+) -> dict[str, Array]:
+    """The features of every layer, flattened: examples [C, B, ...] give [C, B, D]."""
+    leading = examples.y.shape[:2]
+    layers = features_fn(variables, _flat(examples.x), None)
+    return {name: layer.reshape(*leading, -1) for name, layer in layers.items()}
+
+
+def _distance(
+    f_real: Array, f_syn: Array, w_real: Array | None, w_syn: Array | None
+) -> Array:
+    """The squared distance of two sets of class means, summed."""
+    gap = distribution.class_means(f_real, w_real)
+    gap = gap - distribution.class_means(f_syn, w_syn)
+    return jnp.sum(gap**2)
+
+
+def _flat(tree: PyTree) -> PyTree:
+    """Leaves [C, B, ...] as [C B, ...]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+
+
+def _queries(real: base.Examples, num_queries: int) -> base.Examples:
+    """The first examples of every class, [C Q, ...]; a draw, since the batch is one."""
+    first = jax.tree.map(lambda leaf: leaf[:, :num_queries], real)
+    return _flat(first)
+
+
+def _accuracy(
+    task: base.Task, variables: base.Variables, queries: base.Examples
+) -> Array:
+    """The share of the queries that the network classifies as they are labelled."""
+    logits = task.predict(variables, queries.x, None)
+    is_hit = logits.argmax(axis=-1) == queries.y.argmax(axis=-1)
+    return learn.weighted_mean(is_hit.astype(logits.dtype), queries.weight)
+
+
+def _shares(
+    layer_weights: Mapping[str, float] | None, layers: Iterable[str]
+) -> Mapping[str, float]:
+    """The weight of every layer that has one."""
+    names = sorted(layers, key=lambda name: (len(name), name))  # block10 after block9
+    if layer_weights is None:
+        blocks = [name for name in names if name.startswith("block")]
+        shares = dict.fromkeys(blocks[:-1], 0.1) | dict.fromkeys(blocks[-1:], 1.0)
+        # The released code has the last features twice: once among the layers, and
+        # once as the "inner" distance of the centres.
+        return {**shares, "penultimate": 2.0}
+    for name in layer_weights:
+        if name not in names:
+            raise errors.InputError(
+                f'`layer_weights` names the layer "{name}", which is none of the '
+                f"network's features. {errors.nearest(name, names)}"
+            )
+    return layer_weights
+
+
+def _by_class(
+    synthetic: base.Synthetic, real: base.Examples
+) -> tuple[base.Examples, base.Examples]:
+    """The real batch, which must be per class, and the synthetic set in that form."""
+    num_classes = synthetic.y.shape[-1]
+    if real.y.ndim != 3 or real.y.shape[0] != num_classes:
+        raise errors.InputError(
+            f"Feature alignment needs a batch of examples of each of the {num_classes} "
+            "classes, with labels [classes, examples, classes], but the labels of this "
+            f"batch have the shape {tuple(real.y.shape)}; use `samplers.per_class`."
+        )
+    split = lambda leaf: leaf.reshape(num_classes, -1, *leaf.shape[1:])
+    x, y, weight = jax.tree.map(split, synthetic[:3])
+    return real, base.Examples(x, y, weight)
+
+
+def _check(
+    task: base.Task,
+    layer_weights: Mapping[str, float] | None,
+    discrimination: float,
+    batch_size: int,
+    num_queries: int,
+) -> Callable[[base.Variables, Any, Any], Mapping[str, Array]]:
+    """Raises for what cannot work; returns the features of the task."""
+    if task.features is None:
+        raise errors.InputError(
+            "Feature alignment needs a task with features, and this one has none: give "
+            "its network a `features` function."
+        )
+    if task.targets != "probabilities":
+        raise errors.InputError(
+            "Feature alignment trains its network with the cross-entropy, but the task "
+            f'has targets of the kind "{task.targets}"; use `task.retarget'
+            '("probabilities")`.'
+        )
+    for name, share in {
+        "discrimination": discrimination,
+        **(layer_weights or {}),
+    }.items():
+        if not share >= 0:
+            raise errors.InputError(
+                f"The weight of `{name}` must be 0 or more, got {share}."
+            )
+    for name, count in {"batch_size": batch_size, "num_queries": num_queries}.items():
+        if count < 1:
+            raise errors.InputError(f"`{name}` must be at least 1, got {count}.")
+    return task.features
