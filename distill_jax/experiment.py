@@ -265,7 +265,9 @@ def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recip
     source = recipe.source_fn(dataset)
     batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
     mesh = parallel.device_mesh(num)
-    sampler = parallel.shard_batches(recipe.sampler, mesh, axis=batch.y.ndim - 2)
+    sampler = parallel.shard_batches(
+        recipe.sampler, mesh, axis=base.matched(batch).y.ndim - 2
+    )
     replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
     source_fn = lambda dataset: jax.device_put(recipe.source_fn(dataset), replicated)
     return recipe._replace(sampler=sampler, source_fn=source_fn)

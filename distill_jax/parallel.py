@@ -53,7 +53,8 @@ def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampl
       sampler: any sampler; the data set itself stays whole on each device.
       mesh: from :func:`device_mesh`.
       axis: the axis of the examples in the batch: 0 for ``[B, ...]``, 1 for the
-        per-class ``[C, B, ...]``. Its length must be a multiple of the devices.
+        per-class ``[C, B, ...]``. Its length must be a multiple of the devices. In a
+        :class:`~distill_jax.base.Pair` it is that of ``match``; for ``train`` it is 0.
 
     Returns:
       A sampler of the same numbers, with every field sharded along that axis.
@@ -66,12 +67,16 @@ def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampl
       >>> jax.jit(sampler)(jax.random.key(0), 0, source).x.shape
       (32, 8, 8, 1)
     """
-    sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, _AXIS))
+
+    def place(examples, axis: int):
+        sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, _AXIS))
+        constrain = lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding)
+        return jax.tree.map(constrain, examples)
 
     def sample(key, step, source):
         batch = sampler(key, step, source)
-        return jax.tree.map(
-            lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), batch
-        )
+        if isinstance(batch, base.Pair):
+            return base.Pair(place(batch.match, axis), place(batch.train, 0))
+        return place(batch, axis)
 
     return sample

@@ -52,6 +52,8 @@ def default() -> Any:
         "batch_size": config_dict.placeholder(int),
         "num_epochs": config_dict.placeholder(int),
         "num_steps": config_dict.placeholder(int),
+        "mixing": config_dict.placeholder(str),
+        "mixing_probability": config_dict.placeholder(float),
         "augmentation": config_dict.placeholder(str),
         "augmentation_align_corners": config_dict.placeholder(bool),
     }

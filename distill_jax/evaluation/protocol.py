@@ -16,7 +16,7 @@ from distill_jax import errors, types
 from distill_jax.inner import augment
 from distill_jax.inner import mixing as mixing_lib
 
-__all__ = ["Protocol", "datm", "dc", "dm", "dsa", "frepo", "mtt", "soft_labels"]
+__all__ = ["Protocol", "datm", "dc", "dm", "dsa", "frepo", "idc", "mtt", "soft_labels"]
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "step_drop", "cosine", "warmup_cosine", "staircase"]
@@ -47,9 +47,11 @@ class Protocol:
       num_epochs: how many times every example is seen; or
       num_steps: how many mini-batches there are. Give one of the two. The papers'
         "E epochs" are E + 1 in their code and here.
-      augmentation: ``"none"`` or a DSA strategy, drawn anew for every example.
+      augmentation: ``"none"``, a DSA strategy, drawn anew for every example, or
+        ``"dc:"`` and a strategy of :func:`~distill_jax.inner.augment.dc`.
       augmentation_align_corners: the convention of scale and rotate.
-      mixing: ``"none"``, ``"mixup"`` or ``"cutmix"``, of every mini-batch.
+      mixing: ``"none"``, ``"mixup"`` or ``"cutmix"``, of mini-batches.
+      mixing_probability: of each mini-batch.
       targets: what ``y`` means to the training loss.
 
     Raises:
@@ -73,6 +75,7 @@ class Protocol:
     augmentation: str = "none"
     augmentation_align_corners: bool = False
     mixing: mixing_lib.Kind = "none"
+    mixing_probability: float = 1.0
     targets: types.Targets = "probabilities"
 
     def __post_init__(self):
@@ -89,6 +92,8 @@ class Protocol:
         _check_range("momentum", momentum, 0 <= momentum < 1, "from 0 to below 1")
         _check_range("weight_decay", decay, decay >= 0, "0 or more")
         _check_range("decay_rate", stair, 0 < stair <= 1, "above 0 and at most 1")
+        share = self.mixing_probability
+        _check_range("mixing_probability", share, 0 <= share <= 1, "from 0 to 1")
         _check_count("warmup_steps", self.warmup_steps, 0)
         _check_count("batch_size", self.batch_size, 1)
         _check_length(self)
@@ -122,6 +127,25 @@ def dsa(*, use_flip: bool = True) -> Protocol:
       2021.
     """
     return dataclasses.replace(dc(), num_epochs=1001, augmentation=_strategy(use_flip))
+
+
+def idc(*, use_flip: bool = True) -> Protocol:
+    """The protocol of IDC: as DSA, with CutMix in half of the mini-batches.
+
+    Args:
+      use_flip: whether mirror images may occur; not for digits.
+
+    Example:
+      >>> idc().mixing, idc().mixing_probability
+      ('cutmix', 0.5)
+
+    Reference:
+      Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization",
+      2022.
+    """
+    return dataclasses.replace(
+        dsa(use_flip=use_flip), mixing="cutmix", mixing_probability=0.5
+    )
 
 
 def dm(*, use_flip: bool = True) -> Protocol:

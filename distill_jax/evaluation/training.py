@@ -90,6 +90,7 @@ def train(
             protocol.augmentation, align_corners=protocol.augmentation_align_corners
         ),
         mixing=protocol.mixing,
+        mixing_probability=protocol.mixing_probability,
         prepare=None if normalizer is None else prepare,
         order=order,
         context=context,

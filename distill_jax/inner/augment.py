@@ -135,7 +135,8 @@ def parse(
     """Reads a policy from a string as configurations hold it.
 
     Args:
-      strategy: ``"none"``, or what :func:`dsa` takes.
+      strategy: ``"none"``, what :func:`dsa` takes, or ``"dc:"`` before what
+        :func:`dc` takes, for which the other arguments mean nothing.
       align_corners: see :func:`dsa`.
       siamese: see :func:`dsa`.
       mode: see :func:`dsa`.
@@ -149,9 +150,13 @@ def parse(
     Example:
       >>> parse("none") is None, parse("crop_flip", mode="all").mode
       (True, 'all')
+      >>> parse("dc:crop_scale_rotate") == dc()
+      True
     """
     if strategy is None or strategy == "none":
         return None
+    if strategy.startswith("dc:"):
+        return dc(strategy.removeprefix("dc:"))
     return dsa(strategy, align_corners=align_corners, siamese=siamese, mode=mode)
 
 

@@ -46,6 +46,7 @@ def fit(
     batch_size: int,
     policy: augment.Policy | None = None,
     mixing: mixing_lib.Kind = "none",
+    mixing_probability: float = 1.0,
     prepare: Callable[[base.Examples], base.Examples] | None = None,
     order: Array | None = None,
     context: Any = None,
@@ -64,6 +65,7 @@ def fit(
       batch_size: B; all M examples at once where it is larger.
       policy: what augmentation is drawn from in every step, or None.
       mixing: how examples are joined in pairs after that.
+      mixing_probability: of every batch.
       prepare: what is done to a batch before augmentation (normalising raw images).
       order: [epochs, M] the order of the examples in every epoch; drawn where None.
       context: of the task.
@@ -96,6 +98,7 @@ def fit(
         batch_size=batch_size,
         policy=policy,
         mixing=mixing,
+        mixing_probability=mixing_probability,
         prepare=prepare,
         order=order,
         context=context,
@@ -349,6 +352,7 @@ def _stepper(
     batch_size: int,
     policy: augment.Policy | None,
     mixing: mixing_lib.Kind,
+    mixing_probability: float = 1.0,
     prepare: Callable[[base.Examples], base.Examples] | None = None,
     order: Array | None = None,
     context: Any = None,
@@ -372,7 +376,8 @@ def _stepper(
         key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
         batch = whole if batches is None else _take(whole, *batches, step)
         batch = batch if prepare is None else prepare(batch)
-        batch = _mix(key_mix, mixing, _augment(key_augment, policy, batch))
+        batch = _augment(key_augment, policy, batch)
+        batch = _mix(key_mix, mixing, mixing_probability, batch)
         variables, opt = carry
         return descend(
             key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
@@ -402,11 +407,18 @@ def _augment(
     return batch._replace(x=augment.augment(params, batch.x))
 
 
-def _mix(key: Key, kind: mixing_lib.Kind, batch: base.Examples) -> base.Examples:
-    if kind == "none":
+def _mix(
+    key: Key, kind: mixing_lib.Kind, probability: float, batch: base.Examples
+) -> base.Examples:
+    if kind == "none" or probability == 0:
         return batch
+    key_whether, key_mix = jax.random.split(key)
     num_examples, *shape = batch.x.shape
     params = mixing_lib.sample_mixing(
-        key, kind, num_examples=num_examples, shape=tuple(shape)
+        key_mix, kind, num_examples=num_examples, shape=tuple(shape)
     )
-    return mixing_lib.mix(params, batch)
+    mixed = mixing_lib.mix(params, batch)
+    if probability == 1:
+        return mixed
+    is_mixed = jax.random.bernoulli(key_whether, probability)
+    return jax.tree.map(lambda new, old: jnp.where(is_mixed, new, old), mixed, batch)

@@ -6,9 +6,19 @@ Each returns a :class:`~distill_jax.base.Recipe`: the method, what feeds it, wha
 starts from, and the protocol by which its result is judged.
 """
 
-from distill_jax.methods.distribution import dm
+from distill_jax.methods.distribution import cafe, dm
+from distill_jax.methods.gradient import dc, dcc, dsa, dsac, idc
 from distill_jax.methods.kernel import frepo
 
-__all__ = ["NAMES", "dm", "frepo"]
+__all__ = ["NAMES", "cafe", "dc", "dcc", "dm", "dsa", "dsac", "frepo", "idc"]
 
-NAMES = {"dm": dm, "frepo": frepo}
+NAMES = {
+    "cafe": cafe,
+    "dc": dc,
+    "dcc": dcc,
+    "dm": dm,
+    "dsa": dsa,
+    "dsac": dsac,
+    "frepo": frepo,
+    "idc": idc,
+}

@@ -5,7 +5,14 @@
 from distill_jax import base, composition, data, errors, transforms
 from distill_jax.inner import augment
 
-__all__ = ["check_momentum", "check_positive", "class_source", "decoder", "strategy"]
+__all__ = [
+    "check_momentum",
+    "check_positive",
+    "class_source",
+    "decoder",
+    "is_digits",
+    "strategy",
+]
 
 _DSA = "color_crop_cutout_flip_scale_rotate"
 # Mirrored, these are other signs or none.
@@ -65,12 +72,23 @@ def strategy(task: base.Task, augmentation: str) -> str:
     """
     about = task.description.get("data", {})
     if augmentation == "auto":
-        is_mirrored = about.get("name") not in _WITHOUT_FLIP
-        augmentation = _DSA if is_mirrored else _DSA.replace("flip_", "")
+        augmentation = _DSA.replace("flip_", "") if is_digits(task) else _DSA
     policy = augment.parse(augmentation)
     if policy is not None and "shape" in about:
         augment.check_fit(policy, tuple(about["shape"]))
     return augmentation
+
+
+def is_digits(task: base.Task) -> bool:
+    """Whether the examples are digits or letters, which must not be mirrored.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> is_digits(dj.tasks.classification(dj.nets.mlp(10), spec))
+      True
+    """
+    return task.description.get("data", {}).get("name") in _WITHOUT_FLIP
 
 
 def check_positive(**values: float) -> None:

@@ -3,6 +3,7 @@
 """Feeding: pure functions ``(key, step, source) -> batch``, called inside jit."""
 
 from distill_jax.samplers.classwise import per_class
+from distill_jax.samplers.paired import pair
 from distill_jax.samplers.whole import uniform
 
-__all__ = ["per_class", "uniform"]
+__all__ = ["pair", "per_class", "uniform"]

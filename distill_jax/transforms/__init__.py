@@ -3,7 +3,17 @@
 """Bending: functions from a decoder, objective or method to one of the same kind."""
 
 from distill_jax.transforms.augmentation import siamese
+from distill_jax.transforms.clip import clip_pixels
+from distill_jax.transforms.ema import moving_average
 from distill_jax.transforms.factorised import factorise
 from distill_jax.transforms.soft_labels import learn_labels
+from distill_jax.transforms.weighting import weigh_real
 
-__all__ = ["factorise", "learn_labels", "siamese"]
+__all__ = [
+    "clip_pixels",
+    "factorise",
+    "learn_labels",
+    "moving_average",
+    "siamese",
+    "weigh_real",
+]
