@@ -20,21 +20,27 @@ __all__ = ["BatchNorm", "Conv", "Dense", "GroupNorm", "LayerNorm", "pool"]
 
 
 class Conv(linen.Module):
-    """A 3x3 convolution with bias; parameters ``kernel`` (HWIO) and ``bias``."""
+    """A convolution, 3x3 by default; parameters ``kernel`` (HWIO) and ``bias``."""
 
     width: int
     padding: int = 1
     form: conv.Form = "auto"
+    size: int = 3
+    stride: int = 1
+    use_bias: bool = True
 
     @linen.compact
     def __call__(self, x: Array) -> Array:
         """Maps [B, H, W, I] to [B, h, w, width]."""
-        fan_in = 9 * x.shape[-1]
-        init = _uniform(fan_in)
-        kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.width))
-        bias = self.param("bias", init, (self.width,))
-        x = conv.conv2d(x, kernel, padding=self.padding, form=self.form)
-        return x + bias.reshape(1, 1, 1, -1)
+        shape = (self.size, self.size, x.shape[-1], self.width)
+        init = _uniform(fan_in=self.size**2 * x.shape[-1])
+        kernel = self.param("kernel", init, shape)
+        x = conv.conv2d(
+            x, kernel, padding=self.padding, stride=self.stride, form=self.form
+        )
+        if not self.use_bias:
+            return x
+        return x + self.param("bias", init, (self.width,)).reshape(1, 1, 1, -1)
 
 
 class Dense(linen.Module):
