@@ -6,6 +6,7 @@ A config file is a Python file with ``get_config(arg)`` that starts from
 :func:`default`, sets what its experiment needs, and ends with :func:`finish`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -13,7 +14,7 @@ from ml_collections import config_dict
 
 from distill_jax import errors
 
-__all__ = ["default", "finish"]
+__all__ = ["default", "finish", "split_arg"]
 
 
 def default() -> Any:
@@ -72,6 +73,46 @@ def default() -> Any:
     config.num_devices = 1
     config.tensorboard = False
     return config
+
+
+def split_arg(arg: str | None, methods: Sequence[str]) -> tuple[str, int, str]:
+    """Reads ``METHOD,IMAGES_PER_CLASS,runlocal`` behind the colon of ``--config``.
+
+    For config files that hold one data set and the settings of several methods on it.
+
+    Args:
+      arg: what stands behind the colon; each of the three may be missing.
+      methods: the names the file knows; the first is the default.
+
+    Returns:
+      The method, the images of each class (10 by default), and what is left for
+      :func:`finish`.
+
+    Raises:
+      InputError: for a word that is none of the three.
+
+    Example:
+      >>> split_arg("dsa,1,runlocal", ["dc", "dsa"])
+      ('dsa', 1, 'runlocal')
+      >>> split_arg(None, ["dc", "dsa"])
+      ('dc', 10, '')
+    """
+    method, num_per_class, rest = methods[0], 10, ""
+    for word in filter(None, (arg or "").split(",")):
+        if word in methods:
+            method = word
+        elif word.isdecimal() and int(word) > 0:
+            num_per_class = int(word)
+        elif word == "runlocal":
+            rest = word
+        else:
+            raise errors.InputError(
+                f'This config knows no method "{word}". '
+                f"{errors.nearest(word, [*methods, 'runlocal'])} Behind the colon stand "
+                "a method, the images per class, and perhaps runlocal: "
+                f'"{methods[0]},10,runlocal".'
+            )
+    return method, num_per_class, rest
 
 
 def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:

@@ -14,7 +14,7 @@ from distill_jax.inner import learn
 
 @pytest.fixture
 def task():
-    spec = types.SimpleNamespace(name="toy", shape=(4,), num_classes=3)
+    spec = types.SimpleNamespace(name="toy", shape=(4,), num_classes=3, normalizer=None)
     return tasks.classification(nets.mlp(3, hidden=()), spec)
 
 
@@ -115,3 +115,34 @@ def test_predictions_do_not_depend_on_the_chunks(task, examples, chunk_size):
     logits = learn.predict_logits(task, variables, examples.x, chunk_size=chunk_size)
     whole = task.predict(variables, examples.x, None)
     np.testing.assert_allclose(logits, whole, rtol=1e-5)
+
+
+def test_going_on_is_the_same_as_never_having_stopped(task, examples):
+    start, sgd = task.init(jax.random.key(2), None), optax.sgd(0.1, momentum=0.9)
+    go_on = lambda variables, opt, num: learn.fit_further(
+        jax.random.key(3),
+        variables,
+        opt,
+        task,
+        examples,
+        optimizer=sgd,
+        num_steps=num,
+        batch_size=7,
+    )
+    whole, _ = go_on(start, sgd.init(start.params), 5)
+    half = go_on(start, sgd.init(start.params), 3)
+    parts, _ = go_on(*half, 2)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_a_mini_batch_is_mixed_with_its_probability(task, examples):
+    batch = examples._replace(weight=jnp.ones(7))
+    mix = lambda share: jax.vmap(lambda key: learn._mix(key, "mixup", share, batch).x)(
+        jax.random.split(jax.random.key(0), 200)
+    )
+    is_mixed = jnp.any(mix(0.25) != batch.x[None], axis=(1, 2))
+    # Binomial: 50 expected, standard deviation 6.
+    assert 26 <= int(is_mixed.sum()) <= 74
+    assert not jnp.any(mix(0.0) != batch.x[None])
+    assert jnp.any(mix(1.0) != batch.x[None], axis=(1, 2)).all()

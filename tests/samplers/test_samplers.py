@@ -90,3 +90,11 @@ def test_soft_targets_of_a_source_pass_through():
 def test_batch_sizes_below_one_are_refused(make, size):
     with pytest.raises(errors.InputError, match="at least 1"):
         make(size)
+
+
+def test_the_two_batches_of_a_pair_are_drawn_independently():
+    sampler = samplers.pair(samplers.uniform(4), samplers.uniform(4))
+    batch = sampler(jax.random.key(0), 0, source((50, 50, 50)))
+    assert batch.match.index.tolist() != batch.train.index.tolist()
+    again = sampler(jax.random.key(0), 0, source((50, 50, 50)))
+    assert batch.match.index.tolist() == again.match.index.tolist()

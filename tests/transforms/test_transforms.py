@@ -135,3 +135,27 @@ def test_the_policy_given_to_siamese_is_not_changed():
     before = dataclasses.asdict(policy)
     transforms.siamese(record(), policy)
     assert dataclasses.asdict(policy) == before
+
+
+def test_siamese_augments_the_matched_part_of_a_pair_and_leaves_the_other():
+    seen = {}
+
+    def loss(synthetic, key, inner, batch):
+        seen["batch"] = batch
+        return jnp.zeros(()), base.Aux()
+
+    objective = base.Objective(lambda *a: {}, loss, lambda *a: {}, lambda s, i: s)
+    examples = base.Examples(jnp.ones((2, 3, 6, 6, 1)), jnp.ones((2, 3, 2)))
+    train = base.Examples(jnp.ones((5, 6, 6, 1)), jnp.ones((5, 2)))
+    bent = transforms.siamese(objective, augment.dsa("cutout"))
+    synthetic = base.Synthetic(jnp.ones((2, 6, 6, 1)), jnp.eye(2))
+    bent.loss(synthetic, KEY, {}, base.Pair(examples, train))
+    assert float(seen["batch"].match.x.min()) == 0
+    assert float(seen["batch"].train.x.min()) == 1
+
+
+@pytest.mark.parametrize(("low", "high"), [([1.0], [1.0]), ([0.0, 2.0], [1.0, 1.0])])
+def test_bounds_that_leave_no_room_are_refused(low, high):
+    method = base.Method(lambda *a: None, lambda *a: None, lambda s: s)
+    with pytest.raises(errors.InputError, match="must be below the highest"):
+        transforms.clip_pixels(method, low, high)
