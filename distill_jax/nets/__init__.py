@@ -6,10 +6,13 @@ from distill_jax.nets.conv import conv2d
 from distill_jax.nets.convolutional import convnet
 from distill_jax.nets.net import Net, from_flax, from_functions, from_nnx, load_flat
 from distill_jax.nets.perceptron import mlp
-from distill_jax.nets.registry import build
+from distill_jax.nets.plain import alexnet, vgg11
+from distill_jax.nets.registry import build, names
+from distill_jax.nets.residual import resnet18
 
 __all__ = [
     "Net",
+    "alexnet",
     "build",
     "conv2d",
     "convnet",
@@ -18,4 +21,7 @@ __all__ = [
     "from_nnx",
     "load_flat",
     "mlp",
+    "names",
+    "resnet18",
+    "vgg11",
 ]

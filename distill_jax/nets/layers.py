@@ -16,7 +16,7 @@ from flax import linen
 from distill_jax.nets import conv
 from distill_jax.types import Array
 
-__all__ = ["BatchNorm", "Conv", "Dense", "GroupNorm", "LayerNorm", "pool"]
+__all__ = ["BatchNorm", "Conv", "Dense", "GroupNorm", "LayerNorm", "normalise", "pool"]
 
 
 class Conv(linen.Module):
@@ -124,6 +124,31 @@ class BatchNorm(linen.Module):
     def _move(self, old: Array, new: Array) -> Array:
         moved = (1 - self.momentum) * old + self.momentum * new
         return moved.astype(old.dtype)
+
+
+def normalise(x: Array, kind: str, is_training: bool, *, name: str) -> Array:
+    """Applies a norm of a kind, as a part of the module that calls this.
+
+    Args:
+      x: [B, H, W, D].
+      kind: ``"instance"``, ``"batch"`` or ``"none"``.
+      is_training: whether batch norm takes the statistics of this batch.
+      name: of the norm within the module.
+
+    Returns:
+      [B, H, W, D].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from distill_jax.nets import layers
+      >>> layers.normalise(jnp.ones((1, 2, 2, 3)), "none", False, name="norm").shape
+      (1, 2, 2, 3)
+    """
+    if kind == "none":
+        return x
+    if kind == "instance":
+        return GroupNorm(name=name)(x)
+    return BatchNorm(name=name)(x, is_training)
 
 
 def pool(x: Array, kind: str) -> Array:

@@ -7,15 +7,29 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distill_jax import errors
-from distill_jax.nets import convolutional, perceptron
+from distill_jax.nets import convolutional, perceptron, plain, residual
 from distill_jax.nets import net as net_lib
 
-__all__ = ["build"]
+__all__ = ["build", "names"]
 
 _BUILDERS: dict[str, Callable[..., net_lib.Net]] = {
+    "alexnet": plain.alexnet,
     "convnet": convolutional.convnet,
     "mlp": perceptron.mlp,
+    "resnet18": residual.resnet18,
+    "vgg11": plain.vgg11,
 }
+
+
+def names() -> tuple[str, ...]:
+    """The networks that can be built by name.
+
+    Example:
+      >>> from distill_jax import nets
+      >>> nets.names()
+      ('alexnet', 'convnet', 'mlp', 'resnet18', 'vgg11')
+    """
+    return tuple(sorted(_BUILDERS))
 
 
 def build(description: Mapping[str, Any]) -> net_lib.Net:

@@ -17,8 +17,10 @@ from distill_jax import errors, nets
         nets.mlp(3, hidden=(5,)),
         nets.convnet(3, width=4, depth=2, norm="group", activation="swish"),
         nets.convnet(3, width=(4, 8), depth=2, norm="batch_pre", first_padding=2),
+        nets.alexnet(3, width=2),
+        nets.resnet18(3, width=2, norm="batch", downsampling="avg_pool"),
     ],
-    ids=["mlp", "convnet", "convnet widths"],
+    ids=["mlp", "convnet", "convnet widths", "alexnet", "resnet18"],
 )
 def test_a_network_is_built_again_from_json(net):
     description = json.loads(json.dumps(net.description))
@@ -29,6 +31,12 @@ def test_a_network_is_built_again_from_json(net):
     jax.tree.map(np.testing.assert_array_equal, variables, repeated)
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 1))
     np.testing.assert_array_equal(net.apply(variables, x), again.apply(variables, x))
+
+
+def test_vgg11_is_built_again_from_json():
+    net = nets.vgg11(3, width=2, norm="none", conv="xla")  # Not for pictures of 8.
+    description = json.loads(json.dumps(net.description))
+    assert nets.build(description).description == net.description
 
 
 @pytest.mark.parametrize(
