@@ -5,6 +5,7 @@
 #   make test         the whole test suite
 #   make check        lint, types, import rules, documentation
 #   make bench-quick  steps per second of the main loops, in under three minutes
+#   make bench        outer steps of DC and DM against PyTorch doing the same work
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUNS ?= runs/demo
 export MPLBACKEND := Agg
 
-.PHONY: demo test check bench-quick docs format notebooks clean
+.PHONY: demo test check bench bench-quick docs format notebooks clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	@start=$$(date +%s); \
@@ -47,6 +48,10 @@ docs: $(VENV)/.develop
 
 bench-quick: $(VENV)/.runtime
 	$(BIN)/python benchmarks/quick.py
+
+bench: $(VENV)/.runtime
+	$(PIP) -e '.[bench]'
+	$(BIN)/python benchmarks/versus_torch.py --record
 
 notebooks: $(VENV)/.develop
 	$(BIN)/python notebooks/execute.py --runlocal
