@@ -4,6 +4,7 @@
 
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -36,6 +37,30 @@ def dense(x, params):
 
 
 @pytest.fixture
+def draw():
+    """Variables and examples of a network, by numpy: compiling `init` takes longer."""
+
+    def of(net, shape, num_rows=2):
+        rng = np.random.default_rng(0)
+        template = jax.eval_shape(lambda: net.init(jax.random.key(0), shape))
+        value = lambda leaf: (
+            rng.uniform(0.5, 1.5, leaf.shape)
+            * rng.choice([-1, 1], leaf.shape)
+            / max(leaf.size / leaf.shape[-1], 1) ** 0.5
+        )
+        params = jax.tree.map(value, template.params)
+        stats = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: np.full(leaf.shape, float(path[-1].key == "var")),
+            template.stats,
+        )
+        return template._replace(params=params, stats=stats), rng.normal(
+            size=(num_rows, *shape)
+        )
+
+    return of
+
+
+@pytest.fixture
 def reference():
     """The layers by name."""
     return types.SimpleNamespace(conv=conv, norm=norm, pool=pool, dense=dense)
@@ -46,8 +71,6 @@ def check_gradient():
     """Compares a derivative along a random direction with finite differences."""
 
     def check(loss_fn, params, grads, seed=0, step=1e-6):
-        import jax
-
         rng = np.random.default_rng(seed)
         direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
         at = lambda t: jax.tree.map(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distill_jax import base, errors, nets
+from distill_jax.nets import layers
 
 # size of the kernel, and whether a pooling follows
 ALEXNET = [(5, True), (5, True), (3, False), (3, False), (3, True)]
@@ -28,13 +29,7 @@ def forward(reference, variables, x, plan, padding, normalise=None):
     return [*outputs, x], reference.dense(x, params["dense"])
 
 
-def draw(net, shape, num_rows=2):
-    variables = jax.jit(net.init, static_argnums=1)(jax.random.key(0), shape)
-    x = jax.random.normal(jax.random.key(1), (num_rows, *shape))
-    return variables, x
-
-
-def test_alexnet_and_its_gradient_match_numpy(reference, check_gradient, x64):
+def test_alexnet_and_its_gradient_match_numpy(reference, check_gradient, draw, x64):
     net = nets.alexnet(3, width=2)
     variables, x = draw(net, (8, 9, 3))
     weights = np.random.default_rng(2).normal(size=(2, 3))
@@ -62,7 +57,7 @@ def test_alexnet_and_its_gradient_match_numpy(reference, check_gradient, x64):
     check_gradient(lambda p: np.sum(in_numpy(p)[1] * weights), variables.params, grads)
 
 
-def test_vgg11_with_instance_norm_matches_numpy(reference, x64):
+def test_vgg11_with_instance_norm_matches_numpy(reference, draw, x64):
     net = nets.vgg11(3, width=2)
     variables, x = draw(net, (28, 28, 1))
     features, logits = jax.jit(lambda v: (net.features(v, x), net.apply(v, x)))(
@@ -78,7 +73,9 @@ def test_vgg11_with_instance_norm_matches_numpy(reference, x64):
     np.testing.assert_allclose(logits, expected, atol=1e-10)
 
 
-def test_vgg11_with_batch_norm_learns_statistics_and_infers_with_them(reference, x64):
+def test_vgg11_with_batch_norm_learns_statistics_and_infers_with_them(
+    reference, draw, x64
+):
     net = nets.vgg11(3, width=2, norm="batch")
     variables, x = draw(net, (32, 32, 3), num_rows=3)
     x = x + 1
@@ -133,10 +130,10 @@ def test_counts_agree_with_those_that_are_published():
 
 
 def test_the_kernel_size_counts_in_the_initial_weights():
-    net = nets.alexnet(10, width=64)
-    params = net.init(jax.random.key(0), (8, 8, 3)).params
-    limit = (25 * 64) ** -0.5
-    kernel = params["conv1"]["kernel"]
+    conv = layers.Conv(96, padding=2, size=5, use_bias=False)
+    variables = conv.init(jax.random.key(0), jnp.zeros((1, 4, 4, 64)))
+    assert list(variables["params"]) == ["kernel"]
+    kernel, limit = variables["params"]["kernel"], (25 * 64) ** -0.5
     assert kernel.shape == (5, 5, 64, 96)
     assert 0.95 * limit < jnp.abs(kernel).max() <= limit
 

@@ -38,17 +38,12 @@ def forward(reference, params, x, downsampling, normalise):
     return [*outputs, x], reference.dense(x, params["dense"])
 
 
-def draw(net, shape, num_rows=2):
-    variables = jax.jit(net.init, static_argnums=1)(jax.random.key(0), shape)
-    x = jax.random.normal(jax.random.key(1), (num_rows, *shape))
-    return variables, x
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("downsampling", "num_features"), [("stride", 16), ("avg_pool", 64)]
 )
 def test_resnet18_and_its_gradient_match_numpy(
-    downsampling, num_features, reference, check_gradient, x64
+    downsampling, num_features, reference, check_gradient, draw, x64
 ):
     net = nets.resnet18(3, width=2, downsampling=downsampling)
     variables, x = draw(net, (16, 17, 3))
@@ -80,7 +75,8 @@ def test_resnet18_and_its_gradient_match_numpy(
     check_gradient(lambda p: np.sum(in_numpy(p)[1] * weights), variables.params, grads)
 
 
-def test_batch_norm_learns_statistics_and_infers_with_them(reference, x64):
+@pytest.mark.slow
+def test_batch_norm_learns_statistics_and_infers_with_them(reference, draw, x64):
     net = nets.resnet18(3, width=2, norm="batch")
     variables, x = draw(net, (8, 8, 1), num_rows=5)
     params, moved = variables.params, {}
