@@ -31,7 +31,8 @@ distill_jax: shrink a training set to a few examples that teach.
   distill-jax evaluate --distilled=runs/digits
       Trains fresh networks on a distilled set and tests them; with --network=convnet,
       or --network='{"name": "mlp", "hidden": [64]}', another network than the set was
-      made with.
+      made with; with --network=mlp,alexnet,resnet18 or --network=all, a table of
+      networks, with --random also trained on as many random real examples.
   distill-jax report --workdir=runs/digits
       Writes the report of a finished run again; with --picture=FILE.png, also a picture
       of the distilled examples and the curve.
@@ -118,6 +119,8 @@ def _evaluate(values: flags.FlagValues) -> None:
     """Trains fresh networks on a distilled set and prints their test accuracy."""
     path = _required(values, "distilled", "runs/digits")
     _, outcome = _library()
+    if outcome.is_several(values.network):
+        return _tell_transfer(path, values)
     result, network = outcome.evaluate_stored(
         path,
         network=values.network,
@@ -138,6 +141,28 @@ def _evaluate(values: flags.FlagValues) -> None:
         f"network{'s' * (num_runs > 1)} ({network}){spread}; {result.run_seconds:.1f} "
         f"s, and {result.compile_seconds:.1f} s to compile."
     )
+
+
+def _tell_transfer(path: pathlib.Path, values: flags.FlagValues) -> None:
+    """Trains networks of several architectures and prints the table."""
+    import rich.console
+
+    from distill_jax import report
+
+    _, outcome = _library()
+    rows = outcome.transfer_stored(
+        path,
+        network=values.network,
+        data_dir=values.data_dir,
+        num_runs=values.num_runs,
+        seed=values.seed,
+        use_random=values.random,
+    )
+    bare = [{k: v for k, v in row.items() if k != "note"} for row in rows]
+    rich.console.Console().print(report.tables.transfer_table(bare))
+    for row in rows:
+        if row["note"]:
+            print(f"{row['name']}: {row['note']}")
 
 
 def _tell(contents: Any, workdir: pathlib.Path) -> None:
@@ -171,6 +196,7 @@ def _define_flags() -> flags.FlagValues:
         flags.DEFINE_string(name, None, "See the usage.", flag_values=values)
     flags.DEFINE_integer("num_runs", 5, "See the usage.", 1, flag_values=values)
     flags.DEFINE_integer("seed", 0, "See the usage.", flag_values=values)
+    flags.DEFINE_bool("random", False, "See the usage.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "See the usage.", flag_values=values)
     return values
 

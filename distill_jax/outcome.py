@@ -19,12 +19,20 @@ from distill_jax import (
     experiment,
     nets,
     report,
+    storage,
     tasks,
 )
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.runtime import logging
 
-__all__ = ["contents", "evaluate_stored", "save_picture", "stored_config"]
+__all__ = [
+    "contents",
+    "evaluate_stored",
+    "is_several",
+    "save_picture",
+    "stored_config",
+    "transfer_stored",
+]
 
 _SHOWN_PER_CLASS = 10
 
@@ -104,6 +112,7 @@ does not hold a finished run of `distill-jax distill`.
             for row in evaluated
         ],
         arms=results["arms"],
+        transfer=_stored_transfer(workdir),
         costs=_costs(results["seconds"]),
         usage=_usage(workdir),
     )
@@ -138,23 +147,7 @@ def evaluate_stored(
       ...
       distill_jax.errors.InputError: ...
     """
-    stored = distilled.DistilledSet.load(path)
-    is_told = "data" in stored.config and {"network", "protocol"} <= set(stored.recipe)
-    if not is_told:
-        raise errors.InputError(
-            f"The distilled set {path} does not say which data and which recipe it "
-            "belongs to (it was merged, or made by hand); evaluate it with "
-            "`dj.evaluate` and a protocol of your own."
-        )
-    config: Any = ml_collections.ConfigDict(stored.config)
-    config.data.data_dir = data_dir or config.data.data_dir
-    dataset = experiment.load_for(config)
-    if dataset.spec.fingerprint != stored.data_fingerprint:
-        raise errors.InputError(
-            f'The data set "{dataset.spec.name}" at hand is not the one that the '
-            "distilled set was made from (their fingerprints differ); point --data_dir "
-            "to the same files, and keep normalisation and validation split."
-        )
+    stored, dataset = _load_both(path, data_dir)
     description = _network(network, stored, dataset)
     task = tasks.classification(nets.build(description), dataset.spec)
     result = evaluation.evaluate(
@@ -166,6 +159,76 @@ def evaluate_stored(
         key=jax.random.key(seed),
     )
     return result, _network_words(description)
+
+
+def is_several(network: str | None) -> bool:
+    """Whether the words of ``--network`` name a list of networks.
+
+    Args:
+      network: what was passed: "all", names with commas, a JSON list; or one name, one
+        JSON description, nothing.
+
+    Example:
+      >>> is_several("all"), is_several("mlp,vgg11"), is_several('{"name": "mlp"}')
+      (True, True, False)
+    """
+    words = (network or "").strip()
+    return words == "all" or words[:1] == "[" or (words[:1] != "{" and "," in words)
+
+
+def transfer_stored(
+    path: pathlib.Path,
+    *,
+    network: str,
+    data_dir: str | None = None,
+    num_runs: int = 5,
+    seed: int = 0,
+    use_random: bool = False,
+) -> list[dict[str, Any]]:
+    """Trains networks of several architectures on a stored set, by its own recipe.
+
+    The rows are also written to ``transfer.json`` beside the set, for the report.
+
+    Args:
+      path: of the distilled set.
+      network: names with commas between them, a JSON list of names and descriptions,
+        or "all": the network of the recipe and every other that is known by name.
+      data_dir: where data sets are.
+      num_runs: fresh networks of each architecture.
+      seed: of the evaluation.
+      use_random: whether the networks are trained on as many random real examples too.
+
+    Returns:
+      A row for each network, with the keys of
+      :data:`~distill_jax.report.contents.TRANSFER_FIELDS`.
+
+    Raises:
+      InputError: when the set and the data do not go together, or a network is unknown.
+
+    Example:
+      >>> transfer_stored(pathlib.Path("nowhere"), network="all")  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: ...
+    """
+    stored, dataset = _load_both(path, data_dir)
+    descriptions = _networks(network, stored, dataset)
+    lines = evaluation.transfer(
+        jax.random.key(seed),
+        {_network_words(now): nets.build(now) for now in descriptions},
+        experiment.to_synthetic(stored),
+        dataset,
+        protocols.Protocol(**stored.recipe["protocol"]),
+        num_runs=num_runs,
+        num_random_per_class=(
+            len(stored.x) // dataset.spec.num_classes if use_random else None
+        ),
+    )
+    rows = [line.to_row() for line in lines]
+    folder = path if path.is_dir() else path.parent
+    text = json.dumps(rows, indent=2)
+    storage.write_files({folder / "transfer.json": text.encode()})
+    return rows
 
 
 def save_picture(shown: report.Contents, path: pathlib.Path) -> None:
@@ -198,6 +261,46 @@ there is nothing to draw.
         ) from error
 
 
+def _load_both(
+    path: pathlib.Path, data_dir: str | None
+) -> tuple[distilled.DistilledSet, data.Dataset]:
+    """A stored set and the data set that it was made from."""
+    stored = distilled.DistilledSet.load(path)
+    is_told = "data" in stored.config and {"network", "protocol"} <= set(stored.recipe)
+    if not is_told:
+        raise errors.InputError(
+            f"The distilled set {path} does not say which data and which recipe it "
+            "belongs to (it was merged, or made by hand); evaluate it with "
+            "`dj.evaluate` and a protocol of your own."
+        )
+    config: Any = ml_collections.ConfigDict(stored.config)
+    config.data.data_dir = data_dir or config.data.data_dir
+    dataset = experiment.load_for(config)
+    if dataset.spec.fingerprint != stored.data_fingerprint:
+        raise errors.InputError(
+            f'The data set "{dataset.spec.name}" at hand is not the one that the '
+            "distilled set was made from (their fingerprints differ); point --data_dir "
+            "to the same files, and keep normalisation and validation split."
+        )
+    return stored, dataset
+
+
+def _networks(
+    words: str, stored: distilled.DistilledSet, dataset: data.Dataset
+) -> list[dict[str, Any]]:
+    """The descriptions of several networks."""
+    if words.strip() == "all":
+        own = dict(stored.recipe["network"])
+        others = [name for name in nets.names() if name != own.get("name")]
+        return [own, *(_network(name, stored, dataset) for name in others)]
+    parts: list[Any] = words.split(",")
+    if words.lstrip().startswith("["):
+        parts = _from_json(words)
+    parts = [part.strip() if isinstance(part, str) else part for part in parts]
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts]
+    return [_network(text, stored, dataset) for text in texts if text]
+
+
 def _network(
     network: str | None, stored: distilled.DistilledSet, dataset: data.Dataset
 ) -> dict[str, Any]:
@@ -206,19 +309,25 @@ def _network(
         return dict(stored.recipe["network"])
     if not network.lstrip().startswith("{"):
         network = json.dumps({"name": network})
-    try:
-        description = json.loads(network)
-    except json.JSONDecodeError as error:
-        raise errors.InputError(
-            f"`--network` is {network}, which is no JSON ({error}); pass a name, or "
-            """something like '{"name": "mlp", "hidden": [64]}'."""
-        ) from error
+    description = _from_json(network)
     description = {"num_classes": dataset.spec.num_classes, **description}
     if description.get("name") == "convnet" and len(dataset.spec.shape) == 3:
         # As in the literature: 3 blocks for 32 pixels, 4 for 64; features stay 4 x 4.
         depth = max(1, round(math.log2(min(dataset.spec.shape[:2]))) - 2)
         description.setdefault("depth", depth)
+    if description.get("name") == "resnet18" and max(dataset.spec.shape[:2]) <= 8:
+        description.setdefault("norm", "batch")  # Of one position nothing else is left.
     return description
+
+
+def _from_json(network: str) -> Any:
+    try:
+        return json.loads(network)
+    except json.JSONDecodeError as error:
+        raise errors.InputError(
+            f"`--network` is {network}, which is no JSON ({error}); pass a name, or "
+            """something like '{"name": "mlp", "hidden": [64]}'."""
+        ) from error
 
 
 def _network_words(description: dict[str, Any]) -> str:
@@ -275,6 +384,12 @@ def _are_learned(y: np.ndarray) -> bool:
     return not np.isin(y, (0.0, 1.0)).all()
 
 
+def _stored_transfer(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows that `evaluate` with several networks has left, if it was called."""
+    path = workdir / "transfer.json"
+    return _read_json(path) if path.exists() else []
+
+
 def _costs(seconds: dict[str, float]) -> dict[str, str]:
     return {name: report.tables.format_seconds(s) for name, s in seconds.items()}
 
@@ -285,6 +400,9 @@ def _usage(workdir: pathlib.Path) -> str:
 distill-jax evaluate --distilled={workdir}
 distill-jax evaluate --distilled={workdir} --network=mlp
 
+# What it teaches to other networks:
+distill-jax evaluate --distilled={workdir} --network=all
+
 # Train on it, with numpy alone (distilled.json says how):
 import numpy as np
 with np.load("{workdir / "distilled.npz"}") as file:
@@ -292,7 +410,7 @@ with np.load("{workdir / "distilled.npz"}") as file:
 """
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:

@@ -5,6 +5,7 @@
 from distill_jax.evaluation import fairness, protocol
 from distill_jax.evaluation.baselines import arms, random_subsets, synthetic_arm
 from distill_jax.evaluation.bench import Arm
+from distill_jax.evaluation.cross_architecture import Transfer, transfer
 from distill_jax.evaluation.expert_arm import ExpertSettings
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
@@ -16,6 +17,7 @@ __all__ = [
     "Evaluation",
     "ExpertSettings",
     "Protocol",
+    "Transfer",
     "arms",
     "evaluate",
     "fairness",
@@ -26,4 +28,5 @@ __all__ = [
     "synthetic_arm",
     "train",
     "train_networks",
+    "transfer",
 ]

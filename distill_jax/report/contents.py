@@ -18,6 +18,7 @@ from distill_jax import errors
 
 __all__ = [
     "ARM_FIELDS",
+    "TRANSFER_FIELDS",
     "Contents",
     "distilled_arm",
     "is_known",
@@ -36,6 +37,19 @@ ARM_FIELDS = (
     "seconds",
     "note",
     "is_distilled",
+)
+# What is known of one network that was trained on the distilled set.
+TRANSFER_FIELDS = (
+    "name",
+    "num_parameters",
+    "accuracy_mean",
+    "accuracy_sd",
+    "ci95",
+    "random_mean",
+    "random_sd",
+    "seconds",
+    "compile_seconds",
+    "note",
 )
 _TARGETS = ("probabilities", "centred", "values")
 
@@ -58,6 +72,9 @@ class Contents:
       evaluations: rows (step, seconds, accuracy mean, accuracy sd).
       arms: what is compared, a mapping each with the keys of :data:`ARM_FIELDS`, of
         which only ``name`` must be there; ``note`` says in words what an arm is.
+      transfer: networks of other architectures that were trained on the set, a mapping
+        each with the keys of :data:`TRANSFER_FIELDS`, of which only ``name`` must be
+        there.
       costs: what was spent, such as ``{"distil": "41 s", "peak memory": "1.2 GB"}``;
         bare numbers are shown with three digits.
       usage: a block of code: how to reproduce the run and how to use the file.
@@ -82,6 +99,7 @@ class Contents:
     history: Sequence[tuple[int, float, float]] = ()
     evaluations: Sequence[tuple[int, float, float, float]] = ()
     arms: Sequence[Mapping[str, Any]] = ()
+    transfer: Sequence[Mapping[str, Any]] = ()
     costs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     usage: str = ""
 
@@ -98,7 +116,9 @@ class Contents:
                         f"{width}, as the docstring of `Contents` lists them."
                     )
         for arm in self.arms:
-            _check_arm(arm)
+            _check_row("An arm", arm, ARM_FIELDS)
+        for row in self.transfer:
+            _check_row("A network", row, TRANSFER_FIELDS)
 
     @property
     def num_classes(self) -> int:
@@ -219,15 +239,15 @@ def _check_labels(contents: Contents) -> None:
         )
 
 
-def _check_arm(arm: Mapping[str, Any]) -> None:
-    """Raises unless an arm has a name and nothing unknown."""
-    unknown = [key for key in arm if key not in ARM_FIELDS]
+def _check_row(what: str, row: Mapping[str, Any], fields: tuple[str, ...]) -> None:
+    """Raises unless a row of a table has a name and nothing unknown."""
+    unknown = [key for key in row if key not in fields]
     if unknown:
         raise errors.InputError(
-            f"An arm has the key {unknown[0]!r}, which the report cannot show. "
-            f"{errors.nearest(unknown[0], ARM_FIELDS)}"
+            f"{what} has the key {unknown[0]!r}, which the report cannot show. "
+            f"{errors.nearest(unknown[0], fields)}"
         )
-    if not arm.get("name"):
+    if not row.get("name"):
         raise errors.InputError(
-            f"The arm {dict(arm)} has no `name`; the reader must know what it is."
+            f"{what} ({dict(row)}) has no `name`; the reader must know what it is."
         )

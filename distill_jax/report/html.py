@@ -118,12 +118,15 @@ def render_report(contents: contents_lib.Contents) -> str:
         lstrip_blocks=True,
     )
     headings, rows = tables.arm_cells(contents.arms)
+    transfer_headings, transfer_rows = tables.transfer_cells(contents.transfer)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         contents=contents,
         is_known=contents_lib.is_known,
         headline=_headline(contents),
         headings=[heading for heading in headings if heading != "Note"],
         rows=list(zip(contents.arms, rows, strict=True)),
+        transfer_headings=[name for name in transfer_headings if name != "Note"],
+        transfer_rows=list(zip(contents.transfer, transfer_rows, strict=True)),
         panels=_panels(contents),
         shown=_shown_sentence(contents),
         labels=_labels(contents),

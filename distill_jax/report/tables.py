@@ -26,6 +26,8 @@ __all__ = [
     "markdown_table",
     "rich_table",
     "text_table",
+    "transfer_cells",
+    "transfer_table",
 ]
 
 MISSING = "–"
@@ -92,9 +94,24 @@ def arm_cells(arms: Arms) -> tuple[list[str], list[list[str]]]:
       >>> arm_cells(arms)
       (['Arm', 'Examples', 'Accuracy %'], [['random', '10', '50.0']])
     """
-    columns = [column for column in _COLUMNS if _is_used(arms, column[1])]
-    headings = [heading for heading, _, _ in columns]
-    return headings, [[cell(arm) for _, _, cell in columns] for arm in arms]
+    return _cells(arms, _COLUMNS)
+
+
+def transfer_cells(rows: Arms) -> tuple[list[str], list[list[str]]]:
+    """The accuracies of several networks on one set as text, cell by cell.
+
+    Args:
+      rows: mappings with the keys of
+        :data:`~distill_jax.report.contents.TRANSFER_FIELDS`.
+
+    Returns:
+      The headings, and a row of as many cells for each network. The note comes last.
+
+    Example:
+      >>> transfer_cells([{"name": "mlp", "accuracy_mean": 0.5, "random_mean": 0.4}])
+      (['Network', 'Accuracy %', 'Random real %'], [['mlp', '50.0', '40.0']])
+    """
+    return _cells(rows, _TRANSFER_COLUMNS)
 
 
 def markdown_table(arms: Arms) -> str:
@@ -141,22 +158,25 @@ def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
       >>> rich_table([{"name": "ours"}]).row_count
       1
     """
-    table = rich.table.Table(
-        title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
-    )
-    headings, rows = arm_cells(arms)
-    for heading in headings:
-        # Notes and headings may wrap; a number or a name in two pieces misleads.
-        words = heading.split() + [row[len(table.columns)] for row in rows]
-        table.add_column(
-            heading,
-            justify="left" if heading in _LEFT else "right",
-            width=None if heading == "Note" else max(map(len, words)),
-        )
-    for arm, row in zip(arms, rows, strict=True):
-        cells = [rich.text.Text(cell) for cell in row]  # Text: no markup in names.
-        table.add_row(*cells, style="bold" if arm.get("is_distilled") else None)
-    return table
+    return _rich(arms, *arm_cells(arms), title=title)
+
+
+def transfer_table(rows: Arms, *, title: str | None = None) -> rich.table.Table:
+    """The accuracies of several networks on one set as a rich table.
+
+    Args:
+      rows: mappings with the keys of
+        :data:`~distill_jax.report.contents.TRANSFER_FIELDS`.
+      title: what stands above.
+
+    Returns:
+      A table that ``rich.print`` shows.
+
+    Example:
+      >>> transfer_table([{"name": "mlp"}, {"name": "resnet18"}]).row_count
+      2
+    """
+    return _rich(rows, *transfer_cells(rows), title=title)
 
 
 def text_table(arms: Arms, *, width: int = 100) -> str:
@@ -178,6 +198,36 @@ def text_table(arms: Arms, *, width: int = 100) -> str:
         console.print(rich_table(arms))
     lines = (line.rstrip() for line in capture.get().splitlines())
     return "\n".join(line for line in lines if line)
+
+
+def _cells(rows: Arms, columns) -> tuple[list[str], list[list[str]]]:
+    """The columns in which any row has something to say."""
+    used = [column for column in columns if _is_used(rows, column[1])]
+    return (
+        [heading for heading, _, _ in used],
+        [[cell(row) for _, _, cell in used] for row in rows],
+    )
+
+
+def _rich(
+    arms: Arms, headings: list[str], rows: list[list[str]], *, title: str | None
+) -> rich.table.Table:
+    """Cells as a rich table; the distilled arm is bold."""
+    table = rich.table.Table(
+        title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
+    for heading in headings:
+        # Notes and headings may wrap; a number or a name in two pieces misleads.
+        words = heading.split() + [row[len(table.columns)] for row in rows]
+        table.add_column(
+            heading,
+            justify="left" if heading in _LEFT else "right",
+            width=None if heading == "Note" else max(map(len, words)),
+        )
+    for arm, row in zip(arms, rows, strict=True):
+        cells = [rich.text.Text(cell) for cell in row]  # Text: no markup in names.
+        table.add_row(*cells, style="bold" if arm.get("is_distilled") else None)
+    return table
 
 
 def _percent(value: float | None, spread: float | None = None) -> str:
@@ -210,7 +260,22 @@ _COLUMNS = (
     ("Time", "seconds", lambda arm: format_seconds(arm.get("seconds"))),
     ("Note", "note", lambda arm: str(arm.get("note") or "")),
 )
-_LEFT = ("Arm", "Note")
+_TRANSFER_COLUMNS = (
+    ("Network", "name", lambda row: str(row["name"])),
+    (
+        "Parameters",
+        "num_parameters",
+        lambda row: format_count(row.get("num_parameters")),
+    ),
+    *(column for column in _COLUMNS if column[0] in ("Accuracy %", "95 % interval")),
+    (
+        "Random real %",
+        "random_mean",
+        lambda row: _percent(row.get("random_mean"), row.get("random_sd")),
+    ),
+    *(column for column in _COLUMNS if column[0] in ("Time", "Note")),
+)
+_LEFT = ("Arm", "Network", "Note")
 
 
 def _interval(ci95: Any) -> str:
