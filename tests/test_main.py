@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from distill_jax import distilled, main, outcome
+from distill_jax import data, distilled, main, nets, outcome
 from distill_jax.runtime import workdir as workdirs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -90,6 +90,22 @@ def test_evaluate_works_on_the_stored_set_and_with_another_network(finished, cap
     other = '--network={"name": "convnet", "width": 4, "depth": 2}'
     assert call("evaluate", f"--distilled={finished}", "--num_runs=2", other) == 0
     assert "convnet, width 4, depth 2" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_several_networks_make_a_table_that_the_report_shows(finished, capsys):
+    networks = '--network=[{"name": "mlp", "hidden": [4]}, "vgg11"]'
+    words = [f"--distilled={finished}", "--num_runs=2", "--random", networks]
+    assert call("evaluate", *words) == 0
+    told = capsys.readouterr().out
+    assert "Random" in told
+    assert 'vgg11" halves a picture' in told
+    rows = json.loads((finished / "transfer.json").read_text())
+    assert [row["num_parameters"] for row in rows] == [65 * 4 + 5 * 10, None]
+    assert call("report", f"--workdir={finished}") == 0
+    page = (finished / "report.html").read_text()
+    assert "Other networks" in page
+    assert "mlp, hidden [4]" in page
 
 
 @pytest.mark.slow
@@ -308,6 +324,27 @@ def test_the_config_that_is_read_again_is_the_one_that_was_stored(finished):
     config = outcome.stored_config(finished).to_dict()
     assert config == distilled.DistilledSet.load(finished).config
     assert config["network"] == {"name": "mlp", "hidden": [8]}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("all", ["mlp", "alexnet", "convnet", "resnet18", "vgg11"]),
+        ("convnet, mlp", ["convnet", "mlp"]),
+        ('["mlp", {"name": "resnet18", "width": 4}]', ["mlp", "resnet18"]),
+    ],
+)
+def test_several_networks_are_named_in_three_ways(words, names):
+    own = {"name": "mlp", "num_classes": 10, "hidden": [8]}
+    x, y = np.zeros((10, 8, 8, 1), np.float32), np.eye(10, dtype=np.float32)
+    stored = distilled.DistilledSet(x, y, recipe={"network": own})
+    found = outcome._networks(words, stored, data.load("digits"))
+    assert outcome.is_several(words)
+    assert [description["name"] for description in found] == names
+    for description in found:
+        assert nets.build(description).description["num_classes"] == 10
+    if words == "all":
+        assert found[0] == own
 
 
 def test_commands_are_suggested(capsys):

@@ -109,7 +109,7 @@ def transfer_cells(rows: Arms) -> tuple[list[str], list[list[str]]]:
 
     Example:
       >>> transfer_cells([{"name": "mlp", "accuracy_mean": 0.5, "random_mean": 0.4}])
-      (['Network', 'Accuracy %', 'Random real %'], [['mlp', '50.0', '40.0']])
+      (['Network', 'Accuracy %', 'Random %'], [['mlp', '50.0', '40.0']])
     """
     return _cells(rows, _TRANSFER_COLUMNS)
 
@@ -269,7 +269,7 @@ _TRANSFER_COLUMNS = (
     ),
     *(column for column in _COLUMNS if column[0] in ("Accuracy %", "95 % interval")),
     (
-        "Random real %",
+        "Random %",
         "random_mean",
         lambda row: _percent(row.get("random_mean"), row.get("random_sd")),
     ),
