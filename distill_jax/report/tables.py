@@ -217,12 +217,12 @@ def _rich(
         title=title, box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
     for heading in headings:
-        # Notes and headings may wrap; a number or a name in two pieces misleads.
+        # Notes, networks in words and headings may wrap; a number in pieces misleads.
         words = heading.split() + [row[len(table.columns)] for row in rows]
         table.add_column(
             heading,
             justify="left" if heading in _LEFT else "right",
-            width=None if heading == "Note" else max(map(len, words)),
+            width=None if heading in ("Network", "Note") else max(map(len, words)),
         )
     for arm, row in zip(arms, rows, strict=True):
         cells = [rich.text.Text(cell) for cell in row]  # Text: no markup in names.
