@@ -82,7 +82,7 @@ def alexnet(
       >>> import jax
       >>> from distill_jax import nets
       >>> net = nets.alexnet(10, width=4)
-      >>> variables = net.init(jax.random.key(0), (8, 8, 1))
+      >>> variables = jax.eval_shape(lambda: net.init(jax.random.key(0), (8, 8, 1)))
       >>> variables.params["dense"]["kernel"].shape
       (6, 10)
 
