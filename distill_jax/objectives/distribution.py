@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import base, errors
+from distill_jax.inner import blocks
 from distill_jax.types import Array, Key
 
 __all__ = ["class_means", "distribution_matching"]
@@ -69,19 +70,23 @@ def distribution_matching(
         del synthetic  # Networks do not depend on the data.
         return draw(key)
 
-    def features(variables: base.Variables, x) -> Array:
-        out = features_fn(variables, x, None)[layer]
-        return out.reshape(out.shape[0], -1)
+    def means(variables: base.Variables, examples: base.Examples) -> Array:
+        """The mean features of each class of ``[C, B, ...]``."""
+
+        def of_block(number, block):
+            del number
+            out = features_fn(variables, block.x, None)[layer]
+            return block.weight @ out.reshape(out.shape[0], -1)
+
+        return blocks.class_sums(of_block, blocks.shares(examples))
 
     def distance(variables, synthetic: base.Synthetic, batch: base.Examples) -> Array:
-        num_classes, num_real = batch.y.shape[:2]
-        x_real = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), batch.x)
-        f_real = features(variables, x_real).reshape(num_classes, num_real, -1)
-        f_syn = features(variables, synthetic.x)
-        f_syn = f_syn.reshape(num_classes, -1, f_syn.shape[-1])
-        w_syn = synthetic.weight
-        w_syn = None if w_syn is None else w_syn.reshape(num_classes, -1)
-        gap = class_means(f_real, batch.weight) - class_means(f_syn, w_syn)
+        num_classes = batch.y.shape[0]
+        split = lambda leaf: leaf.reshape(num_classes, -1, *leaf.shape[1:])
+        by_class = jax.tree.map(
+            split, base.Examples(synthetic.x, synthetic.y, synthetic.weight)
+        )
+        gap = means(variables, batch) - means(variables, by_class)
         return jnp.sum(gap**2)
 
     def loss(synthetic, key, inner, batch):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, learn
+from distill_jax.inner import augment, blocks, learn
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import pool as pools
 from distill_jax.objectives import distances
@@ -194,7 +194,7 @@ def gradient_matching(
 def _gradient(
     task: base.Task, key: Key, variables: base.Variables, examples: Any
 ) -> PyTree:
-    """The gradient of the weighted mean loss of some examples in the parameters."""
+    """The gradient in the parameters of the sum of weighted losses."""
 
     def loss_fn(params):
         now = base.Variables(params, variables.stats)
@@ -202,7 +202,7 @@ def _gradient(
             losses = task.test_loss(now, key, examples, None)
         else:
             losses, _ = task.train_loss(now, key, examples, None)
-        return learn.weighted_mean(losses, examples.weight)
+        return jnp.sum(examples.weight * losses)
 
     return jax.grad(loss_fn)(variables.params)
 
@@ -210,8 +210,12 @@ def _gradient(
 def _class_gradients(
     task: base.Task, key: Key, variables: base.Variables, examples: base.Examples
 ) -> PyTree:
-    """The gradient for every class of examples ``[C, B, ...]``; leaves ``[C, ...]``."""
-    return jax.vmap(lambda one: _gradient(task, key, variables, one))(examples)
+    """The mean gradient for each class of examples ``[C, B, ...]``; ``[C, ...]``."""
+
+    def of_block(number, block):
+        return _gradient(task, jax.random.fold_in(key, number), variables, block)
+
+    return blocks.class_sums(of_block, blocks.shares(examples))
 
 
 def _example_gradients(
@@ -221,7 +225,8 @@ def _example_gradients(
     key, variables = args
 
     def one(x, y):
-        alone = base.Examples(jax.tree.map(lambda leaf: leaf[None], x), y[None])
+        x, y = jax.tree.map(lambda leaf: leaf[None], (x, y))
+        alone = base.Examples(x, y, jnp.ones(1, y.dtype))
         return _gradient(task, key, variables, alone)
 
     return jax.vmap(one)(synthetic.x, synthetic.y)
