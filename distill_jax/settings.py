@@ -108,8 +108,8 @@ def split_arg(arg: str | None, methods: Sequence[str]) -> tuple[str, int, str]:
         else:
             raise errors.InputError(
                 f'This config knows no method "{word}". '
-                f"{errors.nearest(word, [*methods, 'runlocal'])} Behind the colon stand "
-                "a method, the images per class, and perhaps runlocal: "
+                f"{errors.nearest(word, [*methods, 'runlocal'])} Behind the colon "
+                "stand a method, the images per class, and perhaps runlocal: "
                 f'"{methods[0]},10,runlocal".'
             )
     return method, num_per_class, rest
