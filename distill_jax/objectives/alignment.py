@@ -20,7 +20,7 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.inner import augment, dynamic, learn
-from distill_jax.objectives import distribution
+from distill_jax.objectives import classwise, distribution
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["feature_alignment"]
@@ -96,7 +96,7 @@ def feature_alignment(
 
     def loss(synthetic, key, inner, batch):
         del key  # The network is the one that `advance` left.
-        real, by_class = _by_class(synthetic, base.matched(batch))
+        real, by_class = classwise.by_class(synthetic, batch)
         f_real = _class_features(features_fn, inner.variables, real)
         f_syn = _class_features(features_fn, inner.variables, by_class)
         shares = _shares(layer_weights, f_real)
@@ -205,22 +205,6 @@ def _shares(
                 f"network's features. {errors.nearest(name, names)}"
             )
     return layer_weights
-
-
-def _by_class(
-    synthetic: base.Synthetic, real: base.Examples
-) -> tuple[base.Examples, base.Examples]:
-    """The real batch, which must be per class, and the synthetic set in that form."""
-    num_classes = synthetic.y.shape[-1]
-    if real.y.ndim != 3 or real.y.shape[0] != num_classes:
-        raise errors.InputError(
-            f"Feature alignment needs a batch of examples of each of the {num_classes} "
-            "classes, with labels [classes, examples, classes], but the labels of this "
-            f"batch have the shape {tuple(real.y.shape)}; use `samplers.per_class`."
-        )
-    split = lambda leaf: leaf.reshape(num_classes, -1, *leaf.shape[1:])
-    x, y, weight = jax.tree.map(split, synthetic[:3])
-    return real, base.Examples(x, y, weight)
 
 
 def _check(

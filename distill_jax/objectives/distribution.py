@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from distill_jax import base, errors
 from distill_jax.inner import blocks
+from distill_jax.objectives import classwise
 from distill_jax.types import Array, Key
 
 __all__ = ["class_means", "distribution_matching"]
@@ -80,19 +81,14 @@ def distribution_matching(
 
         return blocks.class_sums(of_block, blocks.shares(examples))
 
-    def distance(variables, synthetic: base.Synthetic, batch: base.Examples) -> Array:
-        num_classes = batch.y.shape[0]
-        split = lambda leaf: leaf.reshape(num_classes, -1, *leaf.shape[1:])
-        by_class = jax.tree.map(
-            split, base.Examples(synthetic.x, synthetic.y, synthetic.weight)
-        )
-        gap = means(variables, batch) - means(variables, by_class)
-        return jnp.sum(gap**2)
-
     def loss(synthetic, key, inner, batch):
         del key  # The networks are drawn by `advance`.
-        one = lambda variables: distance(variables, synthetic, batch)
-        return jnp.mean(jax.lax.map(one, inner)), base.Aux()
+        real, by_class = classwise.by_class(synthetic, batch)
+
+        def distance(variables: base.Variables) -> Array:
+            return jnp.sum((means(variables, real) - means(variables, by_class)) ** 2)
+
+        return jnp.mean(jax.lax.map(distance, inner)), base.Aux()
 
     def advance(key, inner, synthetic, batch):
         del inner, synthetic, batch  # Fresh networks for every step.

@@ -22,7 +22,7 @@ from distill_jax import base, errors
 from distill_jax.inner import augment, blocks, learn
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import pool as pools
-from distill_jax.objectives import distances
+from distill_jax.objectives import classwise, distances
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["NetworkTraining", "gradient_matching"]
@@ -139,8 +139,7 @@ def gradient_matching(
         return value, g_syn, g_real
 
     def loss(synthetic, key, inner, batch):
-        real = base.matched(batch)
-        by_class = _by_class(synthetic, real)
+        real, by_class = classwise.by_class(synthetic, batch)
         is_warm = (inner.generation < warm_up[0]) & (inner.age < warm_up[1])
         keys = jax.random.split(key, num_networks)
         nets = pools.members(inner), is_warm[inner.active]
@@ -250,25 +249,6 @@ def _mean_over_classes(gradients: PyTree, weight: Array | None) -> PyTree:
     mass = weight.sum(axis=1)
     share = mass / jnp.where(mass.sum() > 0, mass.sum(), 1.0)
     return jax.tree.map(lambda leaf: jnp.tensordot(share, leaf, 1), gradients)
-
-
-def _by_class(synthetic: base.Synthetic, real: base.Examples) -> base.Examples:
-    """The rows of the synthetic set as ``[C, M / C, ...]``."""
-    num_classes, num_rows = synthetic.y.shape[-1], synthetic.y.shape[0]
-    if real.y.ndim != 3 or real.y.shape[0] != num_classes:
-        raise errors.InputError(
-            f"Gradient matching needs a batch of examples of each of the {num_classes} "
-            "classes, with labels [classes, examples, classes], but the labels of this "
-            f"batch have the shape {tuple(real.y.shape)}; use `samplers.per_class`."
-        )
-    if num_rows % num_classes:
-        raise errors.InputError(
-            f"The synthetic set has {num_rows} rows for {num_classes} classes; it "
-            "needs the same number of rows for every class."
-        )
-    split = lambda leaf: leaf.reshape(num_classes, -1, *leaf.shape[1:])
-    weight = None if synthetic.weight is None else split(synthetic.weight)
-    return base.Examples(jax.tree.map(split, synthetic.x), split(synthetic.y), weight)
 
 
 def _check(
