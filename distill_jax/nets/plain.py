@@ -180,7 +180,7 @@ def _init(
         raise errors.InputError(
             f'The network "{name}" halves a picture {num_poolings} times, which '
             f"pictures of shape {tuple(shape)} cannot bear; use `nets.convnet` with a "
-            "smaller depth, `nets.resnet18` or `nets.mlp`."
+            'smaller depth, `nets.resnet18` with norm="batch", or `nets.mlp`.'
         )
     return net.init(key, shape)
 
