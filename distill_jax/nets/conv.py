@@ -4,12 +4,21 @@
 
     out[b, r, c, o] = sum_{i, j, k} x[b, s r + i - p, s c + j - p, k] kernel[i, j, k, o]
 
-The form "matmul" writes it as one matrix product: all derivatives are then products
-too. On the CPU, XLA's own convolution runs many times slower inside loops, for second
+The form "matmul" writes it as matrix products: all derivatives are then products too.
+On the CPU, XLA's own convolution runs many times slower inside loops, for second
 derivatives and under ``vmap`` over kernels; on accelerators it is the faster one.
+
+Where it can, "matmul" computes 2x2 outputs at a time from tiles of 4x4 inputs, with 16
+multiplications in place of 36 (Lavin and Gray, "Fast Algorithms for Convolutional
+Neural Networks", 2016, section 4.1); in one dimension, with inputs d and kernel g,
+
+    y_0 = m_0 + m_1 + m_2,  y_1 = m_1 - m_2 - m_3,
+    m_0 = (d_0 - d_2) g_0,  m_1 = (d_1 + d_2) (g_0 + g_1 + g_2) / 2,
+    m_3 = (d_1 - d_3) g_2,  m_2 = (d_2 - d_1) (g_0 - g_1 + g_2) / 2.
 """
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +29,9 @@ from distill_jax.types import Array
 __all__ = ["Form", "check_form", "conv2d"]
 
 Form = Literal["auto", "matmul", "xla"]
+
+# With 32 input channels the transforms cost what the products save.
+_FEWEST_CHANNELS_OF_TILES = 64
 
 
 def conv2d(
@@ -32,8 +44,8 @@ def conv2d(
       kernel: [rows, columns, I, O].
       padding: zeros added at each side of both axes.
       stride: step of the output in both axes.
-      form: ``"matmul"``, ``"xla"``, or ``"auto"``: the matrix product on the CPU,
-        XLA's convolution elsewhere.
+      form: ``"matmul"``, ``"xla"``, or ``"auto"``: matrix products on the CPU, XLA's
+        convolution elsewhere.
 
     Returns:
       [B, (H + 2 padding - rows) // stride + 1, (same for W), O].
@@ -51,6 +63,8 @@ def conv2d(
     check_form(form)
     if form == "auto":
         form = "matmul" if jax.default_backend() == "cpu" else "xla"
+    if form == "matmul" and _can_tile(x, kernel, padding, stride):
+        return _as_tiles(x, kernel, padding)
     if form == "matmul":
         return _as_matmul(x, kernel, padding, stride)
     return jax.lax.conv_general_dilated(
@@ -84,7 +98,7 @@ def check_form(form: str) -> None:
 def _as_matmul(x: Array, kernel: Array, padding: int, stride: int) -> Array:
     """The shifted views side by side in the channels, times the flattened kernel."""
     num_rows, num_columns, _, num_out = kernel.shape
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    x = _pad(x, padding)
     height = (x.shape[1] - num_rows) // stride + 1
     width = (x.shape[2] - num_columns) // stride + 1
     span_rows, span_columns = stride * (height - 1) + 1, stride * (width - 1) + 1
@@ -97,3 +111,63 @@ def _as_matmul(x: Array, kernel: Array, padding: int, stride: int) -> Array:
     rows = patches.reshape(-1, patches.shape[-1])
     out = rows @ kernel.reshape(-1, num_out)
     return out.reshape(x.shape[0], height, width, num_out)
+
+
+def _can_tile(x: Array, kernel: Array, padding: int, stride: int) -> bool:
+    """Whether the outputs are whole 2x2 squares of a 3x3 kernel, and rounding is fine.
+
+    The transforms add neighbours up, which half precision does not bear.
+    """
+    _, height, width, channels = x.shape
+    is_even = height % 2 == width % 2 == 0 and min(height, width) + 2 * padding > 2
+    return (
+        kernel.shape[:2] == (3, 3)
+        and stride == 1
+        and is_even
+        and channels >= _FEWEST_CHANNELS_OF_TILES
+        and jnp.result_type(x, kernel).itemsize >= 4
+    )
+
+
+def _as_tiles(x: Array, kernel: Array, padding: int) -> Array:
+    """Winograd's form: a product for each of the 4x4 places in transformed tiles."""
+    x = _pad(x, padding)
+    batch, height, width, channels = x.shape
+    rows, columns = height // 2 - 1, width // 2 - 1
+    # Parities apart, a place of all tiles is a plain slice, and so is its derivative.
+    x = x.reshape(batch, rows + 1, 2, columns + 1, 2, channels)
+    place = lambda i, j: x[
+        :, i // 2 : i // 2 + rows, i % 2, j // 2 : j // 2 + columns, j % 2
+    ]
+    tiles = _both_axes(_of_inputs, [[place(i, j) for j in range(4)] for i in range(4)])
+    kernels = _both_axes(_of_kernel, kernel)
+    products = [
+        [tile @ matrix for tile, matrix in zip(*pair, strict=True)]
+        for pair in zip(tiles, kernels, strict=True)
+    ]
+    out = _both_axes(_of_products, products)
+    out = jnp.stack([jnp.stack(row, axis=3) for row in out], axis=2)
+    return out.reshape(batch, 2 * rows, 2 * columns, -1)
+
+
+def _both_axes(fn: Callable, grid: Any) -> list[tuple[Array, ...]]:
+    """A transform of sequences, along both axes of a grid (nested, or an array)."""
+    rows = [fn(*row) for row in grid]
+    columns = [fn(*column) for column in zip(*rows, strict=True)]
+    return list(zip(*columns, strict=True))
+
+
+def _of_inputs(d0: Array, d1: Array, d2: Array, d3: Array) -> tuple[Array, ...]:
+    return d0 - d2, d1 + d2, d2 - d1, d1 - d3
+
+
+def _of_kernel(g0: Array, g1: Array, g2: Array) -> tuple[Array, ...]:
+    return g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
+
+
+def _of_products(m0: Array, m1: Array, m2: Array, m3: Array) -> tuple[Array, ...]:
+    return m0 + m1 + m2, m1 - m2 - m3
+
+
+def _pad(x: Array, padding: int) -> Array:
+    return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))

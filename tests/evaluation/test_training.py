@@ -16,7 +16,7 @@ from distill_jax.evaluation import optimizers, training
 def small():
     """A linear task on twelve examples of three classes."""
     net = nets.mlp(3, hidden=())
-    spec = types.SimpleNamespace(name="toy", shape=(4,), num_classes=3)
+    spec = types.SimpleNamespace(name="toy", shape=(4,), num_classes=3, normalizer=None)
     x = jax.random.normal(jax.random.key(5), (12, 4))
     y = jax.nn.one_hot(jnp.arange(12) // 4, 3)
     return tasks.classification(net, spec), base.Synthetic(x, y)
@@ -34,7 +34,9 @@ def golden_case(file, dtype):
     num_classes = file["params/dense/bias"].shape[0]
     depth = sum(name.startswith("params/conv") for name in file) // 2
     net = nets.convnet(num_classes, width=width, depth=depth)
-    spec = types.SimpleNamespace(name="golden", shape=image, num_classes=num_classes)
+    spec = types.SimpleNamespace(
+        name="golden", shape=image, num_classes=num_classes, normalizer=None
+    )
     params = nets.load_flat(file, prefix="params/")
     start = base.Variables(jax.tree.map(lambda leaf: leaf.astype(dtype), params), {})
     y = jax.nn.one_hot(file["labels"], num_classes, dtype=dtype)
@@ -138,7 +140,9 @@ def test_centred_targets_of_a_protocol_change_the_loss(small):
 
 
 def test_augmentation_and_mixing_change_the_training(small):
-    spec = types.SimpleNamespace(name="toy", shape=(6, 6, 1), num_classes=3)
+    spec = types.SimpleNamespace(
+        name="toy", shape=(6, 6, 1), num_classes=3, normalizer=None
+    )
     task = tasks.classification(nets.mlp(3, hidden=()), spec)
     x = jax.random.normal(jax.random.key(6), (6, 6, 6, 1))
     examples = base.Synthetic(x, jax.nn.one_hot(jnp.arange(6) // 2, 3))

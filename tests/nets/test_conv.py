@@ -16,6 +16,9 @@ CASES = [
     (6, 5, 3, 3, 2, 0, 1),
     (7, 8, 2, 3, 3, 1, 2),
     (4, 4, 3, 1, 1, 0, 1),
+    (6, 4, 64, 3, 3, 1, 1),  # In tiles, from 64 channels on.
+    (4, 6, 65, 3, 3, 0, 1),
+    (2, 2, 64, 3, 3, 1, 1),
 ]
 
 
@@ -52,7 +55,7 @@ def test_convolution_matches_its_definition(case, form, assert_near):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("case", CASES[:4:3])
+@pytest.mark.parametrize("case", [*CASES[:4:3], CASES[5]])
 def test_both_forms_have_the_same_first_and_second_derivatives(case, assert_near):
     x, kernel, padding, stride = _draw(case)
 
@@ -73,11 +76,22 @@ def test_both_forms_have_the_same_first_and_second_derivatives(case, assert_near
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("form", ["matmul", "xla"])
-def test_convolution_maps_over_kernels(form, assert_near):
-    x, kernel, _, _ = _draw(CASES[0])
+@pytest.mark.parametrize("case", [CASES[0], CASES[5]])
+def test_convolution_maps_over_kernels(case, form, assert_near):
+    x, kernel, _, _ = _draw(case)
     kernels = jnp.stack([jnp.asarray(kernel), jnp.asarray(-2 * kernel)])
     out = jax.vmap(lambda k: nets.conv2d(jnp.asarray(x), k, form=form))(kernels)
     assert_near(out[1], -2 * np.asarray(out[0]), 1e-13)
+
+
+def test_the_tiles_have_a_forward_derivative(assert_near, x64):
+    x, kernel, padding, _ = _draw(CASES[5])
+
+    def slopes(form):
+        fn = lambda k: nets.conv2d(jnp.asarray(x), k, padding=padding, form=form)
+        return jax.jvp(fn, (jnp.asarray(kernel),), (jnp.sin(jnp.asarray(kernel)),))[1]
+
+    assert_near(slopes("matmul"), slopes("xla"), 1e-12)
 
 
 def test_an_unknown_form_is_named():

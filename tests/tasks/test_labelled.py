@@ -115,6 +115,7 @@ def test_the_other_fields_speak_for_the_network(examples, variables):
         "num_classes": 3,
         "loss": "soft cross-entropy",
         "network": network,
+        "data": {"name": "toy", "shape": [4], "bounds": None},
     }
 
 
