@@ -5,7 +5,7 @@
 import os
 
 # Before jax is imported: four CPU devices for the sharding tests, the scheduler that
-# cannot deadlock on several batched linear solves (jaxlib 0.10), and little optimisation
+# cannot deadlock on several batched linear solves (jaxlib 0.10), and less optimisation
 # of machine code, since tests compile far longer than they run. (None at all, level 0,
 # gives wrong derivatives of a maximum.)
 os.environ["XLA_FLAGS"] = " ".join(
