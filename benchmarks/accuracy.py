@@ -5,7 +5,8 @@ r"""Test accuracies of the methods of a config, over seeds, for docs/results.md.
 For every method, number of images per class and seed: distils once, trains fresh
 networks on the result and tests each once, at its end. Nothing is chosen here; choices
 are made beforehand, on the validation split. Results are written after each run to
-``benchmarks/results/NAME.json``, and what stands there is not done again.
+``benchmarks/results/NAME.json``, and what stands there is not done again; several
+processes may share the work.
 
 Command: DISTILL_JAX_DATA=data python benchmarks/accuracy.py \
            configs/digits_matching.py --methods dc,dsa --counts 1,10 --seeds 0,1,2
@@ -74,6 +75,11 @@ def one(path: pathlib.Path, method: str, count: int, seed: int) -> dict:
     }
 
 
+def read(path: pathlib.Path) -> dict[str, dict]:
+    """The runs done so far, by name."""
+    return json.loads(path.read_text())["runs"] if path.exists() else {}
+
+
 def summary(rows: list[dict]) -> str:
     """Mean over distillations, their standard deviation, and that of networks."""
     each = np.array([row["accuracies"] for row in rows]) * 100
@@ -94,19 +100,20 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     args = parser.parse_args()
     path = RESULTS / f"{args.config.stem}.json"
-    found = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    found["hardware"] = f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
-    found["command"] = f"python benchmarks/accuracy.py {args.config}"
+    about = {
+        "hardware": f"{jax.devices()[0].device_kind}, jax {jax.__version__}",
+        "command": f"python benchmarks/accuracy.py {args.config}",
+    }
     for count in args.counts.split(","):
         for method in args.methods.split(","):
             for seed in args.seeds.split(","):
                 name = f"{method} {count} seed {seed}"
-                if name in found["runs"]:
+                if name in read(path):
                     continue
                 start = time.perf_counter()
-                found["runs"][name] = one(args.config, method, int(count), int(seed))
-                path.write_text(json.dumps(found, indent=1))
-                row = found["runs"][name]
+                row = one(args.config, method, int(count), int(seed))
+                runs = read(path) | {name: row}  # Others may have written meanwhile.
+                path.write_text(json.dumps({**about, "runs": runs}, indent=1))
                 print(
                     f"{name}: {100 * np.mean(row['accuracies']):.2f}, "
                     f"{time.perf_counter() - start:.0f} s",
@@ -114,7 +121,7 @@ def main() -> None:
                 )
             rows = [
                 row
-                for name, row in found["runs"].items()
+                for name, row in read(path).items()
                 if name.startswith(f"{method} {count} seed")
             ]
             print(f"== {method}, {count} per class: {summary(rows)}", flush=True)

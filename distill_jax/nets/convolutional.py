@@ -49,9 +49,13 @@ class ConvNet(linen.Module):
         for block, width in enumerate(self.widths):
             if self.norm == "batch_pre" and block > 0:
                 x = self._normalise(x, block, is_training)
-            x = layers.Conv(width, padding, self.conv, name=f"conv{block}")(x)
-            if self.norm != "batch_pre":
-                x = self._normalise(x, block, is_training)
+            conv = layers.Conv(width, padding, self.conv, name=f"conv{block}")
+            if self.norm == "instance":
+                x = layers.conv_instance_norm(conv, x, name=f"norm{block}")
+            elif self.norm == "batch_pre":
+                x = conv(x)
+            else:
+                x = self._normalise(conv(x), block, is_training)
             x = self._activate(x)
             x = layers.pool(x, self.pooling)
             self.sow("intermediates", f"block{block}", x)
@@ -66,9 +70,8 @@ class ConvNet(linen.Module):
             return x
         if self.norm == "layer":
             return layers.LayerNorm(name=name)(x)
-        if self.norm in ("instance", "group"):
-            num_groups = 4 if self.norm == "group" else None
-            return layers.GroupNorm(num_groups, name=name)(x)
+        if self.norm == "group":
+            return layers.GroupNorm(4, name=name)(x)
         return layers.BatchNorm(self.momentum, name=name)(x, is_training)
 
     def _activate(self, x: Array) -> Array:

@@ -48,7 +48,12 @@ class PlainNet(linen.Module):
         for block, (width, size, is_pooled) in enumerate(self.plan):
             padding = size // 2 if block else _first_padding(size, x.shape[1:])
             conv = layers.Conv(width, padding, self.conv, size, name=f"conv{block}")
-            x = layers.normalise(conv(x), self.norm, is_training, name=f"norm{block}")
+            if self.norm == "instance":
+                x = layers.conv_instance_norm(conv, x, name=f"norm{block}")
+            else:
+                x = layers.normalise(
+                    conv(x), self.norm, is_training, name=f"norm{block}"
+                )
             x = layers.pool(jax.nn.relu(x), "max" if is_pooled else "none")
             self.sow("intermediates", f"block{block}", x)
         x = x.reshape(x.shape[0], -1)

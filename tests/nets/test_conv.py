@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distill_jax import errors, nets
+from distill_jax.nets import conv
 
 CASES = [
     # height, width, channels, rows, columns, padding, stride
@@ -97,3 +98,41 @@ def test_the_tiles_have_a_forward_derivative(assert_near, x64):
 def test_an_unknown_form_is_named():
     with pytest.raises(errors.InputError, match=r'no form "matmull".*"matmul"'):
         nets.conv2d(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)), form="matmull")  # type: ignore
+
+
+@pytest.mark.usefixtures("x64")
+def test_normalising_convolution_is_convolution_and_instance_norm(assert_near):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 4, 5, 2)))
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 2, 4)))
+    scale, shift = jnp.asarray(rng.normal(size=(2, 4)))
+
+    def plain(x, kernel, scale, shift):
+        out = nets.conv2d(x, kernel, form="xla")
+        centred = out - out.mean((1, 2), keepdims=True)
+        variance = jnp.square(centred).mean((1, 2), keepdims=True)
+        out = centred / jnp.sqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1)
+        return out + shift.reshape(1, 1, 1, -1)
+
+    def derivatives(fn):
+        value = lambda *args: jnp.sum(jnp.sin(fn(*args)))
+        slope = lambda *args: sum(
+            jnp.sum(grad**2) for grad in jax.grad(value, (1, 2, 3))(*args)
+        )
+        args = x, kernel, scale, shift
+        every = (0, 1, 2, 3)
+        return fn(*args), *jax.grad(value, every)(*args), *jax.grad(slope, every)(*args)
+
+    folded = derivatives(conv.normalised_conv2d)
+    for one, other in zip(folded, derivatives(plain), strict=True):
+        assert_near(one, other, 1e-10)
+
+
+def test_constant_pictures_are_normalised_to_the_shift():
+    x = jnp.full((1, 4, 4, 1), 3.0)
+    kernel = jnp.ones((3, 3, 1, 2))
+    fn = lambda x: conv.normalised_conv2d(
+        x, kernel, jnp.ones(2), jnp.array([0.5, -1.0]), padding=0
+    )
+    assert fn(x)[0, 0, 0].tolist() == [0.5, -1.0]
+    assert bool(jnp.isfinite(jax.grad(lambda x: fn(x).sum())(x)).all())
