@@ -20,6 +20,13 @@ WARM_UP = {"warm_up": (5, 10)}
 # The published rate is made for a thousand times as many steps; these were chosen
 # among 0.006, 0.06 and, at 10, 0.6 on the validation split.
 IDC = {"num_train_examples": 256}
+# Without augmentation the pictures of CAFE hardly get better than real ones.
+CAFE = {
+    "initialisation": "real",
+    "num_queries": 16,
+    "max_epochs": 10,
+    "augmentation": "auto",
+}
 OPTIONS = {
     "dsa": {1: {}, 10: LOOPS},
     "dc": {1: {}, 10: LOOPS},
@@ -27,10 +34,7 @@ OPTIONS = {
     "dsac": {1: WARM_UP, 10: LOOPS | WARM_UP},
     "dm": {1: {}, 10: {}},
     "idc": {1: IDC | {"learning_rate": 0.006}, 10: IDC | {"learning_rate": 0.06}},
-    "cafe": {
-        1: {"initialisation": "real", "num_queries": 16, "max_epochs": 10},
-        10: {"initialisation": "real", "num_queries": 16, "max_epochs": 10},
-    },
+    "cafe": {1: CAFE, 10: CAFE},
 }
 # Outer steps at 1 and at 10 images per class, for about a minute or two each.
 STEPS = {

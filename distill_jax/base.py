@@ -55,6 +55,7 @@ __all__ = [
     "Pair",
     "Recipe",
     "Sampler",
+    "Segment",
     "Source",
     "State",
     "Synthetic",
@@ -80,6 +81,16 @@ class Pair(NamedTuple):
 
     match: Any  # what the synthetic examples are compared with
     train: Any  # what the networks are trained on
+
+
+class Segment(NamedTuple):
+    """Pieces of the trajectories of E experts: what a student starts from and aims at.
+
+    Parameters only, each leaf with a leading axis [E].
+    """
+
+    start: PyTree
+    target: PyTree
 
 
 class Synthetic(NamedTuple):

@@ -2,6 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning: what happens inside one outer step, and what networks see."""
 
-from distill_jax.inner import augment, dynamic, experts, learn, mixing, pool, ridge
+from distill_jax.inner import (
+    augment,
+    dynamic,
+    experts,
+    learn,
+    mixing,
+    pool,
+    ridge,
+    sharpness,
+    unroll,
+)
 
-__all__ = ["augment", "dynamic", "experts", "learn", "mixing", "pool", "ridge"]
+__all__ = [
+    "augment",
+    "dynamic",
+    "experts",
+    "learn",
+    "mixing",
+    "pool",
+    "ridge",
+    "sharpness",
+    "unroll",
+]

@@ -18,6 +18,7 @@ import optax
 from distill_jax import base
 from distill_jax import data as data_lib
 from distill_jax.inner import augment, learn
+from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key
 
 __all__ = ["Appraisal", "appraise", "at_epoch", "label_entropy", "train_expert"]
@@ -41,6 +42,7 @@ def train_expert(
     weight_decay: float = 0.0,
     batch_size: int = 256,
     policy: augment.Policy | None = None,
+    sharpness: sharpness_lib.Sharpness | None = None,
 ) -> base.Variables:
     """Trains one expert; pure, to be jitted, and mapped over keys for several.
 
@@ -54,6 +56,7 @@ def train_expert(
       weight_decay: added to the gradient of every parameter.
       batch_size: of mini-batches; the short last one of an epoch is kept.
       policy: what augmentation is drawn from in every step, or None.
+      sharpness: avoided where given, as FTD's and DATM's experts do (GSAM).
 
     Returns:
       The variables after 0, 1, ..., E epochs: a leading axis E + 1.
@@ -98,6 +101,7 @@ def train_expert(
         prepare=prepare,
         context=context,
         num_checkpoints=num_epochs,
+        sharpness=sharpness,
     )
     return jax.tree.map(
         lambda first, rest: jnp.concatenate([first[None], rest]), start, after

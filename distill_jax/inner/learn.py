@@ -22,15 +22,18 @@ from distill_jax import base
 from distill_jax import data as data_lib
 from distill_jax.inner import augment
 from distill_jax.inner import mixing as mixing_lib
+from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
+    "bend",
     "descend",
     "fit",
     "fit_further",
     "mini_batches",
     "num_steps_per_epoch",
     "predict_logits",
+    "take_rows",
     "weighted_mean",
 ]
 
@@ -51,6 +54,7 @@ def fit(
     order: Array | None = None,
     context: Any = None,
     num_checkpoints: int = 1,
+    sharpness: sharpness_lib.Sharpness | None = None,
 ) -> base.Variables:
     """Trains one network; pure, so that it can be jitted, vmapped and mapped.
 
@@ -70,6 +74,7 @@ def fit(
       order: [epochs, M] the order of the examples in every epoch; drawn where None.
       context: of the task.
       num_checkpoints: how many moments to keep, evenly spaced; the last is the end.
+      sharpness: of the loss, avoided where given (GSAM).
 
     Returns:
       The variables after ``T k / num_checkpoints`` steps, k = 1, 2, ..., with that
@@ -102,6 +107,7 @@ def fit(
         prepare=prepare,
         order=order,
         context=context,
+        sharpness=sharpness,
     )
 
     def segment(carry, bounds):
@@ -180,6 +186,7 @@ def descend(
     *,
     optimizer: optax.GradientTransformation,
     context: Any = None,
+    sharpness: sharpness_lib.Sharpness | None = None,
 ) -> tuple[base.Variables, optax.OptState]:
     """One step of an optimiser down the weighted mean loss of a batch.
 
@@ -191,6 +198,7 @@ def descend(
       batch: the examples.
       optimizer: sees the parameters only.
       context: of the task.
+      sharpness: of the loss, avoided where given (GSAM).
 
     Returns:
       The variables and the optimiser's state after the step.
@@ -212,7 +220,13 @@ def descend(
         losses, stats = task.train_loss(now, key, batch, context)
         return weighted_mean(losses, batch.weight), stats
 
-    grads, stats = jax.grad(loss_fn, has_aux=True)(variables.params)
+    grad_fn = jax.grad(loss_fn, has_aux=True)
+    if sharpness is None:
+        grads, stats = grad_fn(variables.params)
+    else:
+        grads, stats = sharpness_lib.flat_direction(
+            grad_fn, variables.params, sharpness
+        )
     updates, opt = optimizer.update(grads, opt, variables.params)
     params: Any = optax.apply_updates(variables.params, updates)
     return base.Variables(params, stats), opt
@@ -291,6 +305,51 @@ def mini_batches(
     return index, jnp.asarray(weight[:num_steps], dtype=float)
 
 
+def take_rows(whole: base.Examples, rows: Array, weight: Array) -> base.Examples:
+    """A mini-batch.
+
+    Args:
+      whole: M examples.
+      rows: [B].
+      weight: [B], times those of the examples where these have some.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> whole = base.Examples(jnp.arange(3.0), jnp.eye(3))
+      >>> take_rows(whole, jnp.array([2, 0]), jnp.ones(2)).x.tolist()
+      [2.0, 0.0]
+    """
+    weight = weight if whole.weight is None else weight * whole.weight[rows]
+    x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
+    return base.Examples(x, whole.y[rows], weight)
+
+
+def bend(
+    key: Key, policy: augment.Policy | None, batch: base.Examples
+) -> base.Examples:
+    """A mini-batch after a fresh draw of augmentation.
+
+    Args:
+      key: of the draw.
+      policy: what is drawn from; None leaves the batch as it is.
+      batch: the examples.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> batch = base.Examples(jnp.ones((2, 8, 8, 1)), jnp.eye(2))
+      >>> policy = augment.parse("crop")
+      >>> bend(jax.random.key(0), policy, batch).x.shape
+      (2, 8, 8, 1)
+    """
+    if policy is None:
+        return batch
+    num_examples, *shape = batch.x.shape
+    params = augment.sample_augmentation(
+        key, policy, num_examples=num_examples, shape=tuple(shape)
+    )
+    return batch._replace(x=augment.augment(params, batch.x))
+
+
 def predict_logits(
     task: base.Task,
     variables: base.Variables,
@@ -356,6 +415,7 @@ def _stepper(
     prepare: Callable[[base.Examples], base.Examples] | None = None,
     order: Array | None = None,
     context: Any = None,
+    sharpness: sharpness_lib.Sharpness | None = None,
 ) -> Callable:
     """The body of a training loop: (number of the step, carry) -> carry."""
     key_order, key_steps = jax.random.split(key)
@@ -374,37 +434,25 @@ def _stepper(
     def step_fn(step: Array, carry):
         key_step = jax.random.fold_in(key_steps, step)
         key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
-        batch = whole if batches is None else _take(whole, *batches, step)
+        batch = whole
+        if batches is not None:
+            batch = take_rows(whole, batches[0][step], batches[1][step])
         batch = batch if prepare is None else prepare(batch)
-        batch = _augment(key_augment, policy, batch)
+        batch = bend(key_augment, policy, batch)
         batch = _mix(key_mix, mixing, mixing_probability, batch)
         variables, opt = carry
         return descend(
-            key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
+            key_loss,
+            variables,
+            opt,
+            task,
+            batch,
+            optimizer=optimizer,
+            context=context,
+            sharpness=sharpness,
         )
 
     return step_fn
-
-
-def _take(
-    whole: base.Examples, index: Array, weight: Array, step: Array
-) -> base.Examples:
-    rows, real = index[step], weight[step]
-    weight = real if whole.weight is None else real * whole.weight[rows]
-    x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
-    return base.Examples(x, whole.y[rows], weight)
-
-
-def _augment(
-    key: Key, policy: augment.Policy | None, batch: base.Examples
-) -> base.Examples:
-    if policy is None:
-        return batch
-    num_examples, *shape = batch.x.shape
-    params = augment.sample_augmentation(
-        key, policy, num_examples=num_examples, shape=tuple(shape)
-    )
-    return batch._replace(x=augment.augment(params, batch.x))
 
 
 def _mix(

@@ -7,6 +7,7 @@ from distill_jax.objectives.distances import gradient_distance
 from distill_jax.objectives.distribution import distribution_matching
 from distill_jax.objectives.gradient import NetworkTraining, gradient_matching
 from distill_jax.objectives.kernel import kernel_regression
+from distill_jax.objectives.trajectory import trajectory_matching
 
 __all__ = [
     "NetworkTraining",
@@ -15,4 +16,5 @@ __all__ = [
     "gradient_distance",
     "gradient_matching",
     "kernel_regression",
+    "trajectory_matching",
 ]

@@ -6,13 +6,17 @@ from distill_jax.transforms.augmentation import siamese
 from distill_jax.transforms.clip import clip_pixels
 from distill_jax.transforms.ema import moving_average
 from distill_jax.transforms.factorised import factorise
+from distill_jax.transforms.gate import gate_steps
+from distill_jax.transforms.learned_rate import learn_rate
 from distill_jax.transforms.soft_labels import learn_labels
 from distill_jax.transforms.weighting import weigh_real
 
 __all__ = [
     "clip_pixels",
     "factorise",
+    "gate_steps",
     "learn_labels",
+    "learn_rate",
     "moving_average",
     "siamese",
     "weigh_real",

@@ -20,14 +20,15 @@ Kind = Literal["logits", "probabilities", "centred"]
 
 
 def learn_labels(
-    decoder: base.Decoder, *, kind: Kind, scale: float = 10.0
+    decoder: base.Decoder, *, kind: Kind, scale: float | None = 10.0
 ) -> base.Decoder:
     """Makes a decoder's labels learned.
 
     Args:
       decoder: a decoder that keeps ``y`` fixed.
       kind: how labels are parametrised; see the head of this module.
-      scale: with ``"logits"``, how many times the one-hot seed the logits start as.
+      scale: with ``"logits"``, how many times the one-hot seed the logits start as;
+        None where the seed holds logits already.
 
     Returns:
       A decoder that learns ``y`` (or ``y_logits``) beside what was learned before.
@@ -59,7 +60,10 @@ def learn_labels(
         latent = decoder.init(key, seed)
         fixed = dict(latent.fixed)
         y = fixed.pop("y")
-        y = scale * y if kind == "logits" else tasks.encode(y, kind)
+        if kind == "logits":
+            y = y if scale is None else scale * y
+        else:
+            y = tasks.encode(y, kind)
         return base.Latent(learned={**latent.learned, name: y}, fixed=fixed)
 
     def decode(latent: base.Latent) -> base.Synthetic:
