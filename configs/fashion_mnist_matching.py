@@ -20,7 +20,7 @@ WARM_UP = {"warm_up": (5, 10)}
 # The published rate is made for a thousand times as many steps; these were chosen
 # among 0.006, 0.06 and, at 10, 0.6 on the validation split.
 IDC = {"num_train_examples": 256}
-# Without augmentation the pictures of CAFE hardly get better than real ones.
+# Augmented as on the digits, where it is what makes one picture per class work.
 CAFE = {
     "initialisation": "real",
     "num_queries": 16,

@@ -11,6 +11,7 @@ evaluate(task, recipe.method.read(state), data, protocol=recipe.protocol, ...)
 
 from distill_jax import (
     bilevel,
+    buffers,
     composition,
     data,
     distilled,
@@ -73,6 +74,7 @@ __all__ = [
     "Task",
     "Variables",
     "bilevel",
+    "buffers",
     "compose",
     "composition",
     "data",

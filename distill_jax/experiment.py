@@ -264,6 +264,11 @@ def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recip
     """The recipe with the examples of its batches spread over devices."""
     source = recipe.source_fn(dataset)
     batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
+    if isinstance(batch, base.Segment):
+        raise errors.InputError(
+            f"`num_devices` is {num}, but the batches of this method are pieces of "
+            "trajectories, which have no examples to spread; set it to 1."
+        )
     mesh = parallel.device_mesh(num)
     sampler = parallel.shard_batches(
         recipe.sampler, mesh, axis=base.matched(batch).y.ndim - 2

@@ -53,8 +53,8 @@ def flat_direction(
       >>> grad_fn = lambda w: (2 * w, None)  # of the sum of squares
       >>> w = jnp.array([3.0, 4.0])
       >>> plain = Sharpness(radius=0.5, alpha=0.0, is_adaptive=False)
-      >>> flat_direction(grad_fn, w, plain)[0].round(3).tolist()  # at 1.1 w
-      [6.599999904632568, 8.800000190734863]
+      >>> print(flat_direction(grad_fn, w, plain)[0])  # at 1.1 w
+      [6.6 8.8]
 
     Reference:
       Juntang Zhuang et al., "Surrogate Gap Minimization Improves Sharpness-Aware

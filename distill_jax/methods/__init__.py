@@ -9,16 +9,35 @@ starts from, and the protocol by which its result is judged.
 from distill_jax.methods.distribution import cafe, dm
 from distill_jax.methods.gradient import dc, dcc, dsa, dsac, idc
 from distill_jax.methods.kernel import frepo
+from distill_jax.methods.trajectory import datm, ftd, mtt, tesla
 
-__all__ = ["NAMES", "cafe", "dc", "dcc", "dm", "dsa", "dsac", "frepo", "idc"]
+__all__ = [
+    "NAMES",
+    "cafe",
+    "datm",
+    "dc",
+    "dcc",
+    "dm",
+    "dsa",
+    "dsac",
+    "frepo",
+    "ftd",
+    "idc",
+    "mtt",
+    "tesla",
+]
 
 NAMES = {
     "cafe": cafe,
+    "datm": datm,
     "dc": dc,
     "dcc": dcc,
     "dm": dm,
     "dsa": dsa,
     "dsac": dsac,
     "frepo": frepo,
+    "ftd": ftd,
     "idc": idc,
+    "mtt": mtt,
+    "tesla": tesla,
 }

@@ -133,7 +133,8 @@ def normalised_conv2d(
       >>> print((10 * out).ravel().round())
       [-13.  -6.   6.  13.]
     """
-    patches = _patches(x, kernel.shape[:2], padding, stride=1)
+    num_rows, num_columns = kernel.shape[:2]
+    patches = _patches(x, (num_rows, num_columns), padding, stride=1)
     batch, height, width, size = patches.shape
     patches = patches.reshape(batch, height * width, size)
     patches = patches - patches.mean(axis=1, keepdims=True)

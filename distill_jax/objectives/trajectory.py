@@ -97,6 +97,7 @@ def trajectory_matching(
 
     def one_expert(args, synthetic: base.Synthetic):
         key, start, target = args
+        assert synthetic.learning_rate is not None  # Looked at before.
         key_batches, key_steps = jax.random.split(key)
         num_examples = synthetic.y.shape[0]
         end, grads = unroll.train_student(

@@ -4,6 +4,13 @@
 
 from distill_jax.samplers.classwise import per_class
 from distill_jax.samplers.paired import pair
+from distill_jax.samplers.segments import segment_window, trajectory_segments
 from distill_jax.samplers.whole import uniform
 
-__all__ = ["pair", "per_class", "uniform"]
+__all__ = [
+    "pair",
+    "per_class",
+    "segment_window",
+    "trajectory_segments",
+    "uniform",
+]
