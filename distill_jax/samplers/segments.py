@@ -63,7 +63,7 @@ def trajectory_segments(
         chosen = jax.random.permutation(key_expert, source.num_experts)[:num_experts]
         limit = segment_window(step, last_start, window)
         start = jax.random.randint(key_start, (num_experts,), first_start, limit)
-        rows = start[:, None] + jnp.array([0, num_epochs]) - source.first_epoch
+        rows = jnp.stack([start, start + num_epochs], axis=1) - source.first_epoch
         found = _read(source.snapshots, chosen, rows)
         parts = jax.vmap(jax.vmap(lambda row: buffers.unflatten(row, template)))(found)
         take = lambda place: jax.tree.map(lambda leaf: leaf[:, place], parts)
