@@ -264,15 +264,11 @@ def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recip
     """The recipe with the examples of its batches spread over devices."""
     source = recipe.source_fn(dataset)
     batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
-    if isinstance(batch, base.Segment):
-        raise errors.InputError(
-            f"`num_devices` is {num}, but the batches of this method are pieces of "
-            "trajectories, which have no examples to spread; set it to 1."
-        )
+    # A segment has experts in the place of examples.
+    is_segment = isinstance(batch, base.Segment)
+    axis = 0 if is_segment else base.matched(batch).y.ndim - 2
     mesh = parallel.device_mesh(num)
-    sampler = parallel.shard_batches(
-        recipe.sampler, mesh, axis=base.matched(batch).y.ndim - 2
-    )
+    sampler = parallel.shard_batches(recipe.sampler, mesh, axis=axis)
     replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
     source_fn = lambda dataset: jax.device_put(recipe.source_fn(dataset), replicated)
     return recipe._replace(sampler=sampler, source_fn=source_fn)

@@ -37,6 +37,20 @@ def averaged_dm() -> base.Recipe:
     return recipe._replace(method=transforms.moving_average(recipe.method, 0.9))
 
 
+# Small enough for every row of trajectory matching.
+SHORT_PATHS = {
+    "num_student_steps": 3,
+    "num_expert_epochs": 1,
+    "last_start": 3,
+    "batch_size": 8,
+    "learning_rate": 1.0,
+    "rate_learning_rate": 1e-5,
+    "initial_rate": 0.05,
+    "num_experts_per_step": 4,
+    "experts": {"num_experts": 4},
+}
+
+
 # The ridge is large where it appears: with the paper's 1e-6 and features of so few
 # dimensions, two orders of summation give two different solutions in float32.
 RECIPES = {
@@ -95,6 +109,29 @@ RECIPES = {
         task(), num_per_class=1, batch_size=8, factor=2, augmentation="none"
     ),
     "dm_averaged": averaged_dm,
+    "mtt": lambda: methods.mtt(
+        task(), num_per_class=2, augmentation="crop", **SHORT_PATHS
+    ),
+    "ftd": lambda: methods.ftd(
+        task(), num_per_class=1, augmentation="none", decay=0.9, **SHORT_PATHS
+    ),
+    "tesla": lambda: methods.tesla(
+        task(),
+        num_per_class=1,
+        augmentation="none",
+        assigns_labels=True,
+        rate_kind="plain",
+        **SHORT_PATHS,
+    ),
+    "datm": lambda: methods.datm(
+        task(),
+        num_per_class=1,
+        augmentation="none",
+        window=(1, 30),
+        label_learning_rate=1.0,
+        threshold=100.0,
+        **SHORT_PATHS,
+    ),
     "frepo": lambda: methods.frepo(
         task(),
         num_per_class=2,
@@ -122,8 +159,8 @@ def recipe(name) -> base.Recipe:
 
 
 @functools.cache
-def source():
-    return dj.data.to_source(digits())
+def source(name):
+    return recipe(name).source_fn(digits())
 
 
 @functools.cache
@@ -134,7 +171,7 @@ def initial(name, seed=0):
 
 @functools.cache
 def batch(name):
-    return jax.jit(recipe(name).sampler)(jax.random.key(3), jnp.zeros(()), source())
+    return jax.jit(recipe(name).sampler)(jax.random.key(3), jnp.zeros(()), source(name))
 
 
 @functools.cache
@@ -144,7 +181,7 @@ def scanned(name):
 
 @functools.cache
 def final(name):
-    state, infos = scanned(name)(jax.random.key(5), initial(name), source())
+    state, infos = scanned(name)(jax.random.key(5), initial(name), source(name))
     return state, infos
 
 
@@ -223,7 +260,7 @@ def test_sixty_steps_in_one_go_equal_sixty_in_pieces_bitwise(name, pieces):
     state = initial(name)
     losses = []
     for count in pieces:
-        state, infos = scanned(name)(jax.random.key(5), state, source(), count)
+        state, infos = scanned(name)(jax.random.key(5), state, source(name), count)
         losses.append(np.asarray(infos.loss)[:count])
     whole_state, whole_infos = final(name)
     assert_bitwise(state, whole_state)
@@ -251,12 +288,13 @@ def test_vmap_over_seeds_equals_a_loop_over_seeds(name):
 def test_a_batch_sharded_over_four_devices_gives_the_numbers_of_one(name):
     assert len(jax.devices()) >= 4, "the tests force four CPU devices"
     mesh = parallel.device_mesh(4)
-    # The examples are the second axis where a batch is per class.
-    axis = base.matched(batch(name)).y.ndim - 2
+    # Examples are the second axis where a batch is per class; segments have experts.
+    is_segment = isinstance(batch(name), base.Segment)
+    axis = 0 if is_segment else base.matched(batch(name)).y.ndim - 2
     sampler = parallel.shard_batches(recipe(name).sampler, mesh, axis=axis)
     run = runtime.scan_steps(recipe(name).method, sampler, num_steps=3)
     replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    args = jax.device_put((jax.random.key(5), initial(name), source()), replicated)
+    args = jax.device_put((jax.random.key(5), initial(name), source(name)), replicated)
     for leaf in jax.tree.leaves(jax.jit(sampler)(args[0], jnp.zeros(()), args[2])):
         assert len(leaf.sharding.device_set) == 4
         assert not leaf.sharding.is_fully_replicated
@@ -265,7 +303,7 @@ def test_a_batch_sharded_over_four_devices_gives_the_numbers_of_one(name):
     np.testing.assert_allclose(
         np.asarray(sharded_infos.loss), np.asarray(infos.loss)[:3], rtol=2e-4
     )
-    single, _ = scanned(name)(jax.random.key(5), initial(name), source(), 3)
+    single, _ = scanned(name)(jax.random.key(5), initial(name), source(name), 3)
     assert_close(single.latent, jax.device_get(sharded.latent), 1e-3)
 
 
@@ -290,7 +328,7 @@ def test_no_key_is_used_twice(name):
             return recipe(name).method.step(key_step, state, drawn)
 
         seed_examples = recipe(name).seed_fn(jax.random.key(7), digits())
-        jax.jit(run).trace(jax.random.key(0), seed_examples, source())
+        jax.jit(run).trace(jax.random.key(0), seed_examples, source(name))
 
 
 @every_method
