@@ -147,6 +147,9 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
         config.network.width = min(config.network.width, 16)
     if "batch_size" in config.method:
         config.method.batch_size = min(config.method.batch_size, 128)
+    if "experts" in config.method:
+        config.method.experts.num_experts = min(config.method.experts.num_experts, 2)
+        config.method.buffer = None  # Narrower experts than those of the folder.
     config.evaluate.num_runs = min(config.evaluate.num_runs, 2)
     config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
     config.evaluate.num_real_steps = min(config.evaluate.num_real_steps, 50)
