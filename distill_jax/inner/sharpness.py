@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The direction of surrogate-gap minimisation (GSAM), which leads to flat minima.
 
-    g  = dL/dw at w,     g' = dL/dw at w + e,     e = rho g / (|g| + 1e-12)
-    direction = g' - alpha (g - g' <g, g'> / |g'|^2)
+    g  = dL/dw at w,     g' = dL/dw at w + e,     e = rho g / (norm of g + 1e-12)
+    direction = g' - alpha (g - g' <g, g'> / <g', g'>)
 
 The second term is the part of g that is orthogonal to g': it lowers L(w + e) - L(w) and
 leaves the ascent to w + e alone. Adaptive perturbations scale with the weights:
-e = rho w^2 g / (| |w| g | + 1e-12). Norms are over all parameters together.
+e = rho w^2 g / (norm of w g + 1e-12). Norms are over all parameters together.
 """
 
 from collections.abc import Callable
