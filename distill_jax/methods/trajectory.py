@@ -445,6 +445,17 @@ def _recipe(task: base.Task, row: published.Row, options: _Options) -> base.Reci
     strategy = parts.strategy(task, options.augmentation)
     policy = augment.parse(strategy, align_corners=True)
     has_labels = options.label_momentum is not None
+    template = jax.eval_shape(
+        lambda key: task.init(key, task.sample_context(key)), jax.random.key(0)
+    ).params
+    sampler = samplers.trajectory_segments(
+        template,
+        num_epochs=row.num_expert_epochs,
+        first_start=row.first_start,
+        last_start=row.last_start,
+        window=row.window,
+        num_experts=options.num_experts_per_step,
+    )
     plan = _plan(row, options, strategy)
     buffer_of = _remembered(plan, task, options.buffer)
 
@@ -476,9 +487,6 @@ def _recipe(task: base.Task, row: published.Row, options: _Options) -> base.Reci
         decoder=decoder,
         optimizer=optimizer,
     )
-    template = jax.eval_shape(
-        lambda key: task.init(key, task.sample_context(key)), jax.random.key(0)
-    ).params
     seed_fn = seeds.seed_fn(
         options.initialisation, options.num_per_class * options.factor**2
     )
@@ -488,14 +496,7 @@ def _recipe(task: base.Task, row: published.Row, options: _Options) -> base.Reci
     judged = dataclasses.replace(judged, augmentation=strategy)
     return base.Recipe(
         method=transforms.gate_steps(method, options.threshold),
-        sampler=samplers.trajectory_segments(
-            template,
-            num_epochs=row.num_expert_epochs,
-            first_start=row.first_start,
-            last_start=row.last_start,
-            window=row.window,
-            num_experts=options.num_experts_per_step,
-        ),
+        sampler=sampler,
         seed_fn=seed_fn,
         source_fn=lambda dataset: buffer_of(dataset).to_source(),
         protocol=options.protocol or judged,
