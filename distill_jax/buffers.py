@@ -5,7 +5,7 @@
 A folder holds one ``expert_NNNN.npy`` for each expert, ``[K, P]``: K epochs, P
 parameters in the order of the tree; and ``experts.json``, which says how they were
 trained, on what, how good they are at every epoch, and the SHA-256 of each file. Epoch
-e means e completed epochs. Files are mapped into memory, never loaded whole; each is
+e means e completed epochs. Files are checked, then mapped into memory; each is
 written whole or not at all, so that a buffer that was interrupted goes on with the next
 expert.
 """

@@ -15,6 +15,7 @@ from distill_jax import (
     bilevel,
     buffers,
     data,
+    errors,
     objectives,
     samplers,
     seeds,
@@ -230,7 +231,7 @@ def tesla(
     """Trajectory matching with the gradient of TESLA.
 
     That gradient holds the student's parameters constant, which makes it biased for
-    more than one step; ``estimator="exact"`` takes about the same memory here.
+    more than one step; ``estimator="exact"`` gives the gradient without that.
 
     Args:
       task: see :func:`mtt`, as for all that is not named here.
@@ -429,6 +430,12 @@ def _plan(row: published.Row, options: _Options, strategy: str) -> buffers.Exper
         return options.experts
     is_flat = row.alpha is not None or row.decay is not None
     flat = sharpness_lib.Sharpness(alpha=0.3 if row.alpha is None else row.alpha)
+    for name in dict(options.experts or {}):
+        known = [field.name for field in dataclasses.fields(buffers.ExpertPlan)]
+        if name not in known:
+            raise errors.InputError(
+                f'Experts have no option "{name}". {errors.nearest(name, known)}'
+            )
     usual = {
         "num_epochs": max(last, dict(options.experts or {}).get("num_epochs", last)),
         "first_epoch": row.first_start,

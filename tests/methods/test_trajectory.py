@@ -164,6 +164,7 @@ def test_datm_starts_from_pictures_that_experts_get_right():
         ({"momentum": 1.0}, "`momentum`"),
         ({"last_start": 0}, "must hold an epoch"),
         ({"experts": {"num_epochs": 1}}, "there are 0 to 1"),
+        ({"experts": {"num_expert": 2}}, 'Did you mean "num_experts"'),
         ({"estimator": "teslas"}, "no estimator"),
     ],
 )
