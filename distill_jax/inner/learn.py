@@ -20,7 +20,7 @@ import optax
 
 from distill_jax import base
 from distill_jax import data as data_lib
-from distill_jax.inner import augment
+from distill_jax.inner import augment, blocks
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
@@ -214,13 +214,7 @@ def descend(
       ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
       ...     optimizer=sgd)
     """
-
-    def loss_fn(params):
-        now = base.Variables(params, variables.stats)
-        losses, stats = task.train_loss(now, key, batch, context)
-        return weighted_mean(losses, batch.weight), stats
-
-    grad_fn = jax.grad(loss_fn, has_aux=True)
+    grad_fn = _gradient_of(key, task, variables.stats, batch, context)
     if sharpness is None:
         grads, stats = grad_fn(variables.params)
     else:
@@ -399,6 +393,45 @@ def predict_logits(
         return logits
     rest = predict(jax.tree.map(lambda leaf: leaf[num_whole:], x))
     return jnp.concatenate([logits, rest])
+
+
+def _gradient_of(
+    key: Key, task: base.Task, stats: PyTree, batch: Any, context: Any
+) -> Callable[[PyTree], tuple[PyTree, PyTree]]:
+    """Parameters to the gradient of the mean loss, and the new statistics.
+
+    Without statistics, which join the examples of a batch, it is summed over blocks.
+    """
+
+    def losses_fn(params, key, batch):
+        return task.train_loss(base.Variables(params, stats), key, batch, context)
+
+    def loss_fn(params):
+        losses, now = losses_fn(params, key, batch)
+        return weighted_mean(losses, batch.weight), now
+
+    def in_blocks(params, size):
+        def of_block(number, block):
+            def total(params):
+                key_block = jax.random.fold_in(key, number)
+                losses, _ = losses_fn(params, key_block, block)
+                return jnp.sum(block.weight * losses)
+
+            return jax.grad(total)(params)
+
+        return blocks.batch_sum(of_block, blocks.shares(batch), size)
+
+    def grad_fn(params):
+        if jax.tree.leaves(stats):
+            return jax.grad(loss_fn, has_aux=True)(params)
+        size = blocks.fitting_size(
+            lambda batch: losses_fn(params, key, batch)[0], batch
+        )
+        if size >= batch.y.shape[0]:
+            return jax.grad(loss_fn, has_aux=True)(params)
+        return in_blocks(params, size), stats
+
+    return grad_fn
 
 
 def _stepper(

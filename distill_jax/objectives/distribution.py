@@ -79,7 +79,7 @@ def distribution_matching(
             out = features_fn(variables, block.x, None)[layer]
             return block.weight @ out.reshape(out.shape[0], -1)
 
-        return blocks.class_sums(of_block, blocks.shares(examples))
+        return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))
 
     def loss(synthetic, key, inner, batch):
         del key  # The networks are drawn by `advance`.

@@ -214,7 +214,7 @@ def _class_gradients(
     def of_block(number, block):
         return _gradient(task, jax.random.fold_in(key, number), variables, block)
 
-    return blocks.class_sums(of_block, blocks.shares(examples))
+    return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))
 
 
 def _example_gradients(

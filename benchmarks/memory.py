@@ -1,0 +1,123 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+r"""Memory and time of an outer step of trajectory matching, by estimator and remat.
+
+The student is a ConvNet-3 on 28x28x1 that takes N steps on B random pictures, no
+augmentation. Memory is what the compiler says it allocates beside arguments and results
+(``temp_size_in_bytes``); seconds are those of one step after one to warm up, not taken
+where that memory is above ``--limit``. Results are written after each row to
+``benchmarks/results/memory.json``, and what stands there is not done again.
+
+Command: python benchmarks/memory.py --width 128 --batch-size 100
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import distill_jax as dj
+from distill_jax import base
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "memory.json"
+SHAPE, NUM_CLASSES = (28, 28, 1), 10
+
+
+def outer_step(width: int, num_steps: int, estimator: str, remat: str):
+    """The gradient for pictures and rate, and a task to draw networks from."""
+    spec = dj.data.DataSpec("random", SHAPE, NUM_CLASSES, (*"0123456789",), None, "")
+    task = dj.tasks.classification(dj.nets.convnet(NUM_CLASSES, width=width), spec)
+    objective = dj.objectives.trajectory_matching(
+        task, num_steps=num_steps, estimator=estimator, remat=remat
+    )
+
+    def loss(learned, key, labels, segment):
+        few = dj.Synthetic(learned["x"], labels, learning_rate=learned["rate"])
+        return objective.loss(few, key, {}, segment)[0]
+
+    return task, jax.jit(jax.value_and_grad(loss))
+
+
+def arguments_of(task: base.Task, batch_size: int):
+    """Random pictures, and a segment from one random network to another."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch_size, *SHAPE)).astype(np.float32)
+    y = np.eye(NUM_CLASSES, dtype=np.float32)[np.arange(batch_size) % NUM_CLASSES]
+    start, target = (
+        jax.tree.map(
+            lambda leaf: leaf[None],
+            task.init(jax.random.key(seed), task.sample_context(jax.random.key(0))),
+        ).params
+        for seed in (0, 1)
+    )
+    learned = {"x": jnp.asarray(x), "rate": jnp.float32(0.01)}
+    return learned, jax.random.key(0), jnp.asarray(y), base.Segment(start, target)
+
+
+def measure(
+    width: int, batch_size: int, num_steps: int, estimator: str, remat: str, limit: int
+) -> dict:
+    """One row of the table."""
+    task, step = outer_step(width, num_steps, estimator, remat)
+    arguments = arguments_of(task, batch_size)
+    start = time.perf_counter()
+    compiled = step.lower(*arguments).compile()
+    row = {"compile_seconds": round(time.perf_counter() - start, 1)}
+    analysis = compiled.memory_analysis()
+    assert analysis is not None
+    row["temp_bytes"] = analysis.temp_size_in_bytes
+    if analysis.temp_size_in_bytes > limit:
+        return row
+    jax.block_until_ready(compiled(*arguments))
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(*arguments))
+    return row | {"seconds": round(time.perf_counter() - start, 3)}
+
+
+def main() -> None:
+    """Measures what is missing and prints all rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--steps", default="4,16,64", help="N, of the student")
+    parser.add_argument("--limit", type=float, default=8.0, help="GiB")
+    args = parser.parse_args()
+    device = jax.devices()[0].device_kind
+    content = {
+        "command": "python benchmarks/memory.py",
+        "hardware": f"{device}, jax {jax.__version__}",
+        "rows": {},
+    }
+    if RESULTS.exists():
+        content = json.loads(RESULTS.read_text())
+    for num_steps in map(int, args.steps.split(",")):
+        for estimator in ("tesla", "exact"):
+            for remat in ("none", "step", "sqrt"):
+                name = (
+                    f"{estimator} {remat}, {num_steps} steps, {args.batch_size} "
+                    f"pictures, width {args.width}"
+                )
+                if name not in content["rows"]:
+                    content["rows"][name] = measure(
+                        args.width,
+                        args.batch_size,
+                        num_steps,
+                        estimator,
+                        remat,
+                        int(args.limit * 2**30),
+                    )
+                    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+                row = content["rows"][name]
+                print(
+                    f"{name}: {row['temp_bytes'] / 2**20:.0f} MiB, "
+                    f"{row.get('seconds', '-')} s",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Takes the time of several programs that do the same work, in turns."""
+
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["Contest", "hardware", "take_turns"]
+
+
+class Contest(NamedTuple):
+    """Programs that were seen to agree; each does a number of units of work."""
+
+    unit: str  # of work, in the plural
+    fns: Mapping[str, Callable[[int], Any]]  # "jax" and forms of PyTorch's side
+    compile_seconds: float
+
+
+def take_turns(contest: Contest, *, num_pairs: int, budget: float) -> dict[str, Any]:
+    """Units per second of all programs, and how PyTorch's times compare with ours.
+
+    Args:
+      contest: the programs, warmed up.
+      num_pairs: how often each has its turn.
+      budget: seconds for all, roughly.
+
+    Returns:
+      A row of the results.
+    """
+    fns = contest.fns
+    forms = [name for name in fns if name != "jax"]
+    once = seconds(fns[forms[0]], 1)
+    count = min(100, max(1, round(budget / num_pairs / len(fns) / once)))
+    times: dict[str, list[float]] = {name: [] for name in fns}
+    for _ in range(num_pairs):
+        for name, fn in fns.items():
+            times[name].append(seconds(fn, count))
+    best = min(forms, key=lambda form: statistics.median(times[form]))
+    compared = {
+        f"torch_{form}_over_jax": ratios(times[form], times["jax"]) for form in forms
+    }
+    return {
+        "unit": contest.unit,
+        "per_second": {
+            name: 1 / statistics.median(each) for name, each in times.items()
+        },
+        "best_torch": best,
+        **compared,
+        "compile_seconds": contest.compile_seconds,
+        "units_per_turn": count,
+    }
+
+
+def seconds(fn: Callable, count: int) -> float:
+    """Per step."""
+    start = time.perf_counter()
+    fn(count)
+    return (time.perf_counter() - start) / count
+
+
+def ratios(slow: list[float], fast: list[float]) -> dict[str, float]:
+    """The median ratio of the pairs, with the smallest and the largest."""
+    each = [s / f for s, f in zip(slow, fast, strict=True)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def hardware() -> str:
+    """The name by which results are comparable."""
+    text = pathlib.Path("/proc/cpuinfo")
+    lines = text.read_text().splitlines() if text.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
