@@ -4,8 +4,8 @@ r"""Memory and time of an outer step of trajectory matching, by estimator and re
 
 The student is a ConvNet-3 on 28x28x1 that takes N steps on B random pictures, no
 augmentation. Memory is what the compiler says it allocates beside arguments and results
-(``temp_size_in_bytes``); seconds are those of one step after one to warm up, not taken
-where that memory is above ``--limit``. Results are written after each row to
+(``temp_size_in_bytes``); seconds are those of one step, the first, compiled ahead; not
+taken where that memory is above ``--limit``. Results are written after each row to
 ``benchmarks/results/memory.json``, and what stands there is not done again.
 
 Command: python benchmarks/memory.py --width 128 --batch-size 100
@@ -72,7 +72,6 @@ def measure(
     row["temp_bytes"] = analysis.temp_size_in_bytes
     if analysis.temp_size_in_bytes > limit:
         return row
-    jax.block_until_ready(compiled(*arguments))
     start = time.perf_counter()
     jax.block_until_ready(compiled(*arguments))
     return row | {"seconds": round(time.perf_counter() - start, 3)}

@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    *(Case("mtt", width, 20, count) for width in (32, 128) for count in (1, 10)),
+    *(Case("mtt", *rest) for rest in ((32, 20, 1), (32, 20, 10), (128, 20, 1))),
     *(Case("experts", width, 10, 256) for width in (32, 128)),
 ]
 

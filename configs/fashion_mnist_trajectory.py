@@ -15,7 +15,7 @@ from distill_jax import settings
 METHODS = ["mtt", "ftd", "tesla", "datm"]
 # The papers have 100 experts of 50 epochs; starts are below the fourth epoch here.
 EXPERTS = {
-    "num_experts": 4,
+    "num_experts": 3,
     "num_epochs": 5,
     "learning_rate": 0.01,
     "batch_size": 256,

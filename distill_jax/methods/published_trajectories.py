@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill_jax import base
+from distill_jax import base, data
 
-__all__ = ["TRAJECTORIES", "Row", "trajectory_row"]
+__all__ = ["TRAJECTORIES", "Row", "check_whitening", "trajectory_row"]
 
 
 class Row(NamedTuple):
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     learning_rate: float  # of the pictures
     rate_learning_rate: float  # of the student's learning rate, as it stands
     initial_rate: float  # beta_0
-    is_zca: bool = False
+    is_zca: bool = False  # for pictures that were whitened
     alpha: float | None = None  # of the flat experts
     decay: float | None = None  # of the moving average of the pictures
     first_start: int = 0  # T-
@@ -116,7 +116,7 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
 
     Returns:
       The row. For a data set without one, that of CIFAR-10 with the nearest number of
-      images (in logarithms).
+      images (in logarithms), and nothing said of whitening.
 
     Example:
       >>> import distill_jax as dj
@@ -145,4 +145,27 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
         f"of {nearest[0]}.",
         stacklevel=3,
     )
-    return table[nearest]
+    return table[nearest]._replace(is_zca=table[nearest].is_zca and nearest[0] == name)
+
+
+def check_whitening(method: str, row: Row, spec: data.DataSpec) -> None:
+    """Warns where settings were published for whitened pictures and these are not.
+
+    Args:
+      method: its name.
+      row: its settings.
+      spec: of the data set.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> row = TRAJECTORIES["mtt"]["cifar10", 50]
+      >>> check_whitening("mtt", row, dj.data.load("digits").spec)
+    """
+    if row.is_zca and getattr(spec.normalizer, "whiten", None) is None:
+        warnings.warn(
+            f"The settings of {method.upper()} were published for ZCA-whitened "
+            f"pictures, but those of {spec.name} are not; load them with "
+            'normalization="zca" (`config.data.normalization`), or give settings of '
+            "your own.",
+            stacklevel=2,
+        )

@@ -118,7 +118,7 @@ def mtt(
       Trajectories", 2022, algorithm 1.
     """
     row = _row("mtt", task, num_per_class, locals())
-    return _recipe(task, row, _Options(**_options(locals())))
+    return _recipe("mtt", task, row, _Options(**_options(locals())))
 
 
 def ftd(
@@ -197,7 +197,7 @@ def ftd(
       Distillation", 2023.
     """
     row = _row("ftd", task, num_per_class, locals())
-    recipe = _recipe(task, row, _Options(**_options(locals())))
+    recipe = _recipe("ftd", task, row, _Options(**_options(locals())))
     assert row.decay is not None
     method = transforms.moving_average(recipe.method, row.decay, names=["x"])
     return recipe._replace(method=method)
@@ -283,7 +283,7 @@ def tesla(
       Memory", 2023.
     """
     row = _row("tesla", task, num_per_class, locals())
-    return _recipe(task, row, _Options(**_options(locals())))
+    return _recipe("tesla", task, row, _Options(**_options(locals())))
 
 
 def datm(
@@ -372,7 +372,7 @@ def datm(
         row = row._replace(window=window)
     if threshold is None:
         threshold = 1.1 if num_per_class == 1 else 1.0
-    return _recipe(task, row, _Options(**_options(locals())))
+    return _recipe("datm", task, row, _Options(**_options(locals())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -447,7 +447,9 @@ def _plan(row: published.Row, options: _Options, strategy: str) -> buffers.Exper
     return buffers.ExpertPlan(**{**usual, **dict(options.experts or {})})
 
 
-def _recipe(task: base.Task, row: published.Row, options: _Options) -> base.Recipe:
+def _recipe(
+    name: str, task: base.Task, row: published.Row, options: _Options
+) -> base.Recipe:
     parts.check_momentum(options.momentum)
     strategy = parts.strategy(task, options.augmentation)
     policy = augment.parse(strategy, align_corners=True)
@@ -478,8 +480,8 @@ def _recipe(task: base.Task, row: published.Row, options: _Options) -> base.Reci
     decoder = transforms.learn_rate(decoder, row.initial_rate, kind=options.rate_kind)
     is_log = options.rate_kind == "log"
     rate = row.rate_learning_rate / (row.initial_rate**2 if is_log else 1)
-    name = "log_learning_rate" if is_log else "learning_rate"
-    optimizer[name] = optax.sgd(rate, options.momentum)
+    rate_name = "log_learning_rate" if is_log else "learning_rate"
+    optimizer[rate_name] = optax.sgd(rate, options.momentum)
 
     method = bilevel.distill(
         objectives.trajectory_matching(
@@ -499,13 +501,18 @@ def _recipe(task: base.Task, row: published.Row, options: _Options) -> base.Reci
     )
     if has_labels:
         seed_fn = expert_seeds.agreed_seed(task, options.num_per_class, buffer_of)
+
+    def source_fn(dataset: data.Dataset) -> buffers.Trajectories:
+        published.check_whitening(name, row, dataset.spec)
+        return buffer_of(dataset).to_source()
+
     judged = protocols.datm() if has_labels else protocols.mtt()
     judged = dataclasses.replace(judged, augmentation=strategy)
     return base.Recipe(
         method=transforms.gate_steps(method, options.threshold),
         sampler=sampler,
         seed_fn=seed_fn,
-        source_fn=lambda dataset: buffer_of(dataset).to_source(),
+        source_fn=source_fn,
         protocol=options.protocol or judged,
     )
 

@@ -1,14 +1,17 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Sums over the examples of each class, some at a time."""
+"""Sums over many examples, some at a time."""
+
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from distill_jax import base
-from distill_jax.inner import blocks
+from distill_jax import base, nets, tasks
+from distill_jax.inner import blocks, learn, sharpness
 
 
 def draw(num_examples, weight=True):
@@ -38,7 +41,9 @@ def test_derivatives_do_not_depend_on_the_blocks():
 
     def value(x, weight, block_size):
         now = examples._replace(x=x, weight=weight)
-        sums = blocks.class_sums(moment, blocks.shares(now), block_size=block_size)
+        sums = blocks.class_sums(
+            moment, jax.vmap(blocks.shares)(now), block_size=block_size
+        )
         return jnp.sum(jnp.sin(sums["xy"]))
 
     args = examples.x, examples.weight
@@ -53,7 +58,7 @@ def test_no_block_is_larger_than_asked_for_and_each_has_its_number():
         sizes.append(block.y.shape[0])
         return jax.nn.one_hot(number, 3) * block.weight.sum()
 
-    examples = blocks.shares(draw(10, weight=False))
+    examples = jax.vmap(blocks.shares)(draw(10, weight=False))
     found = blocks.class_sums(fn, examples, block_size=4)
     assert max(sizes) == 4
     np.testing.assert_allclose(found, np.tile([0.4, 0.4, 0.2], (3, 1)), rtol=1e-6)
@@ -61,5 +66,75 @@ def test_no_block_is_larger_than_asked_for_and_each_has_its_number():
 
 def test_shares_of_a_class_without_weight_are_zero():
     examples = draw(4)._replace(weight=jnp.array([[1.0, 1, 2, 0], [0] * 4, [1] * 4]))
-    found = blocks.shares(examples).weight
+    found = jax.vmap(blocks.shares)(examples).weight
     np.testing.assert_allclose(found, [[0.25, 0.25, 0.5, 0], [0] * 4, [0.25] * 4])
+
+
+def picture_task(**options):
+    spec = types.SimpleNamespace(
+        name="toy", shape=(28, 28, 1), num_classes=3, normalizer=None
+    )
+    return tasks.classification(nets.convnet(3, width=16, **options), spec)
+
+
+def test_large_pictures_come_in_blocks_and_rows_of_a_table_do_not():
+    task = picture_task()
+    variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
+    losses_of = lambda batch: task.train_loss(
+        variables, jax.random.key(0), batch, None
+    )[0]
+    many = base.Examples(jnp.ones((100, 28, 28, 1)), jnp.ones((100, 3)) / 3)
+    assert 16 <= blocks.fitting_size(losses_of, many) < 100
+    few = jax.tree.map(lambda leaf: leaf[:10], many)
+    assert blocks.fitting_size(losses_of, few) == 10
+    table = base.Examples(jnp.ones((100, 9)), jnp.ones(100))
+    assert blocks.fitting_size(lambda batch: batch.x.sum(axis=1), table) == 100
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("has_weight", [False, True])
+@pytest.mark.parametrize("flat", [None, sharpness.Sharpness(radius=0.1)])
+def test_a_step_does_not_depend_on_the_blocks(monkeypatch, has_weight, flat):
+    task, rng = picture_task(), np.random.default_rng(0)
+    variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
+    variables = jax.tree.map(lambda leaf: leaf.astype(float), variables)
+    x, y = rng.normal(size=(21, 28, 28, 1)), np.eye(3)[np.arange(21) % 3]
+    weight = jnp.asarray(rng.integers(0, 3, 21), float) if has_weight else None
+    batch = base.Examples(jnp.asarray(x), jnp.asarray(y), weight)
+    sgd = optax.sgd(0.1)
+
+    def step(size):
+        monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: size)
+        after, _ = learn.descend(
+            jax.random.key(1),
+            variables,
+            sgd.init(variables.params),
+            task,
+            batch,
+            optimizer=sgd,
+            sharpness=flat,
+        )
+        return after.params
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
+        step(21),
+        step(8),
+    )
+
+
+def test_batch_norm_sees_the_whole_batch(monkeypatch):
+    task = picture_task(norm="batch")
+    variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
+    monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: 2)
+    monkeypatch.setattr(blocks, "batch_sum", None)
+    batch = base.Examples(jnp.ones((6, 28, 28, 1)), jnp.eye(3)[jnp.arange(6) % 3])
+    sgd = optax.sgd(0.1)
+    learn.descend(
+        jax.random.key(1),
+        variables,
+        sgd.init(variables.params),
+        task,
+        batch,
+        optimizer=sgd,
+    )

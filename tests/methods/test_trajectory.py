@@ -83,9 +83,22 @@ def test_rows_of_the_papers_by_hand():
 def test_what_was_not_published_is_taken_from_the_nearest_with_a_warning():
     with pytest.warns(UserWarning, match="10 of cifar10"):
         row = published.trajectory_row("mtt", task(), 8)
-    assert row == published.TRAJECTORIES["mtt"]["cifar10", 10]
+    assert row == published.TRAJECTORIES["mtt"]["cifar10", 10]._replace(is_zca=False)
     with pytest.warns(UserWarning, match="50 of cifar100"):
         published.trajectory_row("mtt", named("cifar100"), 40)
+
+
+def test_settings_for_whitened_pictures_warn_where_they_are_not():
+    row = published.TRAJECTORIES["mtt"]["cifar10", 1]
+    with pytest.warns(UserWarning, match='normalization="zca"'):
+        published.check_whitening("mtt", row, digits().spec)
+    whitened = dj.data.load("digits", normalization="zca")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        published.check_whitening("mtt", row, whitened.spec)
+    with pytest.warns(UserWarning, match="nearest|taken from"):
+        elsewhere = published.trajectory_row("mtt", task(), 1)
+    assert not elsewhere.is_zca
 
 
 def test_the_logarithm_of_the_rate_takes_first_steps_of_the_same_size():

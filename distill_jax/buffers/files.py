@@ -1,0 +1,127 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a buffer: one file for each expert, and ``experts.json``.
+
+``expert_NNNN.npy`` is ``[K, P]``: K epochs, P parameters in the order of the tree.
+``experts.json`` says how the experts were trained, on what, how good they are at every
+epoch, and the SHA-256 of each file.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from distill_jax import base, data, errors, storage
+from distill_jax.buffers import plan as plans
+
+__all__ = ["expert_name", "facts_of", "read_rows", "write_expert"]
+
+_FORMAT_VERSION = 1
+
+
+def expert_name(expert: int) -> str:
+    """The name of its file, without the ending.
+
+    Example:
+      >>> expert_name(7)
+      'expert_0007'
+    """
+    return f"expert_{expert:04d}"
+
+
+def facts_of(
+    plan: plans.ExpertPlan, task: base.Task, dataset: data.Dataset
+) -> dict[str, Any]:
+    """What must agree between a folder and what is asked for."""
+    facts = dataclasses.asdict(plan)
+    del facts["num_experts"]
+    if plan.sharpness is not None:
+        facts["sharpness"] = dict(plan.sharpness._asdict())  # pyright: ignore
+    network = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in task.description["network"].items()
+        if name != "conv"  # The form of a convolution changes no number.
+    }
+    return {
+        "format_version": _FORMAT_VERSION,
+        "plan": facts,
+        "network": network,
+        "data": dataset.spec.name,
+        "data_fingerprint": dataset.spec.fingerprint,
+    }
+
+
+def write_expert(
+    path: pathlib.Path,
+    expert: int,
+    snapshots: np.ndarray,
+    facts: Mapping[str, Any],
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    """Writes the file of one expert, and what is known of all so far."""
+    stream = io.BytesIO()
+    np.save(stream, snapshots)
+    content = stream.getvalue()
+    rows[expert_name(expert)]["sha256"] = hashlib.sha256(content).hexdigest()
+    document = json.dumps({**facts, "experts": rows}, indent=1)
+    storage.write_files(
+        {
+            path / f"{expert_name(expert)}.npy": content,
+            path / "experts.json": document.encode(),
+        }
+    )
+
+
+def read_rows(
+    path: pathlib.Path, facts: Mapping[str, Any], plan: plans.ExpertPlan
+) -> dict[str, dict[str, Any]]:
+    """What a folder knows of its experts, after checking that they are the ones."""
+    document = path / "experts.json"
+    if not document.exists():
+        return {}
+    try:
+        found = json.loads(document.read_text())
+        rows = dict(found["experts"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.InputError(
+            f"`{document}` could not be read ({error!r}); remove the file and the "
+            "experts beside it, or use another folder."
+        ) from error
+    wanted = json.loads(json.dumps(facts))
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise errors.InputError(
+                f"The experts in `{path}` are others: {_difference(name, found, value)}"
+                "; use another folder, or the former values."
+            )
+    for name in list(rows):
+        file = path / f"{name}.npy"
+        if int(name.removeprefix("expert_")) >= plan.num_experts:
+            continue
+        if not file.exists():
+            del rows[name]
+        elif hashlib.sha256(file.read_bytes()).hexdigest() != rows[name].get("sha256"):
+            raise errors.InputError(
+                f"`{file}` is damaged (its SHA-256 is not the one of `experts.json`); "
+                "remove that file alone, and it is trained again."
+            )
+    return rows
+
+
+def _difference(name: str, found: Mapping[str, Any], value: Any) -> str:
+    """Which fact differs, in words."""
+    former = found.get(name)
+    if isinstance(former, dict) and isinstance(value, dict):
+        for key in sorted({*former, *value}):
+            if former.get(key) != value.get(key):
+                return (
+                    f"`{key}` of the {name} was {former.get(key)!r}, now "
+                    f"{value.get(key)!r}"
+                )
+    return f"`{name}` was {former!r}, now {value!r}"

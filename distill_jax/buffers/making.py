@@ -1,0 +1,176 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the experts of a buffer, or takes those that are there."""
+
+import os
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich import console as rich_console
+from rich import progress as rich_progress
+
+from distill_jax import base, data, errors
+from distill_jax.buffers import files, snapshots
+from distill_jax.buffers import plan as plans
+from distill_jax.inner import augment, experts
+from distill_jax.inner import pool as pools
+from distill_jax.types import Key, PyTree
+
+__all__ = ["make_buffer"]
+
+_GROUP_SIZE = 8  # Experts trained at once on an accelerator.
+
+
+def make_buffer(
+    plan: plans.ExpertPlan,
+    task: base.Task,
+    dataset: data.Dataset,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> snapshots.Buffer:
+    """Trains the experts of a plan, or takes those that a folder holds already.
+
+    Args:
+      plan: what to train and what to keep.
+      task: a classification task, of a network without batch norm.
+      dataset: its training split is learned, its validation split judged on.
+      folder: where the buffer is or is to be; None keeps it in memory. A plan may ask
+        for more experts than there are: the missing ones are trained.
+      progress: whether to show progress; ``None`` where there is a terminal.
+
+    Returns:
+      The :class:`~distill_jax.buffers.Buffer`.
+
+    Raises:
+      InputError: when the folder holds other experts (of another plan, network or data
+        set), a file is damaged, the disk is full, or the network has batch norm.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> digits = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
+      >>> plan = dj.buffers.ExpertPlan(num_experts=2, num_epochs=3)
+      >>> buffer = make_buffer(plan, task, digits)
+      >>> len(buffer.snapshots), buffer.snapshots[0].shape[0], buffer.accuracy.shape
+      (2, 4, (2, 4))
+
+    Reference:
+      George Cazenavette et al., "Dataset Distillation by Matching Training
+      Trajectories", 2022, section 3.1.
+    """
+    template = _template(task)
+    facts = files.facts_of(plan, task, dataset)
+    path = None if folder is None else pathlib.Path(folder)
+    rows = {} if path is None else files.read_rows(path, facts, plan)
+    missing = [e for e in range(plan.num_experts) if files.expert_name(e) not in rows]
+    is_shown = sys.stderr.isatty() if progress is None else progress
+    in_memory: dict[int, np.ndarray] = {}
+    train = jax.jit(_trainer(plan, task))
+    splits = data.to_source(dataset), data.to_source(dataset, "validation")
+    with _bar(plan.num_experts, len(missing), is_shown) as advance:
+        for group in _groups(missing):
+            keys = jnp.stack([_key(plan, expert) for expert in group])
+            flat, told = jax.device_get(train(keys, *splits))
+            for place, expert in enumerate(dict.fromkeys(group)):
+                in_memory[expert] = flat[place]
+                rows[files.expert_name(expert)] = {
+                    "accuracy": [round(float(a), 6) for a in told.accuracy[place]],
+                    "entropy": [round(float(h), 6) for h in told.entropy[place]],
+                }
+                if path is not None:
+                    files.write_expert(path, expert, in_memory.pop(expert), facts, rows)
+                advance()
+    names = [files.expert_name(expert) for expert in range(plan.num_experts)]
+    return snapshots.Buffer(
+        plan=plan,
+        snapshots=[
+            in_memory[expert]
+            if path is None
+            else np.load(path / f"{name}.npy", mmap_mode="r")
+            for expert, name in enumerate(names)
+        ],
+        accuracy=np.array([rows[name]["accuracy"] for name in names]),
+        entropy=np.array([rows[name]["entropy"] for name in names]),
+        template=template,
+    )
+
+
+def _template(task: base.Task) -> PyTree:
+    """The shapes of a network's parameters."""
+    key = jax.random.key(0)
+    init = lambda: task.init(key, task.sample_context(key))
+    variables = jax.eval_shape(init)
+    if jax.tree.leaves(variables.stats):
+        raise errors.InputError(
+            "The network has batch norm, whose running statistics are no parameters, "
+            "so that its trajectory cannot be matched; use instance norm."
+        )
+    return variables.params
+
+
+def _trainer(plan: plans.ExpertPlan, task: base.Task):
+    """(keys [G], training split, validation split) -> rows [G, K, P], appraisals."""
+    policy = augment.parse(plan.augmentation, align_corners=True)
+    epochs = np.array(plan.kept())
+
+    def one(args):
+        key, source, judge = args
+        expert = experts.train_expert(
+            key,
+            task,
+            source,
+            num_epochs=plan.num_epochs,
+            learning_rate=plan.learning_rate,
+            momentum=plan.momentum,
+            weight_decay=plan.weight_decay,
+            batch_size=plan.batch_size,
+            policy=policy,
+            sharpness=plan.sharpness,  # pyright: ignore[reportArgumentType]
+        )
+        told = experts.appraise(
+            task, expert, judge.x, judge.y, normalizer=judge.normalizer
+        )
+        leaves = jax.tree.leaves(experts.at_epoch(expert, epochs).params)
+        flat = [leaf.reshape(len(epochs), -1) for leaf in leaves]
+        return jnp.concatenate(flat, axis=1).astype(plan.dtype), told
+
+    def train(keys, source, judge):
+        return pools.map_networks(lambda key: one((key, source, judge)), keys)
+
+    return train
+
+
+def _key(plan: plans.ExpertPlan, expert: int) -> Key:
+    return jax.random.fold_in(jax.random.key(plan.seed), expert)
+
+
+def _groups(missing: list[int]) -> list[list[int]]:
+    """Experts that are trained at once; the last group is filled up with repetitions.
+
+    One at a time on the CPU, which each keeps busy.
+    """
+    size = 1 if jax.default_backend() == "cpu" else min(_GROUP_SIZE, len(missing) or 1)
+    groups = [missing[at : at + size] for at in range(0, len(missing), size)]
+    return [group + [group[-1]] * (size - len(group)) for group in groups]
+
+
+def _bar(total: int, num_missing: int, is_shown: bool):
+    """A progress bar over experts, as a context that gives a function to advance it."""
+    console = rich_console.Console(stderr=True)
+    bar = rich_progress.Progress(console=console, disable=not is_shown)
+
+    class _Advancing:
+        def __enter__(self):
+            bar.__enter__()
+            done = total - num_missing
+            number = bar.add_task("Training experts", total=total, completed=done)
+            return lambda: bar.advance(number)
+
+        def __exit__(self, *args):
+            bar.__exit__(*args)
+
+    return _Advancing()
