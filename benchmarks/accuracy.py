@@ -26,23 +26,28 @@ from distill_jax import evaluation, experiment
 
 # Random real examples, trained on by the protocol of the method that stands behind.
 RANDOM = {"random": "dc", "random-augmented": "dsa"}
-METHODS = "random,random-augmented,dc,dsa,dcc,dsac,dm,idc,cafe"
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
-def config_of(path: pathlib.Path, arg: str):
-    """The config that a file makes for an argument."""
+def module_of(path: pathlib.Path):
+    """A config file, imported."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(arg)
+    return module
+
+
+def methods_of(path: pathlib.Path) -> list[str]:
+    """The methods of a config file, after the random rows that it can give."""
+    methods = list(module_of(path).METHODS)
+    return [name for name, base in RANDOM.items() if base in methods] + methods
 
 
 def one(path: pathlib.Path, method: str, count: int, seed: int) -> dict:
     """Distils once and judges once; with a method of `RANDOM`, judges real examples."""
-    config = config_of(path, f"{RANDOM.get(method, method)},{count}")
+    config = module_of(path).get_config(f"{RANDOM.get(method, method)},{count}")
     built = experiment.build(config)
     key_run, key_judge = jax.random.split(jax.random.key(seed))
     if method in RANDOM:
@@ -95,17 +100,18 @@ def main() -> None:
     """Runs what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=pathlib.Path)
-    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--methods", help="by default all of the config")
     parser.add_argument("--counts", default="1,10", help="images per class")
     parser.add_argument("--seeds", default="0,1,2")
     args = parser.parse_args()
+    methods = (args.methods or ",".join(methods_of(args.config))).split(",")
     path = RESULTS / f"{args.config.stem}.json"
     about = {
         "hardware": f"{jax.devices()[0].device_kind}, jax {jax.__version__}",
         "command": f"python benchmarks/accuracy.py {args.config}",
     }
     for count in args.counts.split(","):
-        for method in args.methods.split(","):
+        for method in methods:
             for seed in args.seeds.split(","):
                 name = f"{method} {count} seed {seed}"
                 if name in read(path):

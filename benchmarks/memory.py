@@ -5,7 +5,7 @@ r"""Memory and time of an outer step of trajectory matching, by estimator and re
 The student is a ConvNet-3 on 28x28x1 that takes N steps on B random pictures, no
 augmentation. Memory is what the compiler says it allocates beside arguments and results
 (``temp_size_in_bytes``); seconds are those of one step, the first, compiled ahead; not
-taken where that memory is above ``--limit``. Results are written after each row to
+taken where that memory is above ``--limit`` or N above ``--timed``. Results are written after each row to
 ``benchmarks/results/memory.json``, and what stands there is not done again.
 
 Command: python benchmarks/memory.py --width 128 --batch-size 100
@@ -59,7 +59,14 @@ def arguments_of(task: base.Task, batch_size: int):
 
 
 def measure(
-    width: int, batch_size: int, num_steps: int, estimator: str, remat: str, limit: int
+    width: int,
+    batch_size: int,
+    num_steps: int,
+    estimator: str,
+    remat: str,
+    *,
+    limit: int,
+    timed: int,
 ) -> dict:
     """One row of the table."""
     task, step = outer_step(width, num_steps, estimator, remat)
@@ -70,7 +77,7 @@ def measure(
     analysis = compiled.memory_analysis()
     assert analysis is not None
     row["temp_bytes"] = analysis.temp_size_in_bytes
-    if analysis.temp_size_in_bytes > limit:
+    if analysis.temp_size_in_bytes > limit or num_steps > timed:
         return row
     start = time.perf_counter()
     jax.block_until_ready(compiled(*arguments))
@@ -84,6 +91,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--steps", default="4,16,64", help="N, of the student")
     parser.add_argument("--limit", type=float, default=8.0, help="GiB")
+    parser.add_argument("--timed", type=int, default=16, help="largest N that is run")
     args = parser.parse_args()
     device = jax.devices()[0].device_kind
     content = {
@@ -107,7 +115,8 @@ def main() -> None:
                         num_steps,
                         estimator,
                         remat,
-                        int(args.limit * 2**30),
+                        limit=int(args.limit * 2**30),
+                        timed=args.timed,
                     )
                     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
                 row = content["rows"][name]

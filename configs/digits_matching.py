@@ -35,10 +35,11 @@ OPTIONS = {
     },
     "cafe": {1: CAFE, 10: CAFE},
 }
+METHODS = list(OPTIONS)
 
 
 def get_config(arg=None):
-    method, num_per_class, rest = settings.split_arg(arg, list(OPTIONS))
+    method, num_per_class, rest = settings.split_arg(arg, METHODS)
     config = settings.default()
     config.title = f"{method.upper()} on digits"
     config.data.name = "digits"

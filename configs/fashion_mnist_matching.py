@@ -46,10 +46,11 @@ STEPS = {
     "idc": (200, 100),
     "cafe": (150, 100),
 }
+METHODS = list(OPTIONS)
 
 
 def get_config(arg=None):
-    method, num_per_class, rest = settings.split_arg(arg, list(OPTIONS))
+    method, num_per_class, rest = settings.split_arg(arg, METHODS)
     few = num_per_class == 1
     config = settings.default()
     config.title = f"{method.upper()} on Fashion-MNIST"

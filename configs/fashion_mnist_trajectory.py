@@ -38,7 +38,7 @@ ONLY = {
     "tesla": {},
     "datm": {"label_learning_rate": 2.0, "window": (2, 50)},
 }
-STEPS = {1: 300, 10: 100}
+STEPS = {1: 150, 10: 60}
 
 
 def get_config(arg=None):

@@ -24,10 +24,11 @@ STEPS = {
     "idc": {1: 200_000, 10: 200_000, 50: 200_000},
     "cafe": {1: 20_000, 10: 20_000, 50: 20_000},
 }
+METHODS = list(STEPS)
 
 
 def get_config(arg=None):
-    method, num_per_class, rest = settings.split_arg(arg, list(STEPS))
+    method, num_per_class, rest = settings.split_arg(arg, METHODS)
     config = settings.default()
     config.title = f"{method.upper()} on MNIST"
     config.data.name = "mnist"

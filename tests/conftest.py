@@ -3,6 +3,7 @@
 """Set-up shared by all tests: devices, strictness, float64 on request, golden files."""
 
 import os
+import pathlib
 
 # Before jax is imported: four CPU devices for the sharding tests, the scheduler that
 # cannot deadlock on several batched linear solves (jaxlib 0.10), and less optimisation
@@ -18,8 +19,12 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-import pathlib
+# Many tests build the same program anew, some in processes of their own.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"),
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax
 import numpy as np

@@ -2,36 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods that match trajectories of experts: MTT, FTD, TESLA and DATM."""
 
-import dataclasses
-import os
-from collections.abc import Mapping
-from typing import Any
-
-import jax
-import optax
-
-from distill_jax import (
-    base,
-    bilevel,
-    buffers,
-    data,
-    errors,
-    objectives,
-    samplers,
-    seeds,
-    transforms,
-)
+from distill_jax import base, seeds
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment, unroll
-from distill_jax.inner import sharpness as sharpness_lib
-from distill_jax.methods import expert_seeds, parts
-from distill_jax.methods import published_trajectories as published
+from distill_jax.inner import unroll
+from distill_jax.methods import segment_recipes
+from distill_jax.methods.segment_recipes import Experts, Folder
 from distill_jax.transforms import learned_rate
 
 __all__ = ["datm", "ftd", "mtt", "tesla"]
-
-Folder = str | os.PathLike[str] | None
-Experts = buffers.ExpertPlan | Mapping[str, Any] | None
 
 
 def mtt(
@@ -117,8 +95,7 @@ def mtt(
       George Cazenavette et al., "Dataset Distillation by Matching Training
       Trajectories", 2022, algorithm 1.
     """
-    row = _row("mtt", task, num_per_class, locals())
-    return _recipe("mtt", task, row, _Options(**_options(locals())))
+    return segment_recipes.segment_recipe("mtt", **locals())
 
 
 def ftd(
@@ -196,11 +173,7 @@ def ftd(
       Jiawei Du et al., "Minimizing the Accumulated Trajectory Error to Improve Dataset
       Distillation", 2023.
     """
-    row = _row("ftd", task, num_per_class, locals())
-    recipe = _recipe("ftd", task, row, _Options(**_options(locals())))
-    assert row.decay is not None
-    method = transforms.moving_average(recipe.method, row.decay, names=["x"])
-    return recipe._replace(method=method)
+    return segment_recipes.segment_recipe("ftd", **locals())
 
 
 def tesla(
@@ -282,8 +255,7 @@ def tesla(
       Justin Cui et al., "Scaling Up Dataset Distillation to ImageNet-1K with Constant
       Memory", 2023.
     """
-    row = _row("tesla", task, num_per_class, locals())
-    return _recipe("tesla", task, row, _Options(**_options(locals())))
+    return segment_recipes.segment_recipe("tesla", **locals())
 
 
 def datm(
@@ -367,164 +339,6 @@ def datm(
       Ziyao Guo et al., "Towards Lossless Dataset Distillation via Difficulty-Aligned
       Trajectory Matching", 2024.
     """
-    row = _row("datm", task, num_per_class, locals())
-    if last_start is not None:
-        row = row._replace(window=window)
     if threshold is None:
         threshold = 1.1 if num_per_class == 1 else 1.0
-    return _recipe("datm", task, row, _Options(**_options(locals())))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Options:
-    """What the four methods share, and what only some of them have."""
-
-    num_per_class: int
-    experts: Experts
-    buffer: Folder
-    momentum: float
-    rate_kind: learned_rate.Kind
-    augmentation: str
-    estimator: unroll.Estimator
-    remat: unroll.Remat
-    num_experts_per_step: int
-    protocol: protocols.Protocol | None
-    initialisation: seeds.Initialisation = "real"
-    factor: int = 1
-    assigns_labels: bool = False
-    label_momentum: float | None = None
-    threshold: float = float("inf")
-
-
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the arguments that are fields of `_Options`."""
-    names = {field.name for field in dataclasses.fields(_Options)}
-    return {name: value for name, value in given.items() if name in names}
-
-
-def _row(
-    method: str, task: base.Task, num_per_class: int, given: Mapping[str, Any]
-) -> published.Row:
-    """The settings given, and the published ones for those that are not."""
-    names = [name for name in published.Row._fields if name in given]
-    chosen = {name: given[name] for name in names if given[name] is not None}
-    optional = {"batch_size", "first_start", "window"}
-    needed = set(names) - optional
-    if needed <= set(chosen):  # Nothing has to be looked up.
-        blank = {name: None for name in published.Row._fields}
-        row = published.Row(**{**blank, "first_start": 0, **chosen})  # pyright: ignore
-    else:
-        row = published.trajectory_row(method, task, num_per_class)._replace(**chosen)
-    parts.check_positive(
-        learning_rate=row.learning_rate,
-        rate_learning_rate=row.rate_learning_rate,
-        initial_rate=row.initial_rate,
-    )
-    return row
-
-
-def _plan(row: published.Row, options: _Options, strategy: str) -> buffers.ExpertPlan:
-    """How the experts are trained, where it was not said."""
-    last = row.last_start - 1 + row.num_expert_epochs
-    if isinstance(options.experts, buffers.ExpertPlan):
-        return options.experts
-    is_flat = row.alpha is not None or row.decay is not None
-    flat = sharpness_lib.Sharpness(alpha=0.3 if row.alpha is None else row.alpha)
-    for name in dict(options.experts or {}):
-        known = [field.name for field in dataclasses.fields(buffers.ExpertPlan)]
-        if name not in known:
-            raise errors.InputError(
-                f'Experts have no option "{name}". {errors.nearest(name, known)}'
-            )
-    usual = {
-        "num_epochs": max(last, dict(options.experts or {}).get("num_epochs", last)),
-        "first_epoch": row.first_start,
-        "last_epoch": last,
-        "keeps_end": options.label_momentum is not None,
-        "augmentation": strategy,
-        "sharpness": flat if is_flat or options.label_momentum is not None else None,
-    }
-    return buffers.ExpertPlan(**{**usual, **dict(options.experts or {})})
-
-
-def _recipe(
-    name: str, task: base.Task, row: published.Row, options: _Options
-) -> base.Recipe:
-    parts.check_momentum(options.momentum)
-    strategy = parts.strategy(task, options.augmentation)
-    policy = augment.parse(strategy, align_corners=True)
-    has_labels = options.label_momentum is not None
-    template = jax.eval_shape(
-        lambda key: task.init(key, task.sample_context(key)), jax.random.key(0)
-    ).params
-    sampler = samplers.trajectory_segments(
-        template,
-        num_epochs=row.num_expert_epochs,
-        first_start=row.first_start,
-        last_start=row.last_start,
-        window=row.window,
-        num_experts=options.num_experts_per_step,
-    )
-    plan = _plan(row, options, strategy)
-    buffer_of = _remembered(plan, task, options.buffer)
-
-    decoder = parts.decoder(options.factor)
-    optimizer = {"x": optax.sgd(row.learning_rate, options.momentum)}
-    if has_labels:
-        assert row.label_learning_rate is not None
-        parts.check_positive(label_learning_rate=row.label_learning_rate)
-        decoder = transforms.learn_labels(decoder, kind="logits", scale=None)
-        optimizer["y_logits"] = optax.sgd(
-            row.label_learning_rate, options.label_momentum
-        )
-    decoder = transforms.learn_rate(decoder, row.initial_rate, kind=options.rate_kind)
-    is_log = options.rate_kind == "log"
-    rate = row.rate_learning_rate / (row.initial_rate**2 if is_log else 1)
-    rate_name = "log_learning_rate" if is_log else "learning_rate"
-    optimizer[rate_name] = optax.sgd(rate, options.momentum)
-
-    method = bilevel.distill(
-        objectives.trajectory_matching(
-            task,
-            num_steps=row.num_student_steps,
-            batch_size=row.batch_size,
-            policy=policy,
-            estimator=options.estimator,
-            remat=options.remat,
-            assigns_labels=options.assigns_labels,
-        ),
-        decoder=decoder,
-        optimizer=optimizer,
-    )
-    seed_fn = seeds.seed_fn(
-        options.initialisation, options.num_per_class * options.factor**2
-    )
-    if has_labels:
-        seed_fn = expert_seeds.agreed_seed(task, options.num_per_class, buffer_of)
-
-    def source_fn(dataset: data.Dataset) -> buffers.Trajectories:
-        published.check_whitening(name, row, dataset.spec)
-        return buffer_of(dataset).to_source()
-
-    judged = protocols.datm() if has_labels else protocols.mtt()
-    judged = dataclasses.replace(judged, augmentation=strategy)
-    return base.Recipe(
-        method=transforms.gate_steps(method, options.threshold),
-        sampler=sampler,
-        seed_fn=seed_fn,
-        source_fn=source_fn,
-        protocol=options.protocol or judged,
-    )
-
-
-def _remembered(plan: buffers.ExpertPlan, task: base.Task, folder: Folder):
-    """The buffer for a data set, made once."""
-    made: dict[str, buffers.Buffer] = {}
-
-    def buffer_of(dataset: data.Dataset) -> buffers.Buffer:
-        name = dataset.spec.fingerprint
-        if name not in made:
-            made[name] = buffers.make_buffer(plan, task, dataset, folder=folder)
-        return made[name]
-
-    return buffer_of
+    return segment_recipes.segment_recipe("datm", **locals())

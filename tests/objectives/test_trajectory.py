@@ -292,6 +292,32 @@ def test_rematerialisation_changes_nothing(estimator, assert_near, x64):
                 assert_near(two, one, 1e-10)
 
 
+def test_memory_hardly_grows_with_the_steps_of_the_student():
+    spec = dj.data.DataSpec("random", (28, 28, 1), 2, ("0", "1"), None, "")
+    task = dj.tasks.classification(dj.nets.convnet(2, width=8, depth=1), spec)
+    params = task.init(KEY, task.sample_context(KEY)).params
+    segment = base.Segment(*2 * [jax.tree.map(lambda leaf: leaf[None], params)])
+    x, y = jnp.ones((40, 28, 28, 1)), jnp.eye(2)[jnp.arange(40) % 2]
+
+    def num_bytes(num_steps, estimator, remat):
+        objective = objectives.trajectory_matching(
+            task, num_steps=num_steps, estimator=estimator, remat=remat
+        )
+
+        def loss(x, rate):
+            few = base.Synthetic(x, y, learning_rate=rate)
+            return objective.loss(few, KEY, {}, segment)[0]
+
+        program = jax.jit(jax.grad(loss, (0, 1))).lower(x, jnp.float32(0.01))
+        return program.compile().memory_analysis().temp_size_in_bytes
+
+    few, many = (num_bytes(n, "exact", "step") for n in (4, 64))
+    assert many < 2 * few
+    assert many < 1.3 * num_bytes(64, "tesla", "step")
+    assert num_bytes(64, "exact", "sqrt") < 1.1 * many
+    assert num_bytes(64, "exact", "none") > 5 * many  # What is saved.
+
+
 def test_the_probe_holds_the_gradients_of_every_step(assert_near, x64):
     task, synthetic, segment = toy()
     objective = objectives.trajectory_matching(
