@@ -70,15 +70,16 @@ def test_shares_of_a_class_without_weight_are_zero():
     np.testing.assert_allclose(found, [[0.25, 0.25, 0.5, 0], [0] * 4, [0.25] * 4])
 
 
-def picture_task(**options):
+def picture_task(side=8, **options):
     spec = types.SimpleNamespace(
-        name="toy", shape=(28, 28, 1), num_classes=3, normalizer=None
+        name="toy", shape=(side, side, 1), num_classes=3, normalizer=None
     )
-    return tasks.classification(nets.convnet(3, width=16, **options), spec)
+    net = nets.convnet(3, **{"width": 4, "depth": 1, **options})
+    return tasks.classification(net, spec)
 
 
 def test_large_pictures_come_in_blocks_and_rows_of_a_table_do_not():
-    task = picture_task()
+    task = picture_task(28, width=16, depth=3)
     variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
     losses_of = lambda batch: task.train_loss(
         variables, jax.random.key(0), batch, None
@@ -98,7 +99,7 @@ def test_a_step_does_not_depend_on_the_blocks(monkeypatch, has_weight, flat):
     task, rng = picture_task(), np.random.default_rng(0)
     variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
     variables = jax.tree.map(lambda leaf: leaf.astype(float), variables)
-    x, y = rng.normal(size=(21, 28, 28, 1)), np.eye(3)[np.arange(21) % 3]
+    x, y = rng.normal(size=(21, 8, 8, 1)), np.eye(3)[np.arange(21) % 3]
     weight = jnp.asarray(rng.integers(0, 3, 21), float) if has_weight else None
     batch = base.Examples(jnp.asarray(x), jnp.asarray(y), weight)
     sgd = optax.sgd(0.1)
@@ -128,7 +129,7 @@ def test_batch_norm_sees_the_whole_batch(monkeypatch):
     variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
     monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: 2)
     monkeypatch.setattr(blocks, "batch_sum", None)
-    batch = base.Examples(jnp.ones((6, 28, 28, 1)), jnp.eye(3)[jnp.arange(6) % 3])
+    batch = base.Examples(jnp.ones((6, 8, 8, 1)), jnp.eye(3)[jnp.arange(6) % 3])
     sgd = optax.sgd(0.1)
     learn.descend(
         jax.random.key(1),
