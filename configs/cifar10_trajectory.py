@@ -7,7 +7,7 @@ Paper:    those of the methods; their test accuracies at 1, 10 and 50 images per
           DATM 46.9, 66.8, 76.1.
 Command:  DISTILL_JAX_DATA=data distill-jax distill \
             --config=configs/cifar10_trajectory.py:mtt,10 --workdir=runs/cifar10_mtt
-Hardware: one GPU; not run yet. With :mtt,10,runlocal, 2 CPU cores and some minutes.
+Hardware: one GPU; not run yet, neither whole nor with :mtt,10,runlocal.
 Reached:  nothing yet; it waits for an accelerator.
 """
 

@@ -80,9 +80,9 @@ def fitting_size(
     num_examples = examples.y.shape[0]
     if jax.default_backend() != "cpu" or num_examples <= _BLOCK_SIZE:
         return num_examples
-    shape_of = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    shape_of = lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
     traced = jax.make_jaxpr(losses_fn)(jax.tree.map(shape_of, examples))
-    each = _bytes_written(traced.jaxpr) / num_examples
+    each = max(1.0, _bytes_written(traced.jaxpr) / num_examples)
     return min(num_examples, max(_BLOCK_SIZE, int(_BLOCK_BYTES // each)))
 
 

@@ -90,6 +90,7 @@ def test_large_pictures_come_in_blocks_and_rows_of_a_table_do_not():
     assert blocks.fitting_size(losses_of, few) == 10
     table = base.Examples(jnp.ones((100, 9)), jnp.ones(100))
     assert blocks.fitting_size(lambda batch: batch.x.sum(axis=1), table) == 100
+    assert blocks.fitting_size(lambda batch: batch.y, table) == 100  # Writes nothing.
 
 
 @pytest.mark.usefixtures("x64")
