@@ -16,6 +16,7 @@ import argparse
 import json
 import pathlib
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,24 +60,13 @@ def arguments_of(task: base.Task, batch_size: int):
     return learned, jax.random.key(0), jnp.asarray(y), base.Segment(start, target)
 
 
-def measure(
-    width: int,
-    batch_size: int,
-    num_steps: int,
-    estimator: str,
-    remat: str,
-    *,
-    limit: int,
-    timed: int,
-) -> dict:
-    """One row of the table."""
-    task, step = outer_step(width, num_steps, estimator, remat)
-    arguments = arguments_of(task, batch_size)
+def measure(step: Any, arguments: tuple, *, limit: int, is_timed: bool = True) -> dict:
+    """One row of a table: bytes, and seconds unless the bytes are above the limit."""
     compiled = step.lower(*arguments).compile()
     analysis = compiled.memory_analysis()
     assert analysis is not None
     row = {"temp_bytes": analysis.temp_size_in_bytes}
-    if analysis.temp_size_in_bytes > limit or num_steps > timed:
+    if analysis.temp_size_in_bytes > limit or not is_timed:
         return row
     start = time.process_time()
     jax.block_until_ready(compiled(*arguments))
@@ -108,14 +98,12 @@ def main() -> None:
                     f"pictures, width {args.width}"
                 )
                 if name not in content["rows"]:
+                    task, step = outer_step(args.width, num_steps, estimator, remat)
                     content["rows"][name] = measure(
-                        args.width,
-                        args.batch_size,
-                        num_steps,
-                        estimator,
-                        remat,
+                        step,
+                        arguments_of(task, args.batch_size),
                         limit=int(args.limit * 2**30),
-                        timed=args.timed,
+                        is_timed=num_steps <= args.timed,
                     )
                     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
                 row = content["rows"][name]

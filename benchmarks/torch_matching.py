@@ -16,19 +16,12 @@ import numpy as np
 import torch
 import torch_network
 import turns
-from torch_network import embed, mean_loss
+from torch_network import NUM_CLASSES, SHAPE, embed, mean_loss
 
 import distill_jax as dj
 from distill_jax import base
 
 __all__ = ["CASES", "Case", "prepare"]
-
-NUM_CLASSES = 10
-SHAPE = (28, 28, 1)
-TOLERANCE = 1e-4
-# Of the pictures' update, where rounding changes the side of some ReLUs: PyTorch's own
-# update in float32 is 6e-4 from that in float64.
-UPDATE_TOLERANCE = 1e-2
 
 
 class Case(NamedTuple):
@@ -73,8 +66,7 @@ def random_batch(rng: np.random.Generator, num: int) -> base.Examples:
 
 def jax_side(case: Case, seed: base.Examples, batch: base.Examples):
     """``(state, run)``; ``run(state, count)`` waits for the result."""
-    spec = dj.data.DataSpec("random", SHAPE, NUM_CLASSES, (*"0123456789",), None, "")
-    task = dj.tasks.classification(dj.nets.convnet(NUM_CLASSES, width=case.width), spec)
+    task = torch_network.random_task(case.width)
     if case.method == "dc":
         recipe = dj.methods.dc(
             task, num_per_class=case.num_per_class, num_matches=10**6, num_epochs=1
@@ -220,10 +212,4 @@ def check_agreement(case: Case, state: base.State, run, sides: dict) -> None:
         before = side.x.detach().numpy().copy()
         other = side.run(1)
         other_moved = (side.x.detach().numpy() - before).transpose(0, 2, 3, 1)
-        off = abs(loss - other) / abs(other)
-        off_moved = np.linalg.norm(moved - other_moved) / np.linalg.norm(moved)
-        if not (off < TOLERANCE and off_moved < UPDATE_TOLERANCE):
-            raise RuntimeError(
-                f"{case}, {form}: losses {loss} and {other}, and the updates of the "
-                f"pictures differ by {off_moved:.1e} of their size."
-            )
+        turns.check_agreement(case, form, loss, other, moved, other_moved)

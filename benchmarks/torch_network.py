@@ -3,13 +3,30 @@
 """The ConvNet-3 of the benchmarks in PyTorch, with the parameters of ours."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from torch.nn import functional
 
-from distill_jax import types
+import distill_jax as dj
+from distill_jax import base, types
 
-__all__ = ["Params", "embed", "fresh_params", "mean_loss", "pictures", "torch_params"]
+__all__ = [
+    "NUM_CLASSES",
+    "SHAPE",
+    "Params",
+    "drawn_params",
+    "embed",
+    "fresh_params",
+    "mean_loss",
+    "pictures",
+    "random_examples",
+    "random_task",
+    "torch_params",
+]
+
+NUM_CLASSES = 10
+SHAPE = (28, 28, 1)
 
 Params = dict[str, torch.Tensor]
 
@@ -65,3 +82,24 @@ def mean_loss(params: Params, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def pictures(x: jax.Array) -> torch.Tensor:
     """[B, H, W, C] as [B, C, H, W]."""
     return torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy())
+
+
+def random_task(width: int) -> base.Task:
+    """Our side of the same network, on random pictures."""
+    spec = dj.data.DataSpec("random", SHAPE, NUM_CLASSES, (*"0123456789",), None, "")
+    net = dj.nets.convnet(NUM_CLASSES, width=width)
+    return dj.tasks.classification(net, spec)
+
+
+def random_examples(num: int) -> base.Examples:
+    """Random pictures of all classes in turn."""
+    rng = np.random.default_rng(num)
+    x = rng.normal(size=(num, *SHAPE)).astype(np.float32)
+    y = np.eye(NUM_CLASSES, dtype=np.float32)[np.arange(num) % NUM_CLASSES]
+    return base.Examples(jnp.asarray(x), jnp.asarray(y))
+
+
+def drawn_params(task: base.Task, seed: int) -> types.PyTree:
+    """The parameters of a fresh network of ours."""
+    context = task.sample_context(jax.random.key(0))
+    return task.init(jax.random.key(seed), context).params

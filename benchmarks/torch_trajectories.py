@@ -11,7 +11,6 @@ import time
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
@@ -25,10 +24,6 @@ from distill_jax.inner import learn
 
 __all__ = ["CASES", "Case", "prepare"]
 
-NUM_CLASSES = 10
-SHAPE = (28, 28, 1)
-TOLERANCE = 1e-4
-UPDATE_TOLERANCE = 1e-2  # See `torch_matching`.
 RATE = 0.02  # of the student
 LEARNING_RATE = 10.0  # of the pictures
 NUM_EXAMPLES = 2560  # of an epoch of experts, in mini-batches of 256
@@ -51,8 +46,7 @@ CASES = [
 
 def prepare(case: Case) -> turns.Contest:
     """Both sides, after a check that they agree."""
-    spec = dj.data.DataSpec("random", SHAPE, NUM_CLASSES, (*"0123456789",), None, "")
-    task = dj.tasks.classification(dj.nets.convnet(NUM_CLASSES, width=case.width), spec)
+    task = torch_network.random_task(case.width)
     return (_experts if case.method == "experts" else _mtt)(case, task)
 
 
@@ -60,10 +54,12 @@ def prepare(case: Case) -> turns.Contest:
 
 
 def _mtt(case: Case, task: base.Task) -> turns.Contest:
-    few = _random_examples(NUM_CLASSES * case.num_per_class)
-    start = _network(task, 0)
+    few = torch_network.random_examples(10 * case.num_per_class)
+    start = torch_network.drawn_params(task, 0)
     # Not far, so that rounding is not all there is to the update.
-    target = jax.tree.map(lambda a, b: a + 0.05 * b, start, _network(task, 1))
+    target = jax.tree.map(
+        lambda a, b: a + 0.05 * b, start, torch_network.drawn_params(task, 1)
+    )
     recipe = dj.methods.mtt(
         task,
         num_per_class=case.num_per_class,
@@ -97,7 +93,7 @@ def _mtt(case: Case, task: base.Task) -> turns.Contest:
         before = side.x.detach().numpy().copy()
         loss = side.run(1)
         other = (side.x.detach().numpy() - before).transpose(0, 2, 3, 1)
-        _check(case, form, float(infos.loss[0]), loss, moved, other)
+        turns.check_agreement(case, form, float(infos.loss[0]), loss, moved, other)
     fns = {form: side.run for form, side in sides.items()}
     ours = lambda count: jax.block_until_ready(run(key, state, segment, count))
     return turns.Contest("steps", {"jax": ours, **fns}, compile_seconds)
@@ -169,8 +165,8 @@ class TorchStudent:
 
 
 def _experts(case: Case, task: base.Task) -> turns.Contest:
-    real = _random_examples(NUM_EXAMPLES)
-    start = _network(task, 0)
+    real = torch_network.random_examples(NUM_EXAMPLES)
+    start = torch_network.drawn_params(task, 0)
     order = jax.random.permutation(jax.random.key(3), NUM_EXAMPLES)
     batch_size = NUM_EXAMPLES // case.num_steps
 
@@ -220,32 +216,6 @@ def _experts(case: Case, task: base.Task) -> turns.Contest:
     mine = flat(torch_network.torch_params(ours(1), case.width))
     other = flat(theirs(1))
     distances = np.linalg.norm(mine - begin), np.linalg.norm(other - begin)
-    _check(case, "loop", *distances, mine - begin, other - begin)
+    turns.check_agreement(case, "loop", *distances, mine - begin, other - begin)
     unit = f"epochs of {NUM_EXAMPLES}"
     return turns.Contest(unit, {"jax": ours, "loop": theirs}, compile_seconds)
-
-
-# --- Both.
-
-
-def _random_examples(num: int) -> base.Examples:
-    rng = np.random.default_rng(num)
-    x = rng.normal(size=(num, *SHAPE)).astype(np.float32)
-    y = np.eye(NUM_CLASSES, dtype=np.float32)[np.arange(num) % NUM_CLASSES]
-    return base.Examples(jnp.asarray(x), jnp.asarray(y))
-
-
-def _network(task: base.Task, seed: int):
-    context = task.sample_context(jax.random.key(0))
-    return task.init(jax.random.key(seed), context).params
-
-
-def _check(case, form, loss, other_loss, moved, other_moved) -> None:
-    """Raises unless both sides came to the same."""
-    off = abs(loss - other_loss) / abs(other_loss)
-    off_moved = np.linalg.norm(moved - other_moved) / np.linalg.norm(other_moved)
-    if not (off < TOLERANCE and off_moved < UPDATE_TOLERANCE):
-        raise RuntimeError(
-            f"{case}, {form}: {loss} and {other_loss}, and the updates differ by "
-            f"{off_moved:.1e} of their size."
-        )

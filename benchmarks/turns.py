@@ -10,7 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Contest", "hardware", "take_turns"]
+import numpy as np
+
+__all__ = ["Contest", "check_agreement", "hardware", "take_turns"]
+
+TOLERANCE = 1e-4
+# Of an update, where rounding changes the side of some ReLUs: PyTorch's own update of
+# pictures in float32 is 6e-4 from that in float64.
+UPDATE_TOLERANCE = 1e-2
 
 
 class Contest(NamedTuple):
@@ -54,6 +61,17 @@ def take_turns(contest: Contest, *, num_pairs: int, budget: float) -> dict[str, 
         "compile_seconds": contest.compile_seconds,
         "units_per_turn": count,
     }
+
+
+def check_agreement(case, form, loss, other_loss, moved, other_moved) -> None:
+    """Raises unless both sides came to the same loss and the same update."""
+    off = abs(loss - other_loss) / abs(other_loss)
+    off_moved = np.linalg.norm(moved - other_moved) / np.linalg.norm(other_moved)
+    if not (off < TOLERANCE and off_moved < UPDATE_TOLERANCE):
+        raise RuntimeError(
+            f"{case}, {form}: {loss} and {other_loss}, and the updates differ by "
+            f"{off_moved:.1e} of their size."
+        )
 
 
 def seconds(fn: Callable, count: int) -> float:

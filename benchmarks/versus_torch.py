@@ -22,6 +22,7 @@ import jax
 import torch
 import torch_matching
 import torch_trajectories
+import torch_unrolled
 import turns
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "versus_torch.json"
@@ -46,7 +47,7 @@ def main() -> None:
         "jax": jax.__version__,
         "torch": torch.__version__,
     }
-    for module in (torch_matching, torch_trajectories):
+    for module in (torch_matching, torch_trajectories, torch_unrolled):
         for case in module.CASES:
             name = "-".join(str(part) for part in case)
             if not name.startswith(tuple(arguments.cases)):

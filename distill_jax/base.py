@@ -100,6 +100,8 @@ class Synthetic(NamedTuple):
     y: Array  # [M, C]
     weight: Array | None = None  # [M]
     learning_rate: Array | None = None  # []
+    # [] by which predictions are multiplied before a softmax, while distilling
+    temperature: Array | None = None
 
 
 class Variables(NamedTuple):

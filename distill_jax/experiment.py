@@ -75,7 +75,8 @@ def build(config: Any) -> Experiment:
         )
     network = {**config.network.to_dict(), "num_classes": dataset.spec.num_classes}
     task = tasks.classification(nets.build(network), dataset.spec)
-    recipe = _recipe(config, task)
+    inner = nets.build({**network, **config.inner_network.to_dict()})
+    recipe = _recipe(config, tasks.classification(inner, dataset.spec))
     _expert(config)
     if config.num_devices > 1:
         recipe = _sharded(recipe, dataset, config.num_devices)

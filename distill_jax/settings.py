@@ -40,6 +40,7 @@ def default() -> Any:
         "validation_fraction": config_dict.placeholder(float),
     }
     config.network = {"name": "convnet", "width": 32, "depth": 2}
+    config.inner_network = {}  # what is different in it while distilling
     config.method = {"name": "dm"}  # and arguments of `methods.NAME`
     # Overrides of the protocol of the method; `None` leaves a field as it is.
     config.protocol = {
@@ -147,6 +148,10 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
         config.network.width = min(config.network.width, 16)
     if "batch_size" in config.method:
         config.method.batch_size = min(config.method.batch_size, 128)
+    if "num_inner_steps" in config.method:
+        config.method.num_inner_steps = min(config.method.num_inner_steps, 10)
+    if config.method.get("window"):
+        config.method.window = min(config.method.window, 5)
     if "experts" in config.method:
         config.method.experts.num_experts = min(config.method.experts.num_experts, 2)
         config.method.buffer = None  # Narrower experts than those of the folder.

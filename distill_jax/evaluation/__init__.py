@@ -7,6 +7,7 @@ from distill_jax.evaluation.baselines import arms, random_subsets, synthetic_arm
 from distill_jax.evaluation.bench import Arm
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
 from distill_jax.evaluation.expert_arm import ExpertSettings
+from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate",
     "fairness",
     "interval",
+    "kernel_ridge_accuracy",
     "measure",
     "protocol",
     "random_subsets",

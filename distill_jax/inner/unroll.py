@@ -2,27 +2,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a student on synthetic examples by steps that are differentiated through.
 
-    theta_{i+1} = theta_i - beta g_i,    g_i = d/d theta  mean loss(A_i(S_i); theta_i)
+    theta_{i+1} = theta_i + opt(g_i),   g_i = d/d theta mean loss(A_i(S_i); theta_i)
 
-S_i is a mini-batch of the synthetic examples, A_i an augmentation of it. "exact" lets
-the derivative pass through all theta_i; "tesla" holds each theta_i constant inside its
-own g_i, so that theta_N = theta_0 - beta sum_i g_i is linear in the g_i (Cui et al.,
-"Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory", 2023, where it is
-called exact; it is so for one step only).
+S_i is a mini-batch of the synthetic examples, A_i an augmentation of it; both depend on
+the key and on i alone, so that a student can be led to step t without derivatives and
+from there with them, and is the same as one that was differentiated all the way.
+
+"exact" lets the derivative pass through all theta_i; "tesla" holds each theta_i
+constant inside its own g_i, so that with gradient descent theta_N is linear in the g_i
+(Cui et al., "Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
+2023, where it is called exact; it is so for one step only).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 
 from distill_jax import base, errors
 from distill_jax.inner import augment, learn
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["Estimator", "Remat", "check_unroll", "consecutive_batches", "train_student"]
+__all__ = [
+    "Estimator",
+    "Remat",
+    "adam",
+    "check_differentiable",
+    "check_unroll",
+    "consecutive_batches",
+    "lead_student",
+    "train_student",
+]
 
 Estimator = Literal["exact", "tesla"]
 Remat = Literal["none", "step", "sqrt"]
@@ -30,29 +45,34 @@ Remat = Literal["none", "step", "sqrt"]
 
 def train_student(
     key: Key,
-    params: PyTree,
+    variables: base.Variables,
     task: base.Task,
     synthetic: Any,
     *,
+    optimizer: optax.GradientTransformation,
     num_steps: int,
-    learning_rate: Array | float,
+    opt: optax.OptState | None = None,
+    first: Array | int = 0,
     batches: tuple[Array, Array] | None = None,
     policy: augment.Policy | None = None,
     estimator: Estimator = "exact",
     remat: Remat = "step",
     context: Any = None,
     has_gradients: bool = False,
-) -> tuple[PyTree, PyTree | None]:
-    """Takes N steps of plain gradient descent; differentiable in all it is given.
+) -> tuple[base.Variables, PyTree | None]:
+    """Takes N steps of an optimiser; differentiable in all it is given.
 
     Args:
-      key: draws the augmentations, and what the task draws.
-      params: theta_0, of a network without running statistics.
+      key: draws the augmentations, and what the task draws, of every step.
+      variables: theta_t and running statistics.
       task: gives the loss of each example.
       synthetic: M examples.
-      num_steps: N; 0 returns ``params``.
-      learning_rate: beta.
-      batches: rows [N, B] and weights [N, B] of every step, as
+      optimizer: any that can be differentiated, see :func:`check_differentiable`; its
+        learning rate may be an array that is learned.
+      num_steps: N; 0 returns ``variables``.
+      opt: the optimiser's state; that of a fresh one where None.
+      first: t, the number of the first step, which may be traced.
+      batches: rows [T, B] and weights [T, B] of the steps from 0 on, as
         :func:`consecutive_batches` draws them; all examples in every step where None.
       policy: what augmentation is drawn from in every step, or None.
       estimator: ``"exact"`` or ``"tesla"``; the value is the same.
@@ -60,51 +80,161 @@ def train_student(
         its parameters, so that memory holds N times the parameters and the activations
         of one step; ``"sqrt"``: also the parameters, of which about 2 sqrt(N) are kept.
       context: of the task.
-      has_gradients: whether g_0, ..., g_{N-1} are returned too.
+      has_gradients: whether g_t, ..., g_{t+N-1} are returned too.
 
     Returns:
-      theta_N, and the gradients with a leading axis N or None.
+      The variables after the steps, and the gradients with a leading axis N or None.
 
     Raises:
       InputError: for an unknown estimator or form of rematerialisation.
 
     Example:
-      >>> import distill_jax as dj, jax
+      >>> import distill_jax as dj, jax, optax
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> start = task.init(jax.random.key(0), None).params
+      >>> start = task.init(jax.random.key(0), None)
       >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> end, _ = train_student(
-      ...     jax.random.key(1), start, task, few, num_steps=3, learning_rate=0.1)
+      ...     jax.random.key(1), start, task, few, num_steps=3,
+      ...     optimizer=optax.sgd(0.1))
       >>> jax.tree.map(jax.numpy.shape, end) == jax.tree.map(jax.numpy.shape, start)
       True
     """
     check_unroll(estimator, remat)
-    whole = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
-    whole = jax.tree.map(jnp.asarray, whole)
+    whole = _whole(synthetic)
+    opt = optimizer.init(variables.params) if opt is None else opt
 
-    def step(params, inputs):
-        key, rows = inputs
-        key_augment, key_loss = jax.random.split(key)
-        batch = whole if rows is None else learn.take_rows(whole, *rows)
-        batch = learn.bend(key_augment, policy, batch)
+    def step(carry, number):
+        variables, opt = carry
+        key_loss, batch = _batch_at(key, number, whole, batches, policy)
 
         def loss_fn(params):
-            variables = base.Variables(params, {})
-            losses, _ = task.train_loss(variables, key_loss, batch, context)
-            return learn.weighted_mean(losses, batch.weight)
+            now = base.Variables(params, variables.stats)
+            losses, stats = task.train_loss(now, key_loss, batch, context)
+            return learn.weighted_mean(losses, batch.weight), stats
 
-        at = jax.lax.stop_gradient(params) if estimator == "tesla" else params
-        grads = jax.grad(loss_fn)(at)
-        params = jax.tree.map(
-            lambda leaf, grad: (leaf - learning_rate * grad).astype(leaf.dtype),
-            params,
-            grads,
+        is_held = estimator == "tesla"
+        at = jax.lax.stop_gradient(variables.params) if is_held else variables.params
+        grads, stats = jax.grad(loss_fn, has_aux=True)(at)
+        updates, opt = optimizer.update(grads, opt, variables.params)
+        params: Any = optax.apply_updates(variables.params, updates)
+        return (base.Variables(params, stats), opt), grads if has_gradients else None
+
+    numbers = jnp.asarray(first, jnp.int32) + jnp.arange(num_steps, dtype=jnp.int32)
+    (variables, _), grads = _scan(step, (variables, opt), numbers, num_steps, remat)
+    return variables, grads
+
+
+def lead_student(
+    key: Key,
+    variables: base.Variables,
+    task: base.Task,
+    synthetic: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    num_steps: Array | int,
+    opt: optax.OptState | None = None,
+    first: Array | int = 0,
+    batches: tuple[Array, Array] | None = None,
+    policy: augment.Policy | None = None,
+    context: Any = None,
+) -> tuple[base.Variables, optax.OptState]:
+    """Takes the steps of :func:`train_student` without derivatives of them.
+
+    Args:
+      key: as there.
+      variables: as there.
+      task: as there.
+      synthetic: as there; nothing is differentiated in it.
+      optimizer: as there, with a learning rate that is not being differentiated.
+      num_steps: how many steps; it may be traced, and one compilation serves all.
+      opt: the optimiser's state; that of a fresh one where None.
+      first: the number of the first step.
+      batches: as there.
+      policy: as there.
+      context: of the task.
+
+    Returns:
+      The variables and the optimiser's state, to go on from.
+
+    Example:
+      >>> import distill_jax as dj, jax, optax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> start, sgd = task.init(jax.random.key(0), None), optax.sgd(0.1)
+      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> middle, opt = lead_student(
+      ...     jax.random.key(1), start, task, few, num_steps=2, optimizer=sgd)
+      >>> end, _ = train_student(
+      ...     jax.random.key(1), middle, task, few, opt=opt, first=2, num_steps=1,
+      ...     optimizer=sgd)
+    """
+    whole = jax.lax.stop_gradient(_whole(synthetic))
+    variables = jax.lax.stop_gradient(variables)
+    opt = optimizer.init(variables.params) if opt is None else opt
+
+    def step(number, carry):
+        key_loss, batch = _batch_at(key, number, whole, batches, policy)
+        variables, opt = carry
+        return learn.descend(
+            key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
         )
-        return params, grads if has_gradients else None
 
-    inputs = jax.random.split(key, num_steps), batches
-    return _scan(step, params, inputs, num_steps, remat)
+    first, count = (jnp.asarray(n, jnp.int32) for n in (first, num_steps))
+    return jax.lax.fori_loop(first, first + count, step, (variables, opt))
+
+
+def adam(
+    learning_rate: Any, *, b1: float = 0.9, b2: float = 0.999, eps_root: float = 1e-10
+) -> optax.GradientTransformation:
+    """Adam as it can be differentiated.
+
+    The derivative of the square root of a second moment is infinite at zero, where the
+    parameters of a dead unit are; ``eps_root`` under the root keeps it finite.
+
+    Args:
+      learning_rate: a number, a schedule, or an array that is learned.
+      b1: decay of the first moment.
+      b2: decay of the second moment.
+      eps_root: added to the second moment, above 0.
+
+    Example:
+      >>> check_differentiable(adam(1e-3))
+    """
+    if not eps_root > 0:
+        raise errors.InputError(
+            f"`eps_root` must be above 0 where Adam is differentiated, got {eps_root}."
+        )
+    return optax.adam(learning_rate, b1=b1, b2=b2, eps_root=eps_root)
+
+
+def check_differentiable(optimizer: optax.GradientTransformation) -> None:
+    """Raises for an optimiser whose step has no finite derivative at a zero gradient.
+
+    Args:
+      optimizer: any.
+
+    Raises:
+      InputError: for Adam without ``eps_root``, and the like.
+
+    Example:
+      >>> import optax
+      >>> check_differentiable(optax.sgd(0.1, momentum=0.9))
+    """
+
+    def update(grads: Array) -> Array:
+        params = jnp.ones_like(grads)
+        updates: Any = optimizer.update(grads, optimizer.init(params), params)[0]
+        return updates.sum()
+
+    with jax.ensure_compile_time_eval():
+        slope = jax.grad(update)(jnp.zeros(2))
+    if not np.isfinite(np.asarray(slope)).all():
+        raise errors.InputError(
+            "The optimiser of the network cannot be differentiated through: the "
+            "derivative of its step is not finite where a gradient is zero. Adam and "
+            "its relatives need `eps_root` above 0, as `unroll.adam` has it."
+        )
 
 
 def check_unroll(estimator: str, remat: str) -> None:
@@ -160,31 +290,47 @@ def consecutive_batches(
     return turn(rows), turn(weight)
 
 
+def _whole(synthetic: Any) -> base.Examples:
+    examples = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
+    return jax.tree.map(jnp.asarray, examples)
+
+
+def _batch_at(
+    key: Key,
+    number: Array,
+    whole: base.Examples,
+    batches: tuple[Array, Array] | None,
+    policy: augment.Policy | None,
+) -> tuple[Key, base.Examples]:
+    """What a step draws from and learns from; the same whoever takes it."""
+    key_augment, key_loss = jax.random.split(jax.random.fold_in(key, number))
+    batch = whole
+    if batches is not None:
+        batch = learn.take_rows(whole, batches[0][number], batches[1][number])
+    return key_loss, learn.bend(key_augment, policy, batch)
+
+
 def _scan(
-    step: Callable, params: PyTree, inputs: PyTree, num_steps: int, remat: Remat
+    step: Callable, carry: PyTree, numbers: Array, num_steps: int, remat: Remat
 ) -> tuple[PyTree, PyTree]:
     """A scan whose backward pass keeps as little as asked for."""
     if remat == "none":
-        return jax.lax.scan(step, params, inputs)
+        return jax.lax.scan(step, carry, numbers)
     # Inside a scan nothing can be merged with what was computed before.
     step = jax.checkpoint(step, prevent_cse=False)
     if remat == "step" or num_steps < 4:
-        return jax.lax.scan(step, params, inputs)
+        return jax.lax.scan(step, carry, numbers)
     length = math.isqrt(num_steps)
     num_whole = num_steps // length * length
-    cut = lambda leaf: leaf[:num_whole].reshape(-1, length, *leaf.shape[1:])
-
-    @jax.checkpoint
-    def stretch(params, inputs):
-        return jax.lax.scan(step, params, inputs)
-
-    params, outputs = jax.lax.scan(stretch, params, jax.tree.map(cut, inputs))
+    stretch = jax.checkpoint(functools.partial(jax.lax.scan, step))
+    carry, outputs = jax.lax.scan(
+        stretch, carry, numbers[:num_whole].reshape(-1, length)
+    )
     outputs = jax.tree.map(
         lambda leaf: leaf.reshape(num_whole, *leaf.shape[2:]), outputs
     )
     if num_whole == num_steps:
-        return params, outputs
-    rest = jax.tree.map(lambda leaf: leaf[num_whole:], inputs)
-    params, last = jax.lax.scan(step, params, rest)
+        return carry, outputs
+    carry, last = jax.lax.scan(step, carry, numbers[num_whole:])
     join = lambda first, then: jnp.concatenate([first, then])
-    return params, jax.tree.map(join, outputs, last)
+    return carry, jax.tree.map(join, outputs, last)

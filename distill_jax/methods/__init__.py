@@ -8,11 +8,16 @@ starts from, and the protocol by which its result is judged.
 
 from distill_jax.methods.distribution import cafe, dm
 from distill_jax.methods.gradient import dc, dcc, dsa, dsac, idc
-from distill_jax.methods.kernel import frepo
+from distill_jax.methods.inducing import kip
+from distill_jax.methods.kernel import frepo, rcig
+from distill_jax.methods.recommended import auto
 from distill_jax.methods.trajectory import datm, ftd, mtt, tesla
+from distill_jax.methods.unrolled import bptt, rat_bptt
 
 __all__ = [
     "NAMES",
+    "auto",
+    "bptt",
     "cafe",
     "datm",
     "dc",
@@ -23,11 +28,16 @@ __all__ = [
     "frepo",
     "ftd",
     "idc",
+    "kip",
     "mtt",
+    "rat_bptt",
+    "rcig",
     "tesla",
 ]
 
 NAMES = {
+    "auto": auto,
+    "bptt": bptt,
     "cafe": cafe,
     "datm": datm,
     "dc": dc,
@@ -38,6 +48,9 @@ NAMES = {
     "frepo": frepo,
     "ftd": ftd,
     "idc": idc,
+    "kip": kip,
     "mtt": mtt,
+    "rat_bptt": rat_bptt,
+    "rcig": rcig,
     "tesla": tesla,
 }

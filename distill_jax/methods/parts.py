@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the named methods share: decoders, sources, and checks of their options."""
 
+import optax
+
 from distill_jax import base, composition, data, errors, transforms
 from distill_jax.inner import augment
 
@@ -9,6 +11,7 @@ __all__ = [
     "check_momentum",
     "check_positive",
     "class_source",
+    "cosine",
     "decoder",
     "is_digits",
     "strategy",
@@ -48,6 +51,32 @@ def class_source(dataset: data.Dataset) -> base.Source:
         dataset.train.y, 1, dataset.spec.num_classes, "the training set"
     )
     return data.to_source(dataset)
+
+
+def cosine(rate: float, num_steps: int | None, final_rate: float) -> optax.Schedule:
+    """A learning rate that falls by a cosine over a run.
+
+    Args:
+      rate: at the start.
+      num_steps: length of the run; the rate is constant where None.
+      final_rate: the rate at the end, as a share of that at the start.
+
+    Raises:
+      InputError: for a share outside [0, 1] or a length below 1.
+
+    Example:
+      >>> float(cosine(0.5, 10, 0.5)(10))
+      0.25
+    """
+    if not 0 <= final_rate <= 1:
+        raise errors.InputError(
+            "`final_rate` is a share of the rate at the start, from 0 to 1, got "
+            f"{final_rate}."
+        )
+    if num_steps is None:
+        return optax.constant_schedule(rate)
+    check_positive(num_steps=num_steps)
+    return optax.cosine_decay_schedule(rate, num_steps, final_rate)
 
 
 def strategy(task: base.Task, augmentation: str) -> str:

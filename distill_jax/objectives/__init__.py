@@ -6,15 +6,24 @@ from distill_jax.objectives.alignment import feature_alignment
 from distill_jax.objectives.distances import gradient_distance
 from distill_jax.objectives.distribution import distribution_matching
 from distill_jax.objectives.gradient import NetworkTraining, gradient_matching
+from distill_jax.objectives.implicit import implicit_bilevel
+from distill_jax.objectives.inducing import kernel_inducing_points
 from distill_jax.objectives.kernel import kernel_regression
+from distill_jax.objectives.stages import in_stages
 from distill_jax.objectives.trajectory import trajectory_matching
+from distill_jax.objectives.unrolled import Windows, unrolled_training
 
 __all__ = [
     "NetworkTraining",
+    "Windows",
     "distribution_matching",
     "feature_alignment",
     "gradient_distance",
     "gradient_matching",
+    "implicit_bilevel",
+    "in_stages",
+    "kernel_inducing_points",
     "kernel_regression",
     "trajectory_matching",
+    "unrolled_training",
 ]

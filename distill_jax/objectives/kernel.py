@@ -6,15 +6,19 @@
     L = mean_b 1/2 ||P_b - Y_b||^2 - mean_i min(top1(y_i) - top2(y_i), 1/C)
 
 Zhou, Nezhadarya and Ba, "Dataset Distillation using Neural Feature Regression", 2022.
+With a learned temperature tau the first term is the cross-entropy of softmax(tau P_b),
+and the networks' own training may be followed by its implicit derivative: Loo et al.,
+"Dataset Distillation with Convexified Implicit Gradients", 2023 (RCIG).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
+from distill_jax.inner import implicit as implicit_lib
 from distill_jax.inner import learn
 from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges
@@ -26,7 +30,7 @@ __all__ = ["KernelTerms", "kernel_regression", "kernel_terms", "label_margin"]
 class KernelTerms(NamedTuple):
     """The value of the objective under one network, in parts."""
 
-    regression: Array  # [] mean half squared error of the ridge prediction
+    regression: Array  # [] mean half squared error, or cross-entropy, of P
     margin: Array  # [] mean clipped margin of the labels
     accuracy: Array  # [] share of real examples that ridge regression gets right
 
@@ -41,12 +45,18 @@ def kernel_regression(
     max_train_examples: int = 1000,
     ridge: float = 1e-6,
     use_margin: bool = True,
+    margin_limit: float | None = None,
+    use_flip: bool = False,
+    num_implicit: int = 0,
+    damping: float = 1e-3,
 ) -> base.Objective:
     """Distils by kernel ridge regression on the features of a pool of networks.
 
     The last layer is solved in closed form; the networks below it are members of a
     pool, trained on the *updated* synthetic set by one step of Adam per outer step,
-    with the squared error on centred labels. No gradient flows through that training.
+    with the squared error on centred labels. No gradient flows through that training,
+    unless by its implicit derivative. A synthetic set with a ``temperature`` is judged
+    by the cross-entropy.
 
     Args:
       task: a task with features. It is used with centred labels: the batch holds class
@@ -58,6 +68,14 @@ def kernel_regression(
       max_train_examples: members train on at most this many synthetic examples.
       ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
       use_margin: whether labels are pulled to have a clear winner.
+      margin_limit: where the margin of a label stops counting; 1/C by default (FRePo),
+        half of it in RCIG.
+      use_flip: whether mirror images, with the same labels, join the synthetic examples
+        in the regression (the paper: for colour pictures).
+      num_implicit: iterations of conjugate gradients for the implicit derivative of the
+        networks, linearised where they are; 0 for none of it. Its norm is clipped to
+        that of the direct derivative.
+      damping: of those iterations.
 
     Returns:
       An :class:`~distill_jax.base.Objective` whose synthetic labels are centred.
@@ -75,7 +93,8 @@ def kernel_regression(
 
     Reference:
       Yongchao Zhou, Ehsan Nezhadarya, Jimmy Ba, "Dataset Distillation using Neural
-      Feature Regression", 2022, eq. 4 and Algorithm 1.
+      Feature Regression", 2022, eq. 4 and Algorithm 1. Noel Loo et al., "Dataset
+      Distillation with Convexified Implicit Gradients", 2023, section 4.
     """
     features_fn = task.features
     if features_fn is None:
@@ -101,6 +120,11 @@ def kernel_regression(
             max_age=max_age,
         )
 
+    def outputs(stats, few):
+        return lambda params: centred.predict(
+            base.Variables(params, stats), few.x, None
+        )
+
     def features(variables: base.Variables, x) -> Array:
         return features_fn(variables, x, None)["penultimate"]
 
@@ -108,25 +132,56 @@ def kernel_regression(
         del key  # The active members were drawn by `advance`.
         y_real = batch.y - 1.0 / batch.y.shape[-1]
 
-        def one(variables: base.Variables) -> KernelTerms:
-            return kernel_terms(
-                features(variables, synthetic.x),
+        def value_of(params, synthetic, stats):
+            variables = base.Variables(params, stats)
+            x_syn, y_syn = synthetic.x, synthetic.y
+            if use_flip:  # The mean margin of the labels stays the same.
+                x_syn = jnp.concatenate([x_syn, jnp.flip(x_syn, axis=-2)])
+                y_syn = jnp.concatenate([y_syn, y_syn])
+            terms = kernel_terms(
+                features(variables, x_syn),
                 features(variables, batch.x),
-                synthetic.y,
+                y_syn,
                 y_real,
                 weight=batch.weight,
                 ridge=ridge,
+                margin_limit=margin_limit,
+                temperature=synthetic.temperature,
             )
+            margin = terms.margin if use_margin else 0.0
+            return terms.regression - margin, terms
 
-        terms = pools.map_networks(one, pools.members(inner))
-        regression, margin = jnp.mean(terms.regression), jnp.mean(terms.margin)
-        value = regression - margin if use_margin else regression
+        def one(variables: base.Variables):
+            params, stats = variables
+            if not num_implicit:
+                return value_of(params, synthetic, stats)
+            value, told = implicit_lib.through_optimum(
+                lambda params, few: value_of(params, few, stats),
+                lambda params, few: _mean_error(outputs(stats, few)(params), few),
+                params,
+                synthetic,
+                num_iterations=num_implicit,
+                damping=damping,
+                clip_ratio=1.0,
+                product_fn=lambda params, few, vector: (
+                    implicit_lib.gauss_newton_product(
+                        outputs(stats, few),
+                        lambda told: _mean_error(told, few),
+                        params,
+                        vector,
+                    )
+                ),
+                has_aux=True,
+            )
+            return value, told.outer
+
+        values, terms = pools.map_networks(one, pools.members(inner))
         metrics = {
-            "regression": regression,
-            "margin": margin,
+            "regression": jnp.mean(terms.regression),
+            "margin": jnp.mean(terms.margin),
             "ridge_accuracy": jnp.mean(terms.accuracy),
         }
-        return value, base.Aux(metrics=metrics)
+        return jnp.mean(values), base.Aux(metrics=metrics)
 
     def advance(key, inner, synthetic, batch):
         del batch  # Members train on the synthetic set.
@@ -160,6 +215,8 @@ def kernel_terms(
     *,
     weight: Array | None = None,
     ridge: float = 1e-6,
+    margin_limit: float | None = None,
+    temperature: Array | None = None,
 ) -> KernelTerms:
     """The regression error, label margin and accuracy under given features.
 
@@ -170,6 +227,9 @@ def kernel_terms(
       y_real: ``[B, C]``, one-hot labels minus ``1/C``.
       weight: ``[B]`` or ``None`` for equal weights.
       ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
+      margin_limit: see :func:`label_margin`.
+      temperature: what multiplies predictions before the softmax of the cross-entropy;
+        None for the squared error.
 
     Returns:
       :class:`KernelTerms`; the paper's loss is ``regression - margin``.
@@ -182,21 +242,26 @@ def kernel_terms(
       (0.0, 0.5, 1.0)
     """
     predicted = ridges.predict(features_syn, features_real, y_syn, ridge=ridge)
-    errors_squared = 0.5 * jnp.sum((predicted - y_real) ** 2, axis=-1)
+    if temperature is None:
+        losses = 0.5 * jnp.sum((predicted - y_real) ** 2, axis=-1)
+    else:
+        y = y_real + 1.0 / y_real.shape[-1]  # class probabilities again
+        losses = optax.softmax_cross_entropy(temperature * predicted, y)
     is_right = predicted.argmax(-1) == y_real.argmax(-1)
-    weight = jnp.ones_like(errors_squared) if weight is None else weight
-    mean = lambda values: jnp.sum(weight * values) / jnp.sum(weight)
-    return KernelTerms(mean(errors_squared), label_margin(y_syn), mean(is_right))
+    mean = lambda values: learn.weighted_mean(values, weight)
+    margin = label_margin(y_syn, margin_limit)
+    return KernelTerms(mean(losses), margin, mean(is_right.astype(losses.dtype)))
 
 
-def label_margin(y: Array) -> Array:
-    """The mean margin of labels between their first and second class, clipped at 1/C.
+def label_margin(y: Array, limit: float | None = None) -> Array:
+    """The mean margin of labels between their first and second class, clipped.
 
     Args:
       y: ``[M, C]``.
+      limit: where it is clipped; 1/C by default.
 
     Returns:
-      A scalar: ``mean_i min(top1(y_i) - top2(y_i), 1/C)``.
+      A scalar: ``mean_i min(top1(y_i) - top2(y_i), limit)``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -204,7 +269,13 @@ def label_margin(y: Array) -> Array:
       0.125
     """
     top = jax.lax.top_k(y, 2)[0]
-    return jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], 1.0 / y.shape[-1]))
+    limit = 1.0 / y.shape[-1] if limit is None else limit
+    return jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], limit))
+
+
+def _mean_error(outputs: Array, few: Any) -> Array:
+    """What the members minimise: the mean squared error on the synthetic set."""
+    return 0.5 * jnp.mean(jnp.sum((outputs - few.y) ** 2, axis=-1))
 
 
 def _subset(key: Key, synthetic: base.Synthetic, num: int) -> base.Synthetic:

@@ -102,11 +102,11 @@ def trajectory_matching(
         num_examples = synthetic.y.shape[0]
         end, grads = unroll.train_student(
             key_steps,
-            start,
+            base.Variables(start, {}),
             task,
             synthetic,
             num_steps=num_steps,
-            learning_rate=synthetic.learning_rate,
+            optimizer=optax.sgd(synthetic.learning_rate),
             batches=unroll.consecutive_batches(
                 key_batches,
                 num_examples=num_examples,
@@ -118,7 +118,7 @@ def trajectory_matching(
             remat=remat,
             has_gradients=has_step_probe,
         )
-        return _squared(end, target), _squared(start, target), grads
+        return _squared(end.params, target), _squared(start, target), grads
 
     def loss(synthetic, key, inner, batch):
         del inner  # Labels are assigned anew.

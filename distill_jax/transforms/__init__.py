@@ -3,20 +3,24 @@
 """Bending: functions from a decoder, objective or method to one of the same kind."""
 
 from distill_jax.transforms.augmentation import siamese
+from distill_jax.transforms.average_norm import clip_by_average_norm
 from distill_jax.transforms.clip import clip_pixels
 from distill_jax.transforms.ema import moving_average
 from distill_jax.transforms.factorised import factorise
 from distill_jax.transforms.gate import gate_steps
 from distill_jax.transforms.learned_rate import learn_rate
+from distill_jax.transforms.learned_temperature import learn_temperature
 from distill_jax.transforms.soft_labels import learn_labels
 from distill_jax.transforms.weighting import weigh_real
 
 __all__ = [
+    "clip_by_average_norm",
     "clip_pixels",
     "factorise",
     "gate_steps",
     "learn_labels",
     "learn_rate",
+    "learn_temperature",
     "moving_average",
     "siamese",
     "weigh_real",

@@ -120,11 +120,11 @@ def test_mini_batches_and_the_last_student_equal_the_original(
         end, _ = jax.jit(
             lambda start: unroll.train_student(
                 KEY,
-                start,
+                base.Variables(start, {}),
                 problem.task,
                 synthetic,
                 num_steps=4,
-                learning_rate=problem.rate,
+                optimizer=optax.sgd(problem.rate),
                 batches=batches,
             )
         )(problem.start)
@@ -132,7 +132,9 @@ def test_mini_batches_and_the_last_student_equal_the_original(
             {k: v for k, v in arrays.items() if k.startswith("mtt/final_n4/")},
             prefix="mtt/final_n4/",
         )
-        jax.tree.map(lambda one, other: assert_near(one, other, 1e-9), end, final)
+        jax.tree.map(
+            lambda one, other: assert_near(one, other, 1e-9), end.params, final
+        )
 
 
 def toy(num_features=3, num_classes=2, num_examples=4, seed=0):
@@ -204,13 +206,13 @@ def test_an_experts_own_batches_lead_to_its_target(x64):
     start = jax.tree.map(lambda leaf: leaf[:1], segment.start)
     end, _ = unroll.train_student(
         KEY,
-        {"w": start["w"][0]},
+        base.Variables({"w": start["w"][0]}, {}),
         task,
         synthetic,
         num_steps=7,
-        learning_rate=synthetic.learning_rate,
+        optimizer=optax.sgd(synthetic.learning_rate),
     )
-    target = jax.tree.map(lambda leaf: leaf[None], end)
+    target = jax.tree.map(lambda leaf: leaf[None], end.params)
     objective = objectives.trajectory_matching(task, num_steps=7)
     assert objective.loss(synthetic, KEY, {}, base.Segment(start, target))[0] < 1e-10
 

@@ -1,0 +1,141 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Methods that need no network while they distil: KIP."""
+
+import jax
+import optax
+
+from distill_jax import (
+    base,
+    bilevel,
+    data,
+    errors,
+    objectives,
+    samplers,
+    seeds,
+    transforms,
+)
+from distill_jax.evaluation import protocol as protocols
+from distill_jax.inner import ntk
+from distill_jax.methods import parts
+from distill_jax.types import Array, Key
+
+__all__ = ["kip"]
+
+
+def kip(
+    task: base.Task,
+    *,
+    num_per_class: int,
+    num_steps: int,
+    batch_size: int = 5000,
+    learning_rate: float = 4e-2,
+    label_learning_rate: float | None = None,
+    final_rate: float = 1.0,
+    kernel: ntk.Kernel | None = None,
+    depth: int = 1,
+    ridge: float = 1e-6,
+    use_learned_labels: bool = False,
+    initialisation: seeds.Initialisation = "real",
+    factor: int = 1,
+    use_flip: bool = False,
+    protocol: protocols.Protocol | None = None,
+) -> base.Recipe:
+    """Kernel inducing points: ridge regression with an infinitely wide network (KIP).
+
+    Args:
+      task: says the number of classes; its network serves the evaluation only.
+      num_per_class: stored pictures of each class.
+      num_steps: length of the run, over which the learning rates decay.
+      batch_size: real examples of each step; all of a smaller data set.
+      learning_rate: of Adam for the pictures, at the start.
+      label_learning_rate: of Adam for the labels; that of the pictures by default.
+      final_rate: the learning rates at the end of a cosine, as a share of those at the
+        start; the paper's are constant.
+      kernel: ``(x, x') -> [N, M]``; by default the neural tangent kernel of a fully
+        connected network.
+      depth: hidden layers of the network of the default kernel.
+      ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
+      use_learned_labels: whether labels are learned beside the pictures.
+      initialisation: what the pictures start as.
+      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
+      use_flip: mirror images in the evaluation, for colour pictures.
+      protocol: how a network is judged that is trained on the result; FRePo's by
+        default. The result under the kernel itself is told by
+        :func:`~distill_jax.evaluation.kernel_ridge_accuracy`.
+
+    Returns:
+      A :class:`~distill_jax.base.Recipe` with centred targets.
+
+    Raises:
+      InputError: for rates and counts that are not positive, or a share outside [0, 1].
+
+    Example:
+      >>> import jax
+      >>> import distill_jax as dj
+      >>> digits = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(16,)), digits.spec)
+      >>> recipe = kip(task, num_per_class=1, num_steps=2, batch_size=64)
+      >>> state, history = dj.run(recipe, digits, num_steps=2, key=jax.random.key(0))
+      >>> recipe.method.read(state).x.shape
+      (10, 8, 8, 1)
+
+    Reference:
+      Timothy Nguyen, Zhourong Chen, Jaehoon Lee, "Dataset Meta-Learning from Kernel
+      Ridge-Regression", 2021, algorithm 1; its released code.
+    """
+    label_learning_rate = (
+        learning_rate if label_learning_rate is None else label_learning_rate
+    )
+    parts.check_positive(
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        label_learning_rate=label_learning_rate,
+        num_steps=num_steps,
+    )
+    if not 0 <= final_rate <= 1:
+        raise errors.InputError(
+            "`final_rate` is a share of the rate at the start, from 0 to 1, got "
+            f"{final_rate}."
+        )
+    adam = lambda rate: optax.adam(
+        optax.cosine_decay_schedule(rate, num_steps, final_rate)
+    )
+    optimizer = {"x": adam(learning_rate)}
+    decoder = _centre_labels(parts.decoder(factor))
+    if use_learned_labels:
+        # The kind that takes labels as they stand, which is centred already.
+        decoder = transforms.learn_labels(decoder, kind="probabilities")
+        optimizer["y"] = adam(label_learning_rate)
+    num_classes = task.description["num_classes"]
+    num_examples = num_per_class * factor**2 * num_classes
+    return base.Recipe(
+        method=bilevel.distill(
+            objectives.kernel_inducing_points(kernel=kernel, depth=depth, ridge=ridge),
+            decoder=decoder,
+            optimizer=optimizer,
+        ),
+        sampler=_at_most(batch_size),
+        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        source_fn=data.to_source,
+        protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
+    )
+
+
+def _centre_labels(decoder: base.Decoder) -> base.Decoder:
+    """Labels at the start ``onehot - 1/C``, on the scale of the objective's targets."""
+
+    def init(key: Key, seed: base.Examples) -> base.Latent:
+        return decoder.init(key, seed._replace(y=seed.y - 1.0 / seed.y.shape[-1]))
+
+    return base.Decoder(init=init, decode=decoder.decode)
+
+
+def _at_most(batch_size: int) -> base.Sampler:
+    """Uniform batches, without rows of weight 0 where the data set is smaller."""
+
+    def sample(key: Key, step: Array, source: base.Source) -> base.Examples:
+        num_examples = jax.tree.leaves(source.x)[0].shape[0]
+        return samplers.uniform(min(batch_size, num_examples))(key, step, source)
+
+    return sample

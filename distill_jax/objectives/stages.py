@@ -1,0 +1,125 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Several objectives one after another, as one: each for so many outer steps."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from distill_jax import base, errors
+from distill_jax.types import Array, Key
+
+__all__ = ["Stages", "in_stages"]
+
+
+class Stages(NamedTuple):
+    """The inner states of all stages, and how many outer steps were taken."""
+
+    turn: Array  # [] int32
+    inner: tuple[Any, ...]
+
+
+def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
+    """Makes one objective of several that follow one another.
+
+    Only the objective of the present stage is computed. Its metrics are those that all
+    of them have, and ``stage``, which counts from 0.
+
+    Args:
+      stages: objectives, and the outer steps of each; the last goes on for ever.
+
+    Returns:
+      An :class:`~distill_jax.base.Objective`; its inner state is :class:`Stages`. The
+      inner states of later stages are made at the start of the run.
+
+    Raises:
+      InputError: without a stage, or for a stage before the last without steps.
+
+    Example:
+      >>> import distill_jax as dj, jax, jax.numpy as jnp
+      >>> def pull(goal):
+      ...     return dj.Objective(
+      ...         init=lambda key, synthetic: {},
+      ...         loss=lambda synthetic, key, inner, batch: (
+      ...             jnp.sum((synthetic.x - goal) ** 2), dj.Aux()),
+      ...         advance=lambda key, inner, synthetic, batch: inner,
+      ...         read=lambda synthetic, inner: synthetic)
+      >>> objective = in_stages([(pull(1.0), 1), (pull(3.0), 1)])
+      >>> few, key = dj.Synthetic(jnp.zeros(1), jnp.ones((1, 1))), jax.random.key(0)
+      >>> inner = objective.init(key, few)
+      >>> for _ in range(2):
+      ...     print(float(objective.loss(few, key, inner, None)[0]))
+      ...     inner = objective.advance(key, inner, few, None)
+      1.0
+      9.0
+    """
+    if not stages:
+        raise errors.InputError("There must be at least one stage, got none.")
+    for number, (_, count) in enumerate(stages[:-1]):
+        if count < 1:
+            raise errors.InputError(
+                f"Stage {number} has {count} outer steps; leave it out, or give at "
+                "least 1."
+            )
+    objectives = [objective for objective, _ in stages]
+    ends = np.cumsum([count for _, count in stages[:-1]]).astype(np.int32)
+
+    def stage_of(inner: Stages) -> Array:
+        return jnp.sum(inner.turn >= jnp.asarray(ends), dtype=jnp.int32)
+
+    def init(key: Key, synthetic: base.Synthetic) -> Stages:
+        keys = jax.random.split(key, len(objectives))
+        inner = (
+            objective.init(key, synthetic)
+            for objective, key in zip(objectives, keys, strict=True)
+        )
+        return Stages(jnp.zeros((), jnp.int32), tuple(inner))
+
+    def loss(synthetic, key, inner, batch):
+        def tell(number: int, objective: base.Objective) -> Callable:
+            def branch(synthetic):
+                return objective.loss(synthetic, key, inner.inner[number], batch)
+
+            return branch
+
+        branches = [tell(*each) for each in enumerate(objectives)]
+        told = [jax.eval_shape(branch, synthetic)[1].metrics for branch in branches]
+        common = set.intersection(*map(set, told))
+
+        def trim(branch: Callable) -> Callable:
+            def trimmed(synthetic):
+                value, aux = branch(synthetic)
+                return value, {name: aux.metrics[name] for name in sorted(common)}
+
+            return trimmed
+
+        stage = stage_of(inner)
+        value, metrics = jax.lax.switch(stage, [*map(trim, branches)], synthetic)
+        metrics = {**metrics, "stage": stage.astype(value.dtype)}
+        return value, base.Aux(metrics=metrics)
+
+    def advance(key, inner, synthetic, batch):
+        def move(number: int, objective: base.Objective) -> Callable:
+            def branch(inners):
+                now = objective.advance(key, inners[number], synthetic, batch)
+                return (*inners[:number], now, *inners[number + 1 :])
+
+            return branch
+
+        branches = [move(*each) for each in enumerate(objectives)]
+        moved = jax.lax.switch(stage_of(inner), branches, inner.inner)
+        return Stages(inner.turn + 1, moved)
+
+    def read(synthetic, inner):
+        branches = [
+            lambda synthetic, objective=objective, now=now: objective.read(
+                synthetic, now
+            )
+            for objective, now in zip(objectives, inner.inner, strict=True)
+        ]
+        return jax.lax.switch(stage_of(inner), branches, synthetic)
+
+    return base.Objective(init=init, loss=loss, advance=advance, read=read)

@@ -1,0 +1,225 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Bilevel distillation by unrolling: networks trained on the set should do well.
+
+    L(S) = mean_b loss(theta_{t+W}; real_b),   theta_{i+1} = theta_i + opt(g_i(S))
+
+The derivative passes through W steps of training; the t before them are taken without.
+
+    full          t = 0, W = T
+    truncated     t = T - W
+    random        t uniform in [0, T - W], drawn anew in every outer step
+
+Wang et al., "Dataset Distillation", 2018; random windows: Feng, Vedantam and Kempe,
+"Embarrassingly Simple Dataset Distillation", 2023.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from distill_jax import base, errors, tasks
+from distill_jax.inner import augment, blocks, unroll
+from distill_jax.inner import pool as pools
+from distill_jax.types import Array, Key
+
+__all__ = ["Windows", "unrolled_training"]
+
+Windows = Literal["last", "random"]
+# An optimiser, or what makes one of the learning rate that is learned with the set.
+Training = (
+    optax.GradientTransformation | Callable[[Array], optax.GradientTransformation]
+)
+
+
+def unrolled_training(
+    task: base.Task,
+    *,
+    num_steps: int,
+    window: int | None = None,
+    windows: Windows = "last",
+    optimizer: Training | None = None,
+    batch_size: int | None = None,
+    policy: augment.Policy | None = None,
+    remat: unroll.Remat = "step",
+    num_networks: int = 1,
+) -> base.Objective:
+    """Judges the set by networks that are trained on it, through their training.
+
+    Args:
+      task: says what the labels of the set are. The loss on real examples is the
+        cross-entropy for class probabilities, the squared error for centred labels.
+      num_steps: T, the length of a training.
+      window: W, how many of its steps are differentiated; all of them by default.
+      windows: which: the ``"last"``, or ``"random"`` ones. A network is led to the end
+        of its window and judged there.
+      optimizer: of the networks; Adam with 1e-3 by default. Where the set learns its
+        learning rate, a function from that to an optimiser.
+      batch_size: synthetic examples of every step; all by default.
+      policy: what augmentation is drawn from in every step, or None.
+      remat: what the backward pass computes again, see
+        :func:`~distill_jax.inner.unroll.train_student`.
+      num_networks: fresh networks of each outer step; the loss is their mean.
+
+    Returns:
+      An :class:`~distill_jax.base.Objective` with an empty inner state; every outer
+      step starts networks anew.
+
+    Raises:
+      InputError: for a window longer than the training, counts below 1, an optimiser
+        that has no finite derivative, an unknown kind of windows; from ``loss``, when
+        the learning rate is to be learned and the set has none.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> objective = unrolled_training(task, num_steps=6, window=2, windows="random")
+      >>> few = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
+      >>> real = dj.Examples(x=jnp.ones((4, 8, 8, 1)), y=jnp.eye(10)[:4])
+      >>> loss, _ = objective.loss(few, jax.random.key(0), {}, real)
+      >>> loss.shape
+      ()
+
+    Reference:
+      Yunzhen Feng, Ramakrishna Vedantam, Julia Kempe, "Embarrassingly Simple Dataset
+      Distillation", 2023, algorithm 1.
+    """
+    make_optimizer = _maker(unroll.adam(1e-3) if optimizer is None else optimizer)
+    is_learned = callable(optimizer)
+    window = num_steps if window is None else window
+    _check(num_steps, window, windows, batch_size, num_networks)
+    unroll.check_unroll("exact", remat)
+    unroll.check_differentiable(make_optimizer(jnp.asarray(0.1)))
+
+    def one_network(key: Key, synthetic: base.Synthetic, batch: base.Examples):
+        key_context, key_net, key_start, key_batches, key_steps = jax.random.split(
+            key, 5
+        )
+        context = task.sample_context(key_context)
+        num_examples = synthetic.y.shape[0]
+        batches = unroll.consecutive_batches(
+            key_batches,
+            num_examples=num_examples,
+            batch_size=batch_size or num_examples,
+            num_steps=num_steps,
+        )
+        first = jnp.asarray(num_steps - window, jnp.int32)
+        if windows == "random":
+            last = num_steps - window
+            first = jax.random.randint(key_start, (), 0, last + 1, jnp.int32)
+        course = {"batches": batches, "policy": policy, "context": context}
+        rate = synthetic.learning_rate
+        variables, opt = unroll.lead_student(
+            key_steps,
+            task.init(key_net, context),
+            task,
+            synthetic,
+            optimizer=make_optimizer(jax.lax.stop_gradient(rate)),
+            num_steps=first,
+            **course,
+        )
+        variables, _ = unroll.train_student(
+            key_steps,
+            variables,
+            task,
+            synthetic,
+            optimizer=make_optimizer(rate),
+            opt=opt,
+            first=first,
+            num_steps=window,
+            remat=remat,
+            **course,
+        )
+        return _judge(task, variables, key_steps, batch, context), first
+
+    def loss(synthetic, key, inner, batch):
+        del inner  # Networks are fresh.
+        if is_learned and synthetic.learning_rate is None:
+            raise errors.InputError(
+                "The optimiser is a function of a learned learning rate, but the "
+                "synthetic examples have none; make the decoder with "
+                "`transforms.learn_rate`, or give an optax transformation."
+            )
+        value, first = pools.map_networks(
+            lambda key: one_network(key, synthetic, batch),
+            jax.random.split(key, num_networks),
+        )
+        metrics = {"window_start": first.mean(dtype=value.dtype)}
+        return value.mean(), base.Aux(metrics=metrics)
+
+    return base.Objective(
+        init=lambda key, synthetic: {},
+        loss=loss,
+        advance=lambda key, inner, synthetic, batch: inner,
+        read=lambda synthetic, inner: synthetic,
+    )
+
+
+def _judge(
+    task: base.Task,
+    variables: base.Variables,
+    key: Key,
+    batch: base.Examples,
+    context: Any,
+) -> Array:
+    """The mean loss on real examples; its derivative is taken block by block.
+
+    The gradient is computed with the value, at parameters held constant, and attached
+    to it: what remains of a large real batch is one tree of parameters.
+    """
+    batch = batch._replace(y=tasks.encode(batch.y, task.targets))
+
+    def losses_fn(params, batch):
+        now = base.Variables(params, variables.stats)
+        if task.targets == "probabilities":
+            return task.test_loss(now, key, batch, context)
+        return task.train_loss(now, key, batch, context)[0]
+
+    at = jax.lax.stop_gradient(variables.params)
+
+    def of_block(number, block):
+        del number  # Inference draws nothing.
+        total = lambda params: jnp.sum(block.weight * losses_fn(params, block))
+        return jax.value_and_grad(total)(at)
+
+    weighted = blocks.shares(batch)
+    size = blocks.fitting_size(lambda batch: losses_fn(at, batch), weighted)
+    value, grads = blocks.batch_sum(of_block, weighted, size)
+    way = jax.tree.map(jnp.subtract, variables.params, at)
+    return value + optax.tree.vdot(jax.lax.stop_gradient(grads), way)
+
+
+def _maker(optimizer: Training) -> Callable[[Any], optax.GradientTransformation]:
+    """A function of the learning rate, whether or not that is learned."""
+    return optimizer if callable(optimizer) else lambda rate: optimizer
+
+
+def _check(
+    num_steps: int,
+    window: int,
+    windows: str,
+    batch_size: int | None,
+    num_networks: int,
+) -> None:
+    for name, value in (
+        ("num_steps", num_steps),
+        ("window", window),
+        ("num_networks", num_networks),
+        ("batch_size", 1 if batch_size is None else batch_size),
+    ):
+        if value < 1:
+            raise errors.InputError(f"`{name}` must be at least 1, got {value}.")
+    if window > num_steps:
+        raise errors.InputError(
+            f"The window of {window} steps is longer than the training of {num_steps}; "
+            "give a `window` of at most `num_steps`, or None for all of them."
+        )
+    if windows not in get_args(Windows):
+        raise errors.InputError(
+            f'There is no kind "{windows}" of windows. '
+            f"{errors.nearest(str(windows), get_args(Windows))}"
+        )
