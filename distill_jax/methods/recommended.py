@@ -91,7 +91,7 @@ def auto(
       (10, 8, 8, 1)
 
     Reference:
-      Its stages are those of :func:`~distill_jax.methods.frepo` and
+      Its stages are those of :func:`~distill_jax.methods.rcig` and
       :func:`~distill_jax.methods.rat_bptt`.
     """
     parts.check_positive(
@@ -115,6 +115,7 @@ def auto(
             num_networks=num_networks,
             learning_rate=network_learning_rate,
             ridge=ridge,
+            margin_limit=0.5 / task.description["num_classes"],
         )
         stages.append((kernel, num_warm))
         rates.append(parts.cosine(learning_rate, num_warm, final_rate))
@@ -133,10 +134,11 @@ def auto(
     rate = optax.join_schedules(rates, [num_warm] if len(rates) > 1 else [])
     clipped = [] if clip is None else [transforms.clip_by_average_norm(clip)]
     outer = optax.chain(*clipped, optax.adam(rate))
+    decoder = transforms.learn_labels(parts.decoder(factor), kind="centred")
     method = bilevel.distill(
         objectives.in_stages(stages),
-        decoder=transforms.learn_labels(parts.decoder(factor), kind="centred"),
-        optimizer={"x": outer, "y": outer},
+        decoder=transforms.learn_temperature(decoder),
+        optimizer={"x": outer, "y": outer, "log_temperature": optax.adam(3e-2)},
     )
     if decay is not None:
         method = transforms.moving_average(method, decay)
