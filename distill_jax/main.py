@@ -42,6 +42,9 @@ distill_jax: shrink a training set to a few examples that teach.
   --data_dir=DIR              where data sets are (else the variable DISTILL_JAX_DATA)
   --num_runs=5 --seed=0       of `evaluate`: fresh networks, and the seed of the first
   --quiet                     no progress
+
+Compiled programs are kept for the next time in ~/.cache/distill_jax; the variable
+JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false none.
 """
 
 
@@ -184,8 +187,9 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
 
 def _library() -> tuple[Any, Any]:
     """The parts that need jax, imported late so that mistakes are told at once."""
-    from distill_jax import experiment, outcome
+    from distill_jax import experiment, outcome, runtime
 
+    runtime.keep_compiled()
     return experiment, outcome
 
 

@@ -2,10 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running methods: the compiled loop, the host-fed loop, checkpoints, logs, `run`."""
 
+from distill_jax.runtime.compiled import keep_compiled
 from distill_jax.runtime.history import History
 from distill_jax.runtime.host_loop import loop
 from distill_jax.runtime.runner import run
 from distill_jax.runtime.scan import compile_steps, scan_steps
 from distill_jax.runtime.signals import Interrupted
 
-__all__ = ["History", "Interrupted", "compile_steps", "loop", "run", "scan_steps"]
+__all__ = [
+    "History",
+    "Interrupted",
+    "compile_steps",
+    "keep_compiled",
+    "loop",
+    "run",
+    "scan_steps",
+]

@@ -1,0 +1,53 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps compiled programs from one process to the next, with JAX's own cache.
+
+Most of the time of a short run is compilation, and the second run of the same config
+compiles the same programs.
+"""
+
+import os
+import pathlib
+
+import jax
+
+__all__ = ["compiled_folder", "keep_compiled"]
+
+
+def compiled_folder() -> pathlib.Path:
+    """Where compiled programs are kept: in the user's folder of caches.
+
+    Example:
+      >>> compiled_folder().parts[-2:]
+      ('distill_jax', 'compiled')
+    """
+    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(caches) / "distill_jax" / "compiled"
+
+
+def keep_compiled() -> pathlib.Path | None:
+    """Turns the cache on, where the user has not chosen one.
+
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off.
+
+    Returns:
+      The folder that is used; None where there is none, as where it cannot be written.
+
+    Example:
+      >>> folder = keep_compiled()
+    """
+    if not jax.config.values["jax_enable_compilation_cache"]:
+        return None
+    chosen = jax.config.values["jax_compilation_cache_dir"]
+    if chosen:
+        return pathlib.Path(chosen)
+    folder = compiled_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
