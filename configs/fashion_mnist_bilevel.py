@@ -16,6 +16,9 @@ Reached:  see docs/results.md, made by benchmarks/accuracy.py.
 from distill_jax import settings
 
 KERNEL = {"learning_rate": 1e-2, "final_rate": 0.1}
+# Of RCIG, chosen on the validation split: at 10 per class the published 5e-4 for each
+# example, 5e-2, teaches six points less after 600 steps.
+RIDGE = {1: 5e-3, 10: 1e-3}
 OPTIONS = {
     "rcig": {
         **KERNEL,
@@ -23,12 +26,7 @@ OPTIONS = {
         "network_learning_rate": 1e-3,
     },
     "frepo": {**KERNEL, "optimizer": "adam", "ridge": 1e-3},
-    "auto": {
-        "num_inner_steps": 60,
-        "window": 15,
-        "network_learning_rate": 1e-3,
-        "warm_share": 0.9,
-    },
+    "auto": {"factor": 2},
     "rat_bptt": {
         "num_inner_steps": 60,
         "window": 15,
@@ -39,9 +37,9 @@ OPTIONS = {
 }
 # Outer steps at 1 and at 10 images per class.
 STEPS = {
-    "rcig": (2000, 2000),
-    "frepo": (2000, 4000),
-    "auto": (2000, 1500),
+    "rcig": (1000, 600),
+    "frepo": (1000, 1000),
+    "auto": (1000, 500),
     "rat_bptt": (300, 100),
 }
 METHODS = list(OPTIONS)
@@ -56,6 +54,8 @@ def get_config(arg=None):
     config.num_steps = STEPS[method][0 if num_per_class == 1 else 1]
     config.network = {"name": "convnet", "width": 32, "depth": 3, "norm": "none"}
     config.method = {"name": method, "batch_size": 256, **OPTIONS[method]}
+    if method in ("rcig", "auto"):
+        config.method.ridge = RIDGE[1 if num_per_class == 1 else 10]
     config.evaluate.num_curve_runs = 1
     config.evaluate.num_checkpoints = 2
     config.evaluate.num_real_steps = 500
