@@ -14,7 +14,7 @@ from distill_jax import settings
 KERNEL = {"learning_rate": 1e-2, "ridge": 1e-3}
 TRAINING = {"learning_rate": 1e-2, "label_learning_rate": 1e-2, "final_rate": 0.05}
 OPTIONS = {
-    "auto": {"num_inner_steps": 40, "window": 20, "network_learning_rate": 3e-3},
+    "auto": {},
     "frepo": {**KERNEL, "optimizer": "adam"},
     "rcig": {**KERNEL, "label_learning_rate": 1e-2, "final_rate": 0.1},
     "kip": {
@@ -33,7 +33,7 @@ OPTIONS = {
 }
 # About half a minute each.
 STEPS = {
-    "auto": 1200,
+    "auto": 1000,
     "frepo": 1000,
     "rcig": 1500,
     "kip": 150,
@@ -54,7 +54,12 @@ def get_config(arg=None):
     config.method = {"name": method, "batch_size": 960, **OPTIONS[method]}
     config.evaluate.num_real_steps = 300
     config.evaluate.expert_learning_rate = 0.1
-    if method in ("frepo", "rcig", "kip"):  # The others say how they are judged.
+    if method in (
+        "frepo",
+        "rcig",
+        "kip",
+        "auto",
+    ):  # The others say how they are judged.
         config.protocol.update(
             learning_rate=1e-3, num_steps=300, warmup_steps=30, augmentation="none"
         )

@@ -26,7 +26,7 @@ OPTIONS = {
         "network_learning_rate": 1e-3,
     },
     "frepo": {**KERNEL, "optimizer": "adam", "ridge": 1e-3},
-    "auto": {"factor": 2},
+    "auto": {},
     "rat_bptt": {
         "num_inner_steps": 60,
         "window": 15,

@@ -25,13 +25,15 @@ class _Average(NamedTuple):
 
 
 def clip_by_average_norm(
-    factor: float = 2.0, decay: float = 0.9
+    factor: float = 2.0, decay: float = 0.9, *, is_relative: bool = False
 ) -> optax.GradientTransformation:
     """An optax transformation that clips at a multiple of the average norm.
 
     Args:
       factor: c, the multiple, above 1.
       decay: d of the average.
+      is_relative: whether what passes is divided by the average, so that an optimiser
+        behind sees gradients of the same size when the objective becomes another.
 
     Returns:
       The transformation; the first gradient passes, one that is not finite becomes 0
@@ -69,12 +71,14 @@ def clip_by_average_norm(
         norm, is_first = optax.tree.norm(updates), state.norm == 0
         is_finite = jnp.isfinite(norm)
         kept = jnp.where(is_first, norm, jnp.minimum(norm, factor * state.norm))
+        average = jnp.where(is_first, kept, decay * state.norm + (1 - decay) * kept)
         share = kept / jnp.where(norm > 0, norm, 1.0)
+        if is_relative:
+            share = share / jnp.where(average > 0, average, 1.0)
         updates = jax.tree.map(
             lambda leaf: jnp.where(is_finite, share * leaf, 0.0).astype(leaf.dtype),
             updates,
         )
-        average = jnp.where(is_first, kept, decay * state.norm + (1 - decay) * kept)
         return updates, _Average(jnp.where(is_finite, average, state.norm))
 
     return optax.GradientTransformation(init, update)  # pyright: ignore

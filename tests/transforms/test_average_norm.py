@@ -39,6 +39,18 @@ def test_norms_equal_those_of_a_loop():
     np.testing.assert_allclose(seen, clipped_norms(norms, 1.5, 0.8), rtol=1e-5)
 
 
+def test_relative_gradients_have_the_same_size_on_every_scale():
+    clip = transforms.clip_by_average_norm(is_relative=True)
+    sizes = []
+    for scale in (1.0, 1000.0):
+        state = clip.init(jnp.zeros(1))
+        for norm in (2.0, 3.0, 1.0):
+            update, state = clip.update(jnp.array([scale * norm]), state)
+        sizes.append(float(update[0]))
+    average = 0.9 * (0.9 * 2.0 + 0.1 * 3.0) + 0.1 * 1.0
+    np.testing.assert_allclose(sizes, 1.0 / average, rtol=1e-5)
+
+
 def test_what_is_not_finite_becomes_no_step():
     clip = transforms.clip_by_average_norm()
     state = clip.init(jnp.zeros(2))
