@@ -75,8 +75,8 @@ def through_optimum(
     inner problem with an indefinite Hessian has no such optimum, and they then stop at
     the last iterate before the direction of negative curvature (at v = 0 if that is the
     first). Damping d adds d to every eigenvalue: it makes the operator definite where d
-    is above the size of the most negative one, and |v| is then smaller, below |b| / d
-    for a Hessian that was definite.
+    is above the size of the most negative one, and v is then shorter, below 1/d times
+    the length of b for a Hessian that was definite.
 
     Args:
       outer_fn: ``(params, synthetic)`` to a scalar, or to it and an auxiliary value.
