@@ -49,7 +49,7 @@ def auto(
     """Neural feature regression by the cross-entropy, on quartered pictures.
 
     The loss of RCIG with a pool of networks, pictures that stand for four examples each
-    where they are large enough, learned labels, and a moving average. What follows on
+    where they are large and few, learned labels, and a moving average. What follows on
     request (``warm_share`` below 1) is the training of a network in random windows,
     from what the kernel came to; it is off, for it did not help wherever it was tried
     on a validation split, and neither did solving the labels in closed form.
@@ -75,7 +75,8 @@ def auto(
       decay: of the moving average of pictures and labels, which is what is stored.
       initialisation: what the pictures start as.
       factor: with 2 or 3, each stored picture decodes into 4 or 9 examples; by default
-        2 for pictures of at least 24 rows and columns, else 1.
+        2 for pictures of at least 24 rows and columns with fewer than five of a class,
+        else 1.
       protocol: how the result is judged; by default by 500 steps of Adam with a warm-up
         and a cosine, or by the training that was unrolled.
 
@@ -111,7 +112,7 @@ def auto(
         raise errors.InputError(
             f"`warm_share` is a share of the steps, from 0 to 1, got {warm_share}."
         )
-    factor = _factor(task) if factor is None else factor
+    factor = _factor(task, num_per_class) if factor is None else factor
     strategy = parts.strategy(task, augmentation)
     num_warm = round(warm_share * num_steps)
     num_after = num_steps - num_warm
@@ -177,7 +178,8 @@ def auto(
     )
 
 
-def _factor(task: base.Task) -> int:
-    """Quarters of a picture are worth it where they still show something."""
+def _factor(task: base.Task, num_per_class: int) -> int:
+    """Quarters are worth it where they show something and examples are few."""
     shape = task.description.get("data", {}).get("shape", ())
-    return 2 if len(shape) == 3 and min(shape[:2]) >= 24 else 1
+    is_large = len(shape) == 3 and min(shape[:2]) >= 24
+    return 2 if is_large and num_per_class < 5 else 1
