@@ -53,9 +53,9 @@ def get_config(arg=None):
     config.num_per_class = num_per_class
     config.num_steps = STEPS[method][0 if num_per_class == 1 else 1]
     config.network = {"name": "convnet", "width": 32, "depth": 3, "norm": "none"}
-    config.method = {"name": method, "batch_size": 256, **OPTIONS[method]}
-    if method in ("rcig", "auto"):
-        config.method.ridge = RIDGE[1 if num_per_class == 1 else 10]
+    ridge = {"ridge": RIDGE[1 if num_per_class == 1 else 10]}
+    options = OPTIONS[method] | (ridge if method in ("rcig", "auto") else {})
+    config.method = {"name": method, "batch_size": 256, **options}
     config.evaluate.num_curve_runs = 1
     config.evaluate.num_checkpoints = 2
     config.evaluate.num_real_steps = 500
