@@ -95,7 +95,11 @@ def test_the_recommended_recipe_goes_through_its_stages(digits, task):
         ("bptt", {"final_rate": 2.0}, "`final_rate` is a share"),
         ("bptt", {"clip": 0.5}, "`factor` must be above 1"),
         ("auto", {"num_steps": 4, "warm_share": 1.5}, "`warm_share` is a share"),
-        ("auto", {"num_steps": 4, "num_inner_steps": 5, "window": 6}, "longer than"),
+        (
+            "auto",
+            {"num_steps": 4, "warm_share": 0.5, "num_inner_steps": 5, "window": 6},
+            "longer than",
+        ),
     ],
 )
 def test_bad_options_are_refused(task, name, options, words):
