@@ -37,8 +37,8 @@ class Case(NamedTuple):
     num_per_class: int
 
 
-# With ten pictures of each class the two updates differ by 5 % after 20 steps, the losses
-# by 1e-5, which the check refuses; whether that is rounding alone was not established.
+# With ten pictures of each class the two updates differ by 5 % after 20 steps (losses
+# by 1e-5), which the check refuses; whether that is rounding alone is not known.
 CASES = [Case("bptt", *rest) for rest in ((32, 20, 1), (128, 20, 1))]
 
 
