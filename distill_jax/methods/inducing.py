@@ -9,7 +9,6 @@ from distill_jax import (
     base,
     bilevel,
     data,
-    errors,
     objectives,
     samplers,
     seeds,
@@ -93,14 +92,7 @@ def kip(
         label_learning_rate=label_learning_rate,
         num_steps=num_steps,
     )
-    if not 0 <= final_rate <= 1:
-        raise errors.InputError(
-            "`final_rate` is a share of the rate at the start, from 0 to 1, got "
-            f"{final_rate}."
-        )
-    adam = lambda rate: optax.adam(
-        optax.cosine_decay_schedule(rate, num_steps, final_rate)
-    )
+    adam = lambda rate: optax.adam(parts.cosine(rate, num_steps, final_rate))
     optimizer = {"x": adam(learning_rate)}
     decoder = _centre_labels(parts.decoder(factor))
     if use_learned_labels:
