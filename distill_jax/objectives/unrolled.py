@@ -216,7 +216,7 @@ def _check(
     if window > num_steps:
         raise errors.InputError(
             f"The window of {window} steps is longer than the training of {num_steps}; "
-            "give a `window` of at most `num_steps`, or None for all of them."
+            "give a `window` of at most as many, or None for all of them."
         )
     if windows not in get_args(Windows):
         raise errors.InputError(
