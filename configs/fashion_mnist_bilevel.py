@@ -39,7 +39,7 @@ OPTIONS = {
 STEPS = {
     "rcig": (1000, 600),
     "frepo": (1000, 1000),
-    "auto": (1000, 800),
+    "auto": (1000, 2000),
     "rat_bptt": (300, 100),
 }
 METHODS = list(OPTIONS)

@@ -79,7 +79,7 @@ def build(config: Any) -> Experiment:
     recipe = _recipe(config, tasks.classification(inner, dataset.spec))
     _expert(config)
     if config.num_devices > 1:
-        recipe = _sharded(recipe, dataset, config.num_devices)
+        recipe = _spread(recipe, dataset, config)
     return Experiment(dataset, task, recipe)
 
 
@@ -261,18 +261,31 @@ def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protoco
     return dataclasses.replace(protocol, **given)
 
 
-def _sharded(recipe: base.Recipe, dataset: data.Dataset, num: int) -> base.Recipe:
-    """The recipe with the examples of its batches spread over devices."""
+def _spread(recipe: base.Recipe, dataset: data.Dataset, config: Any) -> base.Recipe:
+    """The recipe with its batches, its networks or its classes spread over devices."""
+    mesh = parallel.device_mesh(config.num_devices, axis=config.spread)
+    if config.spread != "data":
+        step = parallel.over_mesh(recipe.method.step, mesh)
+        return recipe._replace(
+            method=recipe.method._replace(step=step),
+            source_fn=parallel.over_mesh(recipe.source_fn, mesh),
+        )
     source = recipe.source_fn(dataset)
     batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
     # A segment has experts in the place of examples.
     is_segment = isinstance(batch, base.Segment)
     axis = 0 if is_segment else base.matched(batch).y.ndim - 2
-    mesh = parallel.device_mesh(num)
     sampler = parallel.shard_batches(recipe.sampler, mesh, axis=axis)
     replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
     source_fn = lambda dataset: jax.device_put(recipe.source_fn(dataset), replicated)
     return recipe._replace(sampler=sampler, source_fn=source_fn)
+
+
+def _mapping(config: Any) -> Any:
+    """How the networks of evaluations are put side by side."""
+    if config.num_devices == 1:
+        return "auto"
+    return parallel.device_mesh(config.num_devices, axis="networks")
 
 
 def _curve(experiment: Experiment, config: Any, key: Key):
@@ -288,6 +301,7 @@ def _curve(experiment: Experiment, config: Any, key: Key):
             num_runs=config.evaluate.num_curve_runs,
             key=key,
             split="validation",
+            mapping=_mapping(config),
         )
         return {
             "accuracy_mean": result.mean,
@@ -314,6 +328,7 @@ def _judge(
     shared = {
         "num_runs": fields.num_runs,
         "num_checkpoints": fields.num_checkpoints,
+        "mapping": _mapping(config),
     }
     problem = (key, experiment.task, synthetic, dataset, experiment.recipe.protocol)
     if fields.arms:

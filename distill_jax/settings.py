@@ -72,6 +72,7 @@ def default() -> Any:
     config.log_every = 10
     config.checkpoint_every = config_dict.placeholder(int)  # a tenth of the run
     config.num_devices = 1
+    config.spread = "data"  # over the devices; or "networks", "classes"
     config.tensorboard = False
     return config
 

@@ -5,16 +5,19 @@
 import os
 import pathlib
 
-# Before jax is imported: four CPU devices for the sharding tests, the scheduler that
-# cannot deadlock on several batched linear solves (jaxlib 0.10), and less optimisation
-# of machine code, since tests compile far longer than they run. (None at all, level 0,
-# gives wrong derivatives of a maximum.)
+# Before jax is imported: eight CPU devices for the sharding tests, the scheduler that
+# cannot deadlock on several batched linear solves (jaxlib 0.10), and what halves the
+# time of compilation, since tests compile far longer than they run: the older emitter
+# of fused loops, one piece of machine code for each program, less optimisation of it.
+# (None at all, level 0, gives wrong derivatives of a maximum.)
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=4",
+        "--xla_force_host_platform_device_count=8",
         "--xla_cpu_enable_concurrency_optimized_scheduler=false",
         "--xla_backend_optimization_level=1",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
     ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

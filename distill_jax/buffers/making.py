@@ -12,7 +12,7 @@ import numpy as np
 from rich import console as rich_console
 from rich import progress as rich_progress
 
-from distill_jax import base, data, errors
+from distill_jax import base, data, errors, parallel
 from distill_jax.buffers import files, snapshots
 from distill_jax.buffers import plan as plans
 from distill_jax.inner import augment, experts
@@ -33,6 +33,8 @@ def make_buffer(
     progress: bool | None = None,
 ) -> snapshots.Buffer:
     """Trains the experts of a plan, or takes those that a folder holds already.
+
+    ``parallel.over_mesh(make_buffer, mesh)`` trains some of them on each device.
 
     Args:
       plan: what to train and what to keep.
@@ -151,9 +153,10 @@ def _key(plan: plans.ExpertPlan, expert: int) -> Key:
 def _groups(missing: list[int]) -> list[list[int]]:
     """Experts that are trained at once; the last group is filled up with repetitions.
 
-    One at a time on the CPU, which each keeps busy.
+    One at a time on each device on the CPU, which it keeps busy.
     """
     size = 1 if jax.default_backend() == "cpu" else min(_GROUP_SIZE, len(missing) or 1)
+    size *= parallel.num_devices("networks")
     groups = [missing[at : at + size] for at in range(0, len(missing), size)]
     return [group + [group[-1]] * (size - len(group)) for group in groups]
 

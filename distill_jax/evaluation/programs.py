@@ -3,7 +3,8 @@
 """Compiled programs that are kept: the next set of the same shape compiles nothing.
 
 Functions are closed over and arrays are arguments, so a program is known by what it was
-built from (the very same task, the protocol, the numbers) and by the shapes it takes.
+built from (the very same task, the protocol, the numbers), the shapes it takes and the
+mesh it is spread over.
 """
 
 import functools
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base
+from distill_jax import base, parallel
 
 __all__ = ["Outcome", "call"]
 
@@ -31,6 +32,7 @@ def call(
     task: base.Task,
     static: tuple[Hashable, ...],
     *args: Any,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Outcome:
     """Compiles a function of arrays if it is new, and runs it to the end.
 
@@ -39,6 +41,7 @@ def call(
       task: told from others by identity.
       static: plain facts, told from others by equality.
       *args: pytrees of arrays.
+      mesh: of devices to spread networks over, or None.
 
     Returns:
       An :class:`Outcome`.
@@ -56,7 +59,7 @@ def call(
     avals = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
     num_misses = _compiled.cache_info().misses
     started = time.perf_counter()
-    program = _compiled(build, _ByIdentity(task), static, treedef, avals)
+    program = _compiled(build, _ByIdentity(task), static, treedef, avals, mesh)
     is_new = _compiled.cache_info().misses > num_misses
     compiled = time.perf_counter()
     value = jax.block_until_ready(program(*args))
@@ -78,6 +81,7 @@ class _ByIdentity:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(build, task, static, treedef, avals):
+def _compiled(build, task, static, treedef, avals, mesh):
     args = jax.tree.unflatten(treedef, avals)
-    return jax.jit(build(task.value, *static)).lower(*args).compile()
+    program = parallel.over_mesh(build(task.value, *static), mesh)
+    return jax.jit(program).lower(*args).compile()

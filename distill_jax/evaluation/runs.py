@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, errors
+from distill_jax import base, errors, parallel
 from distill_jax import data as data_lib
 from distill_jax.evaluation import programs, results, training
 from distill_jax.evaluation import protocol as protocol_lib
@@ -32,7 +32,7 @@ __all__ = [
     "train_networks",
 ]
 
-Mapping = Literal["auto", "vmap", "map"]
+Mapping = Literal["auto", "vmap", "map"] | jax.sharding.Mesh
 
 
 class Trained(NamedTuple):
@@ -71,7 +71,9 @@ def evaluate(
       split: ``"test"``, ``"validation"`` or ``"train"``.
       num_checkpoints: K, at how many moments of the training to test.
       mapping: how runs are put side by side: ``"vmap"``, ``"map"`` (one after the
-        other) or, with ``"auto"``, what is faster: ``"map"`` on CPU.
+        other) or, with ``"auto"``, what is faster: ``"map"`` on CPU. A mesh of
+        :func:`distill_jax.parallel.device_mesh` with the axis ``"networks"`` gives each
+        of its devices some of the runs.
 
     Returns:
       An :class:`~distill_jax.evaluation.results.Evaluation`.
@@ -155,13 +157,15 @@ def train_networks(
     # Through the host: small, and it may lie on other devices than the program.
     examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
     normalizer = jax.tree.map(jnp.asarray, normalizer)
+    kind, mesh = _resolve(mapping)
     outcome = programs.call(
         _training_program,
         task,
-        (protocol, is_stacked, num_checkpoints, _resolve(mapping)),
+        (protocol, is_stacked, num_checkpoints, kind),
         jax.random.split(key, num_runs),
         examples,
         normalizer,
+        mesh=mesh,
     )
     variables, contexts = outcome.value
     return Trained(variables, contexts, outcome.compile_seconds, outcome.run_seconds)
@@ -205,15 +209,17 @@ def measure(
     """
     check_split(data, split)
     arrays = getattr(data, split)
+    kind, mesh = _resolve(mapping)
     outcome = programs.call(
         _testing_program,
         task,
-        (_resolve(mapping),),
+        (kind,),
         trained.variables,
         trained.contexts,
         jax.tree.map(jnp.asarray, arrays.x),
         jnp.asarray(arrays.y),
         jax.tree.map(jnp.asarray, data.spec.normalizer),
+        mesh=mesh,
     )
     curve = np.asarray(outcome.value, dtype=np.float64) / len(arrays.y)
     return results.summarize(
@@ -269,17 +275,26 @@ def _testing_program(task, mapping):
 
 
 def _over_runs(run, args, mapping):
-    return jax.vmap(run)(args) if mapping == "vmap" else jax.lax.map(run, args)
+    each = jax.vmap(run) if mapping == "vmap" else lambda part: jax.lax.map(run, part)
+    return parallel.spread(each, args, "networks")
 
 
-def _resolve(mapping: Mapping) -> str:
-    if mapping == "auto":
-        return "map" if jax.default_backend() == "cpu" else "vmap"
+def _resolve(mapping: Mapping) -> tuple[str, jax.sharding.Mesh | None]:
+    """How the runs on one device are put side by side, and the mesh of devices."""
+    mesh = mapping if isinstance(mapping, jax.sharding.Mesh) else None
+    if mesh is not None and mesh.axis_names != ("networks",):
+        raise errors.InputError(
+            f"Runs of an evaluation are networks, but the mesh spreads "
+            f"{' and '.join(mesh.axis_names)}; make it by "
+            '`device_mesh(axis="networks")`.'
+        )
+    if mesh is not None or mapping == "auto":
+        return "map" if jax.default_backend() == "cpu" else "vmap", mesh
     if mapping not in ("vmap", "map"):
         raise errors.InputError(
-            f'`mapping` is "{mapping}"; it must be "auto", "vmap" or "map".'
+            f'`mapping` is "{mapping}"; it must be "auto", "vmap", "map" or a mesh.'
         )
-    return mapping
+    return mapping, None
 
 
 def check_split(data: data_lib.Dataset, split: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base
+from distill_jax import base, parallel
 from distill_jax.types import Array, PyTree
 
 __all__ = ["batch_sum", "class_sums", "fitting_size", "shares"]
@@ -94,6 +94,9 @@ def class_sums(
 ) -> PyTree:
     """Sums a function of examples over those of each class.
 
+    In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"classes"``
+    each device takes some of the classes.
+
     Args:
       fn: ``(number of the block, examples [B', ...])`` to any tree. It must be a sum
         over examples in which one of weight 0 counts nothing.
@@ -117,8 +120,12 @@ def class_sums(
         is_cpu = jax.default_backend() == "cpu"
         block_size = _BLOCK_SIZE if is_cpu else examples.y.shape[1]
     if examples.y.shape[1] <= block_size:
-        return jax.vmap(lambda one: fn(0, one))(examples)
-    return jax.lax.map(lambda one: batch_sum(fn, one, block_size), examples)
+        local = jax.vmap(lambda one: fn(0, one))
+    else:
+        local = lambda part: jax.lax.map(
+            lambda one: batch_sum(fn, one, block_size), part
+        )
+    return parallel.spread(local, examples, "classes")
 
 
 def shares(examples: base.Examples) -> base.Examples:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, errors, parallel
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Pool", "advance_pool", "init_pool", "map_networks", "members"]
@@ -176,7 +176,8 @@ def map_networks(fn: Callable, stacked: PyTree) -> PyTree:
     """Maps a function over stacked networks, the way the backend is fast at.
 
     One after the other on the CPU, where each already keeps all cores busy; all at once
-    on accelerators, where one small network cannot fill the device.
+    on accelerators, where one small network cannot fill the device; and some on each
+    device in a function of :func:`distill_jax.parallel.over_mesh`.
 
     Args:
       fn: a function of one network's tree.
@@ -190,9 +191,9 @@ def map_networks(fn: Callable, stacked: PyTree) -> PyTree:
       >>> map_networks(lambda x: 2 * x, jnp.arange(3)).tolist()
       [0, 2, 4]
     """
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(fn, stacked)
-    return jax.vmap(fn)(stacked)
+    is_cpu = jax.default_backend() == "cpu"
+    local = (lambda part: jax.lax.map(fn, part)) if is_cpu else jax.vmap(fn)
+    return parallel.spread(local, stacked, "networks")
 
 
 def _draw_active(key: Key, num_networks: int, num_active: int) -> Array:
