@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -36,7 +37,14 @@ from distill_jax.evaluation import protocol as protocols
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key
 
-__all__ = ["Experiment", "build", "distil", "load_for", "to_synthetic"]
+__all__ = [
+    "Experiment",
+    "build",
+    "distil",
+    "load_for",
+    "method_options",
+    "to_synthetic",
+]
 
 
 class Experiment(NamedTuple):
@@ -178,6 +186,36 @@ def distil(
     _write_json(workdir / "results.json", results)
 
 
+def method_options(config: Any) -> dict[str, Any]:
+    """The options of a config's method, with the defaults of those it does not set.
+
+    Args:
+      config: with a section ``method``.
+
+    Returns:
+      Names and values; None where the method looks up what was published.
+
+    Raises:
+      InputError: when there is no such method.
+
+    Example:
+      >>> from distill_jax import settings
+      >>> config = settings.default()
+      >>> config.method = {"name": "dm", "batch_size": 8}
+      >>> options = method_options(config)
+      >>> options["batch_size"], options["factor"]
+      (8, 1)
+    """
+    known = _parameters(config.method.name)
+    defaults = {
+        name: parameter.default
+        for name, parameter in known.items()
+        if parameter.default is not parameter.empty
+    }
+    given = {name: value for name, value in config.method.items() if name in known}
+    return defaults | given
+
+
 def to_synthetic(stored: distilled.DistilledSet) -> base.Synthetic:
     """The arrays of a stored set as a learner takes them.
 
@@ -235,10 +273,7 @@ def _recipe(config: Any, task: base.Task) -> base.Recipe:
     """Calls the named method with the options of the config."""
     options = config.method.to_dict()
     name = options.pop("name", "")
-    if name not in methods.NAMES:
-        hint = errors.nearest(str(name), methods.NAMES)
-        raise errors.InputError(f'There is no method "{name}". {hint}')
-    known = inspect.signature(methods.NAMES[name]).parameters
+    known = _parameters(name)
     options["num_per_class"] = config.num_per_class
     if "num_steps" in known:
         options["num_steps"] = config.num_steps
@@ -250,6 +285,14 @@ def _recipe(config: Any, task: base.Task) -> base.Recipe:
             )
     recipe = methods.NAMES[name](task, **options)
     return recipe._replace(protocol=_protocol(recipe.protocol, config.protocol))
+
+
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    """What a named method takes."""
+    if name not in methods.NAMES:
+        hint = errors.nearest(str(name), methods.NAMES)
+        raise errors.InputError(f'There is no method "{name}". {hint}')
+    return inspect.signature(methods.NAMES[name]).parameters
 
 
 def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protocol:
@@ -374,7 +417,15 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "jax": jax.__version__,
         "date": time.strftime("%Y-%m-%d"),
+        "peak_bytes": _peak_bytes(),
     }
+
+
+def _peak_bytes() -> int:
+    """The most that was held at a time: on an accelerator, else by this process."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return stats.get("peak_bytes_in_use", 1024 * kib)
 
 
 def _to_distilled(

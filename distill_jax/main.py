@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``distill-jax distill | evaluate | report``.
+"""The command line: ``distill-jax distill | plan | evaluate | report``.
 
 What a person can get wrong ends in one sentence on stderr and exit code 2, a loss that
 is no longer finite in exit code 3. A run that was interrupted exits with 128 plus the
@@ -28,6 +28,9 @@ distill_jax: shrink a training set to a few examples that teach.
   distill-jax distill --config=configs/digits_frepo.py --workdir=runs/digits
       Distils, evaluates, compares, and writes runs/digits/report.html. The same command
       again resumes a run that was interrupted.
+  distill-jax plan --config=configs/digits_frepo.py
+      Tells what that will take: compilation, memory, steps per second, time; and what
+      to change where it does not fit. With --memory_gib=8, on a device with so much.
   distill-jax evaluate --distilled=runs/digits
       Trains fresh networks on a distilled set and tests them; with --network=convnet,
       or --network='{"name": "mlp", "hidden": [64]}', another network than the set was
@@ -74,7 +77,12 @@ def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("help", "--help", "-h"):
         print(_USAGE, end="")
         return 0 if argv else 2
-    commands = {"distill": _distill, "evaluate": _evaluate, "report": _report}
+    commands = {
+        "distill": _distill,
+        "plan": _plan,
+        "evaluate": _evaluate,
+        "report": _report,
+    }
     try:
         if argv[0] not in commands:
             hint = errors.nearest(argv[0], commands)
@@ -103,6 +111,21 @@ def _distill(values: flags.FlagValues) -> None:
     experiment, outcome = _library()
     experiment.distil(config, workdir, progress=False if values.quiet else None)
     _tell(outcome.contents(workdir, config), workdir)
+
+
+def _plan(values: flags.FlagValues) -> None:
+    """Tells what a run will take."""
+    config = _config(values)
+    _library()
+    from distill_jax import preview
+
+    gib = values.memory_gib
+    found = preview.preview_of(
+        config, memory_bytes=None if gib is None else int(gib * 2**30)
+    )
+    others = [] if found.forecast.fits else preview.alternatives(config)
+    print(f"{config.title}, {config.num_per_class} per class:")
+    print("\n".join(preview.to_lines(found, others)))
 
 
 def _report(values: flags.FlagValues) -> None:
@@ -200,6 +223,7 @@ def _define_flags() -> flags.FlagValues:
         flags.DEFINE_string(name, None, "See the usage.", flag_values=values)
     flags.DEFINE_integer("num_runs", 5, "See the usage.", 1, flag_values=values)
     flags.DEFINE_integer("seed", 0, "See the usage.", flag_values=values)
+    flags.DEFINE_float("memory_gib", None, "See the usage.", 0, flag_values=values)
     flags.DEFINE_bool("random", False, "See the usage.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "See the usage.", flag_values=values)
     return values

@@ -7,7 +7,7 @@ written whole or not at all, so that a buffer that was interrupted goes on with 
 expert.
 """
 
-from distill_jax.buffers.making import make_buffer
+from distill_jax.buffers.making import make_buffer, random_buffer
 from distill_jax.buffers.plan import ExpertPlan
 from distill_jax.buffers.snapshots import Buffer, OnDisk, Trajectories, unflatten
 
@@ -17,5 +17,6 @@ __all__ = [
     "OnDisk",
     "Trajectories",
     "make_buffer",
+    "random_buffer",
     "unflatten",
 ]

@@ -19,7 +19,7 @@ from distill_jax.inner import augment, experts
 from distill_jax.inner import pool as pools
 from distill_jax.types import Key, PyTree
 
-__all__ = ["make_buffer"]
+__all__ = ["make_buffer", "random_buffer"]
 
 _GROUP_SIZE = 8  # Experts trained at once on an accelerator.
 
@@ -97,6 +97,41 @@ def make_buffer(
         ],
         accuracy=np.array([rows[name]["accuracy"] for name in names]),
         entropy=np.array([rows[name]["entropy"] for name in names]),
+        template=template,
+    )
+
+
+def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
+    """Random numbers in the shapes of the experts of a plan, to see what they take.
+
+    Args:
+      plan: of the experts that are not trained.
+      task: a classification task, of a network without batch norm.
+
+    Returns:
+      A :class:`~distill_jax.buffers.Buffer`; its accuracies and entropies are NaN.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> digits = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
+      >>> plan = dj.buffers.ExpertPlan(num_experts=2, num_epochs=3)
+      >>> random_buffer(plan, task).snapshots[1].shape
+      (4, 610)
+    """
+    template = _template(task)
+    size = sum(leaf.size for leaf in jax.tree.leaves(template))
+    rng = np.random.default_rng(plan.seed)
+    shape = len(plan.kept()), size
+    unknown = np.full((plan.num_experts, plan.num_epochs + 1), np.nan)
+    return snapshots.Buffer(
+        plan=plan,
+        snapshots=[
+            0.1 * rng.standard_normal(shape, np.float32).astype(plan.dtype)
+            for _ in range(plan.num_experts)
+        ],
+        accuracy=unknown,
+        entropy=unknown,
         template=template,
     )
 

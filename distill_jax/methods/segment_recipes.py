@@ -131,6 +131,7 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
         seed_fn=seed_fn,
         source_fn=source_fn,
         protocol=options.protocol or judged,
+        experts=plan,
     )
 
 

@@ -5,14 +5,17 @@
 from distill_jax.runtime.compiled import keep_compiled
 from distill_jax.runtime.history import History
 from distill_jax.runtime.host_loop import loop
+from distill_jax.runtime.outlook import Forecast, forecast
 from distill_jax.runtime.runner import run
 from distill_jax.runtime.scan import compile_steps, scan_steps
 from distill_jax.runtime.signals import Interrupted
 
 __all__ = [
+    "Forecast",
     "History",
     "Interrupted",
     "compile_steps",
+    "forecast",
     "keep_compiled",
     "loop",
     "run",

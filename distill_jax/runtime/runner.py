@@ -28,7 +28,7 @@ __all__ = ["run"]
 
 EvaluateFn = Callable[[int, base.Synthetic], Mapping[str, float]]
 
-_CHUNK_CAPACITY = 1024  # The most steps between two looks of the host,
+CHUNK_CAPACITY = 1024  # The most steps between two looks of the host,
 _CHUNK_SECONDS = 1.0  # and the time they should take.
 
 
@@ -137,19 +137,20 @@ def _take_steps(
     recipe, plan, book, request, evaluate, progress, key, state, source
 ) -> base.State:
     """The loop over chunks."""
-    take, seconds = scan.compile_steps(
+    compiled = scan.compile_steps(
         recipe.method,
         recipe.sampler,
-        num_steps=_CHUNK_CAPACITY,
+        num_steps=CHUNK_CAPACITY,
         arguments=(key, state, source),
     )
-    book.compile_seconds += seconds
+    take = compiled.run
+    book.compile_seconds += compiled.seconds
     inspect = _inspector(state)
     step, count = int(state.step), 1
     bar = logging.ProgressBar(num_steps=plan.num_steps, step=step, is_shown=progress)
     with bar:
         while step < plan.num_steps and request.signum is None:
-            count = min(count, _CHUNK_CAPACITY, plan.next_stop(step) - step)
+            count = min(count, CHUNK_CAPACITY, plan.next_stop(step) - step)
             (state, infos), seconds = _timed(lambda: take(key, state, source, count))
             _log(plan, book, infos, step, count, seconds)
             inspect(state, book)

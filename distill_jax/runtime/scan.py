@@ -12,7 +12,7 @@ serves every number of steps up to ``num_steps``, and 60 steps are 7 + 53 bitwis
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,17 @@ import jax.numpy as jnp
 from distill_jax import base, errors
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["compile_steps", "scan_steps"]
+__all__ = ["Compiled", "compile_steps", "scan_steps"]
 
 Run = Callable[..., tuple[base.State, base.Info]]
+
+
+class Compiled(NamedTuple):
+    """A loop that was compiled ahead of time."""
+
+    run: Run
+    seconds: float  # that tracing and compiling took
+    peak_bytes: int  # on each device: arguments, results and what lies between
 
 
 def scan_steps(method: base.Method, sampler: base.Sampler, *, num_steps: int) -> Run:
@@ -72,7 +80,7 @@ def compile_steps(
     *,
     num_steps: int,
     arguments: tuple[Key, base.State, Any],
-) -> tuple[Run, float]:
+) -> Compiled:
     """Compiles :func:`scan_steps` ahead of time for arguments of given shapes.
 
     Args:
@@ -82,9 +90,9 @@ def compile_steps(
       arguments: ``(key, state, source)`` as the first call will get them.
 
     Returns:
-      ``run`` as :func:`scan_steps` makes it, but for one thing: it *donates* the state,
-      so that the buffers of the state passed in become those of the one returned. And
-      the seconds that tracing and compiling took.
+      A :class:`Compiled`. Its ``run`` is as :func:`scan_steps` makes it, but for one
+      thing: it *donates* the state, so that the buffers of the state passed in become
+      those of the one returned.
 
     Raises:
       InputError: as :func:`scan_steps`.
@@ -99,11 +107,11 @@ def compile_steps(
       ...         base.Info(loss=state.inner, metrics={})),
       ...     read=lambda state: base.Synthetic(x=state.inner, y=state.inner))
       >>> arguments = jax.random.key(0), method.init(None, jnp.float32(8.0)), 2.0
-      >>> run, compile_seconds = compile_steps(
+      >>> compiled = compile_steps(
       ...     method, lambda key, step, source: source, num_steps=4,
       ...     arguments=arguments)
-      >>> state, infos = run(*arguments, count=3)
-      >>> float(state.inner), compile_seconds > 0
+      >>> state, infos = compiled.run(*arguments, count=3)
+      >>> float(state.inner), compiled.seconds > 0
       (1.0, True)
     """
     start = time.perf_counter()
@@ -119,7 +127,19 @@ def compile_steps(
         state = jax.device_put(jax.tree.map(_strong, state), state_sharding)
         return compiled(key, state, source, _checked_count(count, num_steps))
 
-    return run, seconds
+    return Compiled(run, seconds, _peak_bytes(compiled.memory_analysis()))
+
+
+def _peak_bytes(analysis: Any) -> int:
+    """What a program holds at most, as far as the compiler tells."""
+    if analysis is None:
+        return 0
+    return (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes
+        + analysis.temp_size_in_bytes
+    )
 
 
 def _loop(method: base.Method, sampler: base.Sampler, num_steps: int) -> Run:

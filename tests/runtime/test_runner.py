@@ -72,7 +72,7 @@ def test_the_run_is_the_loop_with_split_keys(whole):
 
 @pytest.mark.parametrize(("capacity", "seconds"), [(1, 1.0), (7, 1e3), (1024, 0.0)])
 def test_the_size_of_chunks_changes_nothing(whole, monkeypatch, capacity, seconds):
-    monkeypatch.setattr(runner, "_CHUNK_CAPACITY", capacity)
+    monkeypatch.setattr(runner, "CHUNK_CAPACITY", capacity)
     monkeypatch.setattr(runner, "_CHUNK_SECONDS", seconds)
     state, history = _run(**EVALUATED)
     toy.assert_same(whole[0], state)
@@ -84,13 +84,13 @@ def test_chunks_do_not_cross_a_stop(monkeypatch):
     counts = []
 
     def compile_steps(method, sampler, **arguments):
-        take, seconds = scan_compile(method, sampler, **arguments)
+        compiled = scan_compile(method, sampler, **arguments)
 
         def counted(key, state, source, count):
             counts.append((int(state.step), count))
-            return take(key, state, source, count)
+            return compiled.run(key, state, source, count)
 
-        return counted, seconds
+        return compiled._replace(run=counted)
 
     scan_compile = runner.scan.compile_steps
     monkeypatch.setattr(runner.scan, "compile_steps", compile_steps)

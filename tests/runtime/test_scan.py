@@ -99,13 +99,14 @@ def test_a_weakly_typed_state_gives_what_a_restored_one_gives():
 def test_compiled_steps_donate_and_agree(start, run):
     recipe, state, source = start
     mine = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
-    compiled, seconds = scan.compile_steps(
+    program = scan.compile_steps(
         recipe.method, recipe.sampler, num_steps=60, arguments=(KEY, mine, source)
     )
-    assert seconds > 0
-    after, _ = compiled(KEY, mine, source, 25)
+    assert program.seconds > 0
+    assert program.peak_bytes > 0
+    after, _ = program.run(KEY, mine, source, 25)
     assert mine.latent.learned["x"].is_deleted()
-    after, _ = compiled(KEY, after, source, 35)
+    after, _ = program.run(KEY, after, source, 35)
     toy.assert_same(run(KEY, state, source)[0], after)
 
 
@@ -115,14 +116,14 @@ def test_compiled_steps_take_a_sharded_source(start, run):
     spec = jax.sharding.PartitionSpec("data")
     source_sharded = jax.device_put(source, jax.sharding.NamedSharding(mesh, spec))
     mine = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)
-    compiled, _ = scan.compile_steps(
+    program = scan.compile_steps(
         recipe.method,
         recipe.sampler,
         num_steps=60,
         arguments=(KEY, mine, source_sharded),
     )
     for count in (20, 40):
-        mine, infos = compiled(KEY, mine, source_sharded, count)
+        mine, infos = program.run(KEY, mine, source_sharded, count)
     del infos
     np.testing.assert_allclose(
         mine.latent.learned["x"],

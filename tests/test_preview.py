@@ -1,0 +1,74 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command `plan`: what a config will take."""
+
+import pytest
+
+from distill_jax import experiment, main, preview, settings
+
+TINY = {"name": "mlp", "hidden": (8,)}
+
+
+def tiny_config(method: dict):
+    config = settings.finish(settings.default(), "runlocal")
+    config.network = TINY
+    config.method = method
+    return config
+
+
+def test_a_plan_trains_no_experts(monkeypatch):
+    config = tiny_config(
+        {
+            "name": "mtt",
+            "num_student_steps": 2,
+            "num_expert_epochs": 1,
+            "last_start": 2,
+            "learning_rate": 1.0,
+            "rate_learning_rate": 1e-5,
+            "initial_rate": 0.05,
+            "experts": {"num_experts": 3},
+        }
+    )
+    monkeypatch.setattr("distill_jax.buffers.make_buffer", None)
+    found = preview.preview_of(config)
+    assert found.expert_seconds > 0
+    assert found.forecast.run_seconds > 0
+    assert found.evaluate_seconds > 0
+    assert "unless they are there" in "\n".join(preview.to_lines(found, []))
+
+
+def test_alternatives_take_less():
+    config = tiny_config(
+        {"name": "bptt", "num_inner_steps": 8, "batch_size": 64, "remat": "none"}
+    )
+    told = preview.preview_of(config, memory_bytes=1).forecast
+    found = preview.alternatives(config)
+    assert {each.override.split("=")[0] for each in found} >= {
+        "--config.method.remat",
+        "--config.method.batch_size",
+    }
+    assert found[0].peak_bytes < told.peak_bytes
+    assert [each.peak_bytes for each in found] == sorted(e.peak_bytes for e in found)
+
+
+def test_options_are_those_of_the_method_with_its_defaults():
+    options = experiment.method_options(tiny_config({"name": "dm", "batch_size": 3}))
+    assert options["batch_size"] == 3
+    assert "learning_rate" in options
+
+
+def test_the_command(capsys):
+    words = ["plan", "--config=configs/digits_frepo.py:runlocal"]
+    with pytest.raises(SystemExit) as stop:
+        main.main([*words, "--memory_gib=0.0001"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert "does not fit" in told
+    assert "--config.method.num_networks" in told
+
+
+def test_the_command_without_a_config(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main(["plan"])
+    assert stop.value.code == 2
+    assert "--config" in capsys.readouterr().err
