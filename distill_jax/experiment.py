@@ -34,6 +34,7 @@ from distill_jax import (
     tasks,
 )
 from distill_jax.evaluation import protocol as protocols
+from distill_jax.runtime import book, hosts
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key
 
@@ -86,7 +87,7 @@ def build(config: Any) -> Experiment:
     inner = nets.build({**network, **config.inner_network.to_dict()})
     recipe = _recipe(config, tasks.classification(inner, dataset.spec))
     _expert(config)
-    if config.num_devices > 1:
+    if config.num_devices > 1 or jax.process_count() > 1:
         recipe = _spread(recipe, dataset, config)
     return Experiment(dataset, task, recipe)
 
@@ -169,9 +170,11 @@ def distil(
         progress=progress,
         tensorboard=config.tensorboard,
     )
-    if (workdir / "results.json").exists():
+    # Before any process may write it.
+    is_done = hosts.agree((workdir / "results.json").exists())
+    if is_done:
         return
-    synthetic = experiment.recipe.method.read(state)
+    synthetic = book.owned(jax.device_get(experiment.recipe.method.read(state)))
     results = _judge(experiment, synthetic, config, key_arms, progress)
     during = lambda name: sum(row[name] for row in history.evaluations)
     compiling = results["seconds"].pop("compile the evaluation")
@@ -182,8 +185,10 @@ def distil(
         "compile": history.compile_seconds + during("compile_seconds") + compiling,
     }
     results["environment"] = _environment()
-    _to_distilled(experiment, synthetic, config, results).save(workdir)
-    _write_json(workdir / "results.json", results)
+    if hosts.is_first():
+        _to_distilled(experiment, synthetic, config, results).save(workdir)
+        _write_json(workdir / "results.json", results)
+    hosts.barrier("the results are written")
 
 
 def method_options(config: Any) -> dict[str, Any]:
@@ -306,6 +311,13 @@ def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protoco
 
 def _spread(recipe: base.Recipe, dataset: data.Dataset, config: Any) -> base.Recipe:
     """The recipe with its batches, its networks or its classes spread over devices."""
+    num_all = len(jax.devices())
+    if jax.process_count() > 1 and config.num_devices != num_all:
+        raise errors.InputError(
+            f"`num_devices` is {config.num_devices}, but {jax.process_count()} "
+            f"processes have {num_all} together, and all of them take part: pass "
+            f"--config.num_devices={num_all}."
+        )
     mesh = parallel.device_mesh(config.num_devices, axis=config.spread)
     if config.spread != "data":
         step = parallel.over_mesh(recipe.method.step, mesh)
@@ -326,8 +338,8 @@ def _spread(recipe: base.Recipe, dataset: data.Dataset, config: Any) -> base.Rec
 
 def _mapping(config: Any) -> Any:
     """How the networks of evaluations are put side by side."""
-    if config.num_devices == 1:
-        return "auto"
+    if config.num_devices == 1 or jax.process_count() > 1:
+        return "auto"  # Each process judges all of it; the first one tells.
     return parallel.device_mesh(config.num_devices, axis="networks")
 
 

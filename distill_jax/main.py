@@ -45,6 +45,9 @@ distill_jax: shrink a training set to a few examples that teach.
   --data_dir=DIR              where data sets are (else the variable DISTILL_JAX_DATA)
   --num_runs=5 --seed=0       of `evaluate`: fresh networks, and the seed of the first
   --quiet                     no progress
+  --distributed               one of several processes of a TPU pod slice or of Slurm;
+                              elsewhere with --coordinator=HOST:PORT --num_processes=2
+                              --process_id=0, the same command in each
 
 Compiled programs are kept for the next time in ~/.cache/distill_jax; the variable
 JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false none.
@@ -109,8 +112,27 @@ def _distill(values: flags.FlagValues) -> None:
     config = _config(values)
     workdir = _required(values, "workdir", "runs/digits")
     experiment, outcome = _library()
-    experiment.distil(config, workdir, progress=False if values.quiet else None)
-    _tell(outcome.contents(workdir, config), workdir)
+    is_first = _join(values)
+    is_quiet = values.quiet or not is_first
+    experiment.distil(config, workdir, progress=False if is_quiet else None)
+    if is_first:
+        _tell(outcome.contents(workdir, config), workdir)
+
+
+def _join(values: flags.FlagValues) -> bool:
+    """Joins the other processes where there are some; whether this is the first."""
+    given = values.coordinator, values.num_processes, values.process_id
+    if not values.distributed and given == (None, None, None):
+        return True
+    if not values.distributed and None in given:
+        raise errors.InputError(
+            "Several processes need --coordinator=HOST:PORT, --num_processes and "
+            "--process_id together; on a TPU pod slice or under Slurm --distributed "
+            "finds all three."
+        )
+    from distill_jax.runtime import hosts
+
+    return hosts.join(*given)
 
 
 def _plan(values: flags.FlagValues) -> None:
@@ -219,11 +241,15 @@ def _library() -> tuple[Any, Any]:
 def _define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "The config.", flag_values=values)
-    for name in ("workdir", "data_dir", "distilled", "network", "picture"):
+    names = "workdir", "data_dir", "distilled", "network", "picture", "coordinator"
+    for name in names:
         flags.DEFINE_string(name, None, "See the usage.", flag_values=values)
     flags.DEFINE_integer("num_runs", 5, "See the usage.", 1, flag_values=values)
     flags.DEFINE_integer("seed", 0, "See the usage.", flag_values=values)
     flags.DEFINE_float("memory_gib", None, "See the usage.", 0, flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "See the usage.", 1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "See the usage.", 0, flag_values=values)
+    flags.DEFINE_bool("distributed", False, "See the usage.", flag_values=values)
     flags.DEFINE_bool("random", False, "See the usage.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "See the usage.", flag_values=values)
     return values

@@ -21,6 +21,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from distill_jax import errors
+from distill_jax.runtime import hosts
 from distill_jax.types import PyTree
 
 __all__ = ["Checkpoints"]
@@ -60,7 +61,8 @@ class Checkpoints:
     ) -> None:
         """Writes a checkpoint, then drops those that are too old.
 
-        A checkpoint of the same step is replaced.
+        A checkpoint of the same step is replaced. Of several processes all must call
+        this; the state is the same on each.
 
         Args:
           step: the number of steps done.
@@ -80,19 +82,24 @@ class Checkpoints:
           ...     print(checkpoints.steps())
           [2, 3]
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(self._folder)
+        if hosts.is_first():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(self._folder)
+        hosts.barrier("a save begins")
         temporary = self._folder / "unfinished_save"
         leaves = [_to_numpy(leaf) for leaf in jax.tree.leaves(state)]
         stored = {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
         with _as_os_error(self._folder):
             metadata = {"leaves": _describe(state), "facts": dict(facts or {})}
             ocp.save(str(temporary), stored, custom_metadata=metadata)
-        if step in self.steps():
-            self._discard(step)
-        temporary.rename(self._path(step))
-        for old in self.steps()[: -self._num_kept]:
-            self._discard(old)
+        hosts.barrier("a save is written")
+        if hosts.is_first():
+            if step in self.steps():
+                self._discard(step)
+            temporary.rename(self._path(step))
+            for old in self.steps()[: -self._num_kept]:
+                self._discard(old)
+        hosts.barrier("a save is done")
 
     def steps(self) -> list[int]:
         """The steps of all whole checkpoints, ascending.

@@ -20,7 +20,7 @@ import numpy as np
 
 from distill_jax import base, bilevel, errors
 from distill_jax.runtime import book as books
-from distill_jax.runtime import history, logging, scan, signals
+from distill_jax.runtime import history, hosts, logging, scan, signals
 from distill_jax.runtime import plan as plans
 from distill_jax.types import Array, Key
 
@@ -137,6 +137,7 @@ def _take_steps(
     recipe, plan, book, request, evaluate, progress, key, state, source
 ) -> base.State:
     """The loop over chunks."""
+    key, state, source = hosts.everywhere((key, state, source))
     compiled = scan.compile_steps(
         recipe.method,
         recipe.sampler,
@@ -149,7 +150,10 @@ def _take_steps(
     step, count = int(state.step), 1
     bar = logging.ProgressBar(num_steps=plan.num_steps, step=step, is_shown=progress)
     with bar:
-        while step < plan.num_steps and request.signum is None:
+        while step < plan.num_steps:
+            request.signum = hosts.largest(request.signum or 0) or None
+            if request.signum is not None:
+                break
             count = min(count, CHUNK_CAPACITY, plan.next_stop(step) - step)
             (state, infos), seconds = _timed(lambda: take(key, state, source, count))
             _log(plan, book, infos, step, count, seconds)
@@ -163,7 +167,7 @@ def _take_steps(
             evaluate(state)
             if plan.is_due(step, plan.checkpoint_every):
                 book.save(state)
-            count = max(1, int(count * _CHUNK_SECONDS / seconds))
+            count = hosts.agree(max(1, int(count * _CHUNK_SECONDS / seconds)))
     if request.signum is not None:
         _stop(book, state, request.signum)
     return state

@@ -1,0 +1,127 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes that run one program: the first one writes, all of them agree.
+
+Every process holds the whole state, so that any number of them can go on from a
+checkpoint. What depends on clocks and signals, the size of a chunk and whether to stop,
+is decided once for all: processes that took different numbers of steps would wait for
+each other forever.
+"""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from distill_jax import errors, parallel
+from distill_jax.types import PyTree
+
+__all__ = ["agree", "barrier", "everywhere", "is_first", "join", "largest"]
+
+
+def join(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> bool:
+    """Makes this process one of several; before anything else is done with jax.
+
+    Args:
+      coordinator: host and port of the first process; None where a TPU pod slice or
+        Slurm tells all three.
+      num_processes: how many there are.
+      process_id: the number of this one, from 0.
+
+    Returns:
+      Whether this is the first.
+
+    Raises:
+      InputError: when the others cannot be reached.
+
+    Example:
+      ``join("10.0.0.1:1234", num_processes=2, process_id=0)``
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except (RuntimeError, ValueError) as error:
+        raise errors.InputError(
+            f"The {num_processes or ''} processes could not be joined "
+            f"({str(error).splitlines()[0]}); start the same command in each, with "
+            "the address of the first."
+        ) from error
+    return is_first()
+
+
+def is_first() -> bool:
+    """Whether this process writes files and shows progress.
+
+    Example:
+      >>> is_first()
+      True
+    """
+    return jax.process_index() == 0
+
+
+def agree(value: int) -> int:
+    """The value that the first process has.
+
+    Example:
+      >>> agree(3)
+      3
+    """
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def largest(value: int) -> int:
+    """The largest value that any process has.
+
+    Example:
+      >>> largest(3)
+      3
+    """
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
+def everywhere(tree: PyTree) -> PyTree:
+    """The same arrays as arrays on the devices of all processes.
+
+    Args:
+      tree: arrays that every process has.
+
+    Returns:
+      Them, whole on each device; unchanged where there is one process.
+
+    Example:
+      >>> everywhere(1.0)
+      1.0
+    """
+    if jax.process_count() == 1:
+        return tree
+    mesh = parallel.device_mesh()
+    replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def put(leaf):
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            data = put(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        # An array of this process alone cannot be put on devices of another one.
+        return jax.device_put(np.asarray(leaf), replicated)
+
+    return jax.tree.map(put, tree)
+
+
+def barrier(name: str) -> None:
+    """Waits until all processes are here.
+
+    Args:
+      name: of the place, the same for all.
+
+    Example:
+      >>> barrier("saved")
+    """
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
