@@ -33,7 +33,7 @@ demo: $(VENV)/.runtime
 	  --config.num_per_class=10 --config.num_steps=1000 --workdir=$(RUNS)/10_per_class
 
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.develop
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ STEPS = {
     "rcig": (1000, 600),
     "frepo": (1000, 1000),
     "auto": (1000, 2000),
-    "rat_bptt": (300, 100),
+    "rat_bptt": (1200, 100),
 }
 METHODS = list(OPTIONS)
 

@@ -48,7 +48,7 @@ from distill_jax.base import (
 from distill_jax.bilevel import distill
 from distill_jax.composition import compose, plain_decoder
 from distill_jax.distilled import DistilledSet
-from distill_jax.errors import InputError, NonFiniteError
+from distill_jax.errors import InputError, LostProcessError, NonFiniteError
 from distill_jax.evaluation import evaluate
 from distill_jax.runtime import run
 
@@ -62,6 +62,7 @@ __all__ = [
     "Info",
     "InputError",
     "Latent",
+    "LostProcessError",
     "Method",
     "NonFiniteError",
     "Objective",

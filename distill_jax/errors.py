@@ -8,7 +8,7 @@ A message is one full sentence: what was passed, why it cannot work, what to use
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "NonFiniteError", "nearest"]
+__all__ = ["InputError", "LostProcessError", "NonFiniteError", "nearest"]
 
 
 class InputError(ValueError):
@@ -17,6 +17,10 @@ class InputError(ValueError):
 
 class NonFiniteError(ArithmeticError):
     """A loss became infinite or not a number; the last good state is kept."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run is gone; the last checkpoint is kept."""
 
 
 def nearest(name: str, known: Iterable[str], *, num: int = 3) -> str:

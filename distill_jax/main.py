@@ -3,8 +3,8 @@
 """The command line: ``distill-jax distill | plan | evaluate | report``.
 
 What a person can get wrong ends in one sentence on stderr and exit code 2, a loss that
-is no longer finite in exit code 3. A run that was interrupted exits with 128 plus the
-signal; the same command resumes it.
+is no longer finite in exit code 3, the loss of another process of the run in 4. A run
+that was interrupted exits with 128 plus the signal; the same command resumes it.
 """
 
 import contextlib
@@ -95,6 +95,10 @@ def _run(argv: list[str]) -> int:
         return _complain(error, 2)
     except errors.NonFiniteError as error:
         return _complain(error, 3)
+    except errors.LostProcessError as error:
+        _complain(error, 4)
+        sys.stderr.flush()
+        os._exit(4)  # The usual way out waits for the others.
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # As `head` did.
     except KeyboardInterrupt as stop:

@@ -6,7 +6,7 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from distill_jax import base, buffers, data, evaluation, experiment, runtime
 from distill_jax import seeds as seeds_lib
@@ -213,7 +213,7 @@ def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
     key = jax.random.key(config.seed)
     seed = seeds_lib.seed_fn("real", num_images)(key, built.dataset)
     protocol = built.recipe.protocol
-    rate = None if protocol.learning_rate is not None else np.float32(0.01)
+    rate = None if protocol.learning_rate is not None else jnp.float32(0.01)
     return evaluation.evaluate(
         built.task,
         base.Synthetic(seed.x, seed.y, learning_rate=rate),

@@ -38,6 +38,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of one file share what they compiled, and so run in one process.
+
+    Those of the table of conformance do so for each method.
+    """
+    for item in items:
+        name = item.nodeid.split("::")[0]
+        if "conformance" in name and hasattr(item, "callspec"):
+            name += str(item.callspec.params.get("name"))
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture
 def x64():
     """Float64 for one test."""

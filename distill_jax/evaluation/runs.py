@@ -281,15 +281,17 @@ def _over_runs(run, args, mapping):
 
 def _resolve(mapping: Mapping) -> tuple[str, jax.sharding.Mesh | None]:
     """How the runs on one device are put side by side, and the mesh of devices."""
-    mesh = mapping if isinstance(mapping, jax.sharding.Mesh) else None
-    if mesh is not None and mesh.axis_names != ("networks",):
-        raise errors.InputError(
-            f"Runs of an evaluation are networks, but the mesh spreads "
-            f"{' and '.join(mesh.axis_names)}; make it by "
-            '`device_mesh(axis="networks")`.'
-        )
-    if mesh is not None or mapping == "auto":
-        return "map" if jax.default_backend() == "cpu" else "vmap", mesh
+    usual = "map" if jax.default_backend() == "cpu" else "vmap"
+    if isinstance(mapping, jax.sharding.Mesh):
+        if mapping.axis_names != ("networks",):
+            raise errors.InputError(
+                "Runs of an evaluation are networks, but the mesh spreads "
+                f"{' and '.join(mapping.axis_names)}; make it by "
+                '`device_mesh(axis="networks")`.'
+            )
+        return usual, mapping
+    if mapping == "auto":
+        return usual, None
     if mapping not in ("vmap", "map"):
         raise errors.InputError(
             f'`mapping` is "{mapping}"; it must be "auto", "vmap", "map" or a mesh.'

@@ -8,6 +8,9 @@ is decided once for all: processes that took different numbers of steps would wa
 each other forever.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -15,7 +18,15 @@ from jax.experimental import multihost_utils
 from distill_jax import errors, parallel
 from distill_jax.types import PyTree
 
-__all__ = ["agree", "barrier", "everywhere", "is_first", "join", "largest"]
+__all__ = [
+    "agree",
+    "barrier",
+    "everywhere",
+    "is_first",
+    "join",
+    "largest",
+    "tells_losses",
+]
 
 
 def join(
@@ -125,3 +136,26 @@ def barrier(name: str) -> None:
     """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+@contextlib.contextmanager
+def tells_losses() -> Iterator[None]:
+    """Says in a sentence that another process is gone.
+
+    Raises:
+      LostProcessError: in place of what a collective operation fails with.
+
+    Example:
+      >>> with tells_losses():
+      ...     pass
+    """
+    try:
+        yield
+    except (TimeoutError, jax.errors.JaxRuntimeError) as error:
+        if jax.process_count() == 1:
+            raise
+        raise errors.LostProcessError(
+            f"Of the {jax.process_count()} processes of this run one is gone or cannot "
+            f"be reached ({str(error).splitlines()[0][:200]}); start the same command "
+            "again in each, it goes on from the last checkpoint."
+        ) from error

@@ -78,7 +78,8 @@ def run(
         cannot be written.
       NonFiniteError: when the loss or the state is no longer finite; the last good
         checkpoint stays the last.
-      Interrupted: after a signal.
+      LostProcessError: when this is one of several processes and another is gone.
+      Interrupted: after a signal, to this process or another of the run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -114,7 +115,11 @@ def run(
     seed = recipe.seed_fn(key_seed, data)
     if getattr(recipe.protocol, "targets", "values") != "values":
         bilevel.check_class_major(seed)
-    with signals.requests() as request, contextlib.closing(book.journal):
+    with (
+        hosts.tells_losses(),
+        signals.requests() as request,
+        contextlib.closing(book.journal),
+    ):
         state = book.restore(jax.eval_shape(recipe.method.init, key_init, seed))
         if state is None:
             state, seconds = _timed(lambda: _init(recipe.method, key_init, seed))

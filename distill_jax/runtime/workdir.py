@@ -111,6 +111,8 @@ def writing(workdir: pathlib.Path | None) -> Iterator[None]:
     """
     try:
         yield
+    except TimeoutError:
+        raise  # Another process did not come; that is no fault of the disk.
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise errors.InputError(

@@ -101,7 +101,9 @@ def test_a_killed_process_ends_the_run_and_leaves_a_checkpoint(tmp_path):
     os.kill(processes[1].pid, signal.SIGKILL)
     codes, outputs = finish(processes)
     assert codes[1] == -signal.SIGKILL
-    assert codes[0] not in (0, None), outputs[0]
+    # A sentence, or an abort where the coordination of jax notices first.
+    assert codes[0] in (4, -signal.SIGABRT), outputs[0]
+    assert "start the same command again" in outputs[0] or codes[0] != 4
     assert max(int(p.name[5:]) for p in tmp_path.glob("checkpoints/step_*")) >= 20
     # What is there can be gone on with.
     (process,) = start(1, tmp_path, steps=LONG)

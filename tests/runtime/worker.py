@@ -42,9 +42,9 @@ def main() -> None:
     except runtime.Interrupted as stop:
         print("stopped", stop, flush=True)
         sys.exit(128 + stop.signum)
-    except errors.InputError as error:
-        print("refused", error, flush=True)
-        sys.exit(2)
+    except errors.LostProcessError as error:
+        print("lost", error, flush=True)
+        os._exit(4)
     total = float(abs(jax.device_get(state.latent.learned["x"])).sum())
     print("done", int(state.step), total, flush=True)
 
