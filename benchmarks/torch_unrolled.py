@@ -25,7 +25,9 @@ from distill_jax import base
 __all__ = ["CASES", "Case", "prepare"]
 
 NUM_REAL = 256  # real pictures that judge the network
-INNER_RATE, LEARNING_RATE = 0.02, 10.0
+# At ten times this rate the training of 100 random pictures is chaotic: in float64 both
+# sides' gradients agree to 2e-15, in float32 each is 114 % away from those.
+INNER_RATE, LEARNING_RATE = 0.002, 10.0
 
 
 class Case(NamedTuple):
@@ -37,9 +39,7 @@ class Case(NamedTuple):
     num_per_class: int
 
 
-# With ten pictures of each class the two updates differ by 5 % after 20 steps (losses
-# by 1e-5), which the check refuses; whether that is rounding alone is not known.
-CASES = [Case("bptt", *rest) for rest in ((32, 20, 1), (128, 20, 1))]
+CASES = [Case("bptt", *rest) for rest in ((32, 20, 1), (32, 20, 10), (128, 10, 1))]
 
 
 def prepare(case: Case) -> turns.Contest:

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(argv: list[str]) -> int:
     """Runs one command; returns the exit code."""
-    if not argv or argv[0] in ("help", "--help", "-h"):
+    if not argv or argv[0] == "help" or {"--help", "-h"} & set(argv):
         print(_USAGE, end="")
         return 0 if argv else 2
     commands = {
