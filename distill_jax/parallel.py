@@ -88,6 +88,9 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
     Returns:
       A function of the same numbers, up to the order of sums.
 
+    Raises:
+      InputError: for a mesh with the axis ``"data"``.
+
     Example:
       >>> import jax
       >>> import distill_jax as dj
@@ -96,6 +99,11 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
       >>> method = dj.methods.dm(task, num_per_class=1, batch_size=8).method
       >>> step = jax.jit(over_mesh(method.step, device_mesh(axis="classes")))
     """
+    if mesh is not None and "data" in mesh.axis_names:
+        raise errors.InputError(
+            "A mesh of data spreads what a sampler draws: use `shard_batches`; here it "
+            'would do nothing. Networks need `device_mesh(axis="networks")`.'
+        )
 
     @functools.wraps(fn)
     def traced(*args, **kwargs):

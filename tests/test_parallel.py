@@ -21,6 +21,12 @@ def task():
     return dj.tasks.classification(dj.nets.convnet(10, width=4, depth=2), spec)
 
 
+@pytest.fixture(scope="module")
+def small_task():
+    spec = dj.data.load("digits").spec
+    return dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
+
+
 def per_class(num: int) -> base.Examples:
     """Random examples of ten classes, `[C, num, ...]`, in float64."""
     rng = np.random.default_rng(num)
@@ -59,8 +65,10 @@ def relative(one, two) -> float:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("num_devices", [4, 8])
-def test_sharded_data_give_the_gradient_of_one_device(x64, task, name, num_devices):
-    grad = gradient_fn(OBJECTIVES[name](task))
+def test_sharded_data_give_the_gradient_of_one_device(
+    x64, small_task, name, num_devices
+):
+    grad = gradient_fn(OBJECTIVES[name](small_task))
     real = per_class(16)
     mesh = parallel.device_mesh(num_devices)
     spec = jax.sharding.PartitionSpec(None, "data")
@@ -72,9 +80,9 @@ def test_sharded_data_give_the_gradient_of_one_device(x64, task, name, num_devic
 @pytest.mark.parametrize("axis", ["classes", "networks"])
 @pytest.mark.parametrize("num_devices", [4, 8])
 def test_a_step_over_a_mesh_gives_the_gradient_of_one_device(
-    x64, task, name, axis, num_devices
+    x64, small_task, name, axis, num_devices
 ):
-    grad = gradient_fn(OBJECTIVES[name](task))
+    grad = gradient_fn(OBJECTIVES[name](small_task))
     real = per_class(16)
     mesh = parallel.device_mesh(num_devices, axis=axis)
     together = jax.jit(parallel.over_mesh(grad, mesh))(real)
@@ -167,13 +175,13 @@ def test_a_mapping_inside_a_mapping_stays_on_its_device():
     np.testing.assert_array_equal(found, 2 * np.ones((4, 3)))
 
 
-def test_evaluation_over_devices_equals_one_device(task):
+def test_evaluation_over_devices_equals_one_device(small_task):
     data = dj.data.load("digits")
     seed = dj.seeds.seed_fn("real", 1)(jax.random.key(0), data)
     few = base.Synthetic(seed.x, seed.y)
     protocol = dj.evaluation.Protocol(num_steps=10)
     judge = lambda mapping: dj.evaluate(
-        task,
+        small_task,
         few,
         data,
         protocol=protocol,
@@ -216,6 +224,7 @@ def test_experts_over_devices_equal_one_device(tmp_path):
         (lambda: parallel.device_mesh(99), "99 devices"),
         (lambda: parallel.device_mesh(axis="class"), '"classes"'),
         (lambda: parallel.over_networks(abs, backend="pmp"), '"pmap"'),
+        (lambda: parallel.over_mesh(abs, parallel.device_mesh(2)), "shard_batches"),
     ],
 )
 def test_bad_input(make, words):

@@ -192,8 +192,8 @@ def test_the_seconds_of_the_soft_arm_hold_the_expert_and_every_epoch(
     outcomes = []
     call = programs.call
 
-    def spy(*args):
-        outcomes.append(call(*args))
+    def spy(*args, **options):
+        outcomes.append(call(*args, **options))
         return outcomes[-1]
 
     monkeypatch.setattr(programs, "call", spy)

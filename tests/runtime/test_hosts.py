@@ -19,6 +19,7 @@ LONG = 10**7  # steps: until it is stopped
 
 def start(count: int, folder, *, spread: str = "data", steps: int = 60):
     """The processes of one run."""
+    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=2")
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -29,6 +30,7 @@ def start(count: int, folder, *, spread: str = "data", steps: int = 60):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, "XLA_FLAGS": flags},
         )
         for number in range(count)
     ]

@@ -8,17 +8,15 @@ Words: number of processes, number of this one, port, folder, what is spread, st
 import os
 import sys
 
-count, number, port, folder, spread, steps = sys.argv[1:]
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import jax
 
-import jax  # noqa: E402  (after the number of devices)
-
-import distill_jax as dj  # noqa: E402
-from distill_jax import errors, experiment, runtime, settings  # noqa: E402
-from distill_jax.runtime import hosts  # noqa: E402
+import distill_jax as dj
+from distill_jax import errors, experiment, runtime, settings
+from distill_jax.runtime import hosts
 
 
 def main() -> None:
+    count, number, port, folder, spread, steps = sys.argv[1:]
     if int(count) > 1:
         hosts.join(f"localhost:{port}", int(count), int(number))
     config = settings.finish(settings.default(), "runlocal")
