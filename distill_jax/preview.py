@@ -6,7 +6,6 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from distill_jax import base, buffers, data, evaluation, experiment, runtime
 from distill_jax import seeds as seeds_lib
@@ -155,12 +154,9 @@ def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
 def _forecast(
     built: experiment.Experiment, config: Any, memory_bytes: int | None
 ) -> runtime.Forecast:
-    recipe = built.recipe
-    if recipe.experts is not None:
-        recipe = _with_random_experts(built, config)
     key, _, _ = jax.random.split(jax.random.key(config.seed), 3)
     return runtime.forecast(
-        recipe,
+        _runnable(built, config),
         built.dataset,
         num_steps=config.num_steps,
         key=key,
@@ -168,8 +164,10 @@ def _forecast(
     )
 
 
-def _with_random_experts(built: experiment.Experiment, config: Any) -> base.Recipe:
-    """The recipe with random snapshots and real pictures in place of the experts'."""
+def _runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
+    """The recipe, with random snapshots and real pictures in place of the experts'."""
+    if built.recipe.experts is None:
+        return built.recipe
     num_images = config.num_per_class * config.method.get("factor", 1) ** 2
     return built.recipe._replace(
         source_fn=lambda dataset: buffers.random_buffer(
@@ -208,17 +206,15 @@ def _expert_seconds(built: experiment.Experiment) -> float | None:
 
 
 def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
-    """To train one network on as many examples as there will be, and to judge it."""
-    num_images = config.num_per_class * config.method.get("factor", 1) ** 2
+    """To train one network on a set as it is at the start, and to judge it."""
+    recipe = _runnable(built, config)
     key = jax.random.key(config.seed)
-    seed = seeds_lib.seed_fn("real", num_images)(key, built.dataset)
-    protocol = built.recipe.protocol
-    rate = None if protocol.learning_rate is not None else jnp.float32(0.01)
+    state = jax.jit(recipe.method.init)(key, recipe.seed_fn(key, built.dataset))
     return evaluation.evaluate(
         built.task,
-        base.Synthetic(seed.x, seed.y, learning_rate=rate),
+        recipe.method.read(state),
         built.dataset,
-        protocol=protocol,
+        protocol=recipe.protocol,
         num_runs=1,
         key=key,
         split="validation",

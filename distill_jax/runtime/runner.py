@@ -155,10 +155,7 @@ def _take_steps(
     step, count = int(state.step), 1
     bar = logging.ProgressBar(num_steps=plan.num_steps, step=step, is_shown=progress)
     with bar:
-        while step < plan.num_steps:
-            request.signum = hosts.largest(request.signum or 0) or None
-            if request.signum is not None:
-                break
+        while step < plan.num_steps and not _is_asked(request):
             count = min(count, CHUNK_CAPACITY, plan.next_stop(step) - step)
             (state, infos), seconds = _timed(lambda: take(key, state, source, count))
             _log(plan, book, infos, step, count, seconds)
@@ -173,9 +170,15 @@ def _take_steps(
             if plan.is_due(step, plan.checkpoint_every):
                 book.save(state)
             count = hosts.agree(max(1, int(count * _CHUNK_SECONDS / seconds)))
-    if request.signum is not None:
+    if _is_asked(request):
         _stop(book, state, request.signum)
     return state
+
+
+def _is_asked(request: signals.Request) -> bool:
+    """Whether this process or another of the run was asked to stop."""
+    request.signum = hosts.largest(request.signum or 0) or None
+    return request.signum is not None
 
 
 def _log(plan, book, infos, step: int, count: int, seconds: float) -> None:
