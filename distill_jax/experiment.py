@@ -319,21 +319,7 @@ def _spread(recipe: base.Recipe, dataset: data.Dataset, config: Any) -> base.Rec
             f"--config.num_devices={num_all}."
         )
     mesh = parallel.device_mesh(config.num_devices, axis=config.spread)
-    if config.spread != "data":
-        step = parallel.over_mesh(recipe.method.step, mesh)
-        return recipe._replace(
-            method=recipe.method._replace(step=step),
-            source_fn=parallel.over_mesh(recipe.source_fn, mesh),
-        )
-    source = recipe.source_fn(dataset)
-    batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
-    # A segment has experts in the place of examples.
-    is_segment = isinstance(batch, base.Segment)
-    axis = 0 if is_segment else base.matched(batch).y.ndim - 2
-    sampler = parallel.shard_batches(recipe.sampler, mesh, axis=axis)
-    replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    source_fn = lambda dataset: jax.device_put(recipe.source_fn(dataset), replicated)
-    return recipe._replace(sampler=sampler, source_fn=source_fn)
+    return parallel.spread_recipe(recipe, dataset, mesh)
 
 
 def _mapping(config: Any) -> Any:

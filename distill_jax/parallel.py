@@ -33,6 +33,7 @@ __all__ = [
     "over_networks",
     "shard_batches",
     "spread",
+    "spread_recipe",
 ]
 
 Axis = Literal["data", "networks", "classes"]
@@ -266,3 +267,41 @@ def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampl
         return place(batch, axis)
 
     return sample
+
+
+def spread_recipe(recipe: base.Recipe, data: Any, mesh: Mesh) -> base.Recipe:
+    """A recipe whose batches, networks or classes are spread over a mesh.
+
+    Args:
+      recipe: any recipe.
+      data: the data set that it will be run on.
+      mesh: from :func:`device_mesh`; the name of its axis says what is spread.
+
+    Returns:
+      A recipe of the same numbers, up to the order of sums.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
+      >>> recipe = dj.methods.dm(task, num_per_class=1, batch_size=8)
+      >>> spread = spread_recipe(recipe, data, device_mesh(axis="classes"))
+      >>> spread.protocol == recipe.protocol
+      True
+    """
+    if "data" not in mesh.axis_names:
+        step = over_mesh(recipe.method.step, mesh)
+        return recipe._replace(
+            method=recipe.method._replace(step=step),
+            source_fn=over_mesh(recipe.source_fn, mesh),  # May train experts.
+        )
+    source = recipe.source_fn(data)
+    batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
+    # A segment has experts in the place of examples.
+    is_segment = isinstance(batch, base.Segment)
+    axis = 0 if is_segment else base.matched(batch).y.ndim - 2
+    replicated = NamedSharding(mesh, PartitionSpec())
+    return recipe._replace(
+        sampler=shard_batches(recipe.sampler, mesh, axis=axis),
+        source_fn=lambda data: jax.device_put(recipe.source_fn(data), replicated),
+    )
