@@ -24,6 +24,7 @@ import numpy as np
 from distill_jax import (
     base,
     data,
+    devices,
     distilled,
     errors,
     evaluation,
@@ -54,6 +55,7 @@ class Experiment(NamedTuple):
     dataset: data.Dataset
     task: base.Task
     recipe: base.Recipe
+    mapping: Any  # how the networks of evaluations are put side by side
 
 
 def build(config: Any) -> Experiment:
@@ -87,9 +89,14 @@ def build(config: Any) -> Experiment:
     inner = nets.build({**network, **config.inner_network.to_dict()})
     recipe = _recipe(config, tasks.classification(inner, dataset.spec))
     _expert(config)
-    if config.num_devices > 1 or jax.process_count() > 1:
-        recipe = _spread(recipe, dataset, config)
-    return Experiment(dataset, task, recipe)
+    mesh = devices.mesh_for(
+        recipe, dataset, num_devices=config.num_devices, axis=config.spread
+    )
+    if mesh is not None:
+        recipe = parallel.spread_recipe(recipe, dataset, mesh)
+    is_single = config.num_devices == 1
+    mapping = "auto" if is_single else devices.evaluation_mapping(task, mesh)
+    return Experiment(dataset, task, recipe, mapping)
 
 
 def load_for(config: Any) -> data.Dataset:
@@ -251,7 +258,7 @@ def _check_counts(config: Any) -> None:
         "num_per_class": 1,
         "log_every": 1,
         "checkpoint_every": 1,
-        "num_devices": 1,
+        "num_devices": 0,
         "evaluate.num_runs": 1,
         "evaluate.num_curve_points": 0,
         "evaluate.num_curve_runs": 1,
@@ -309,26 +316,6 @@ def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protoco
     return dataclasses.replace(protocol, **given)
 
 
-def _spread(recipe: base.Recipe, dataset: data.Dataset, config: Any) -> base.Recipe:
-    """The recipe with its batches, its networks or its classes spread over devices."""
-    num_all = len(jax.devices())
-    if jax.process_count() > 1 and config.num_devices != num_all:
-        raise errors.InputError(
-            f"`num_devices` is {config.num_devices}, but {jax.process_count()} "
-            f"processes have {num_all} together, and all of them take part: pass "
-            f"--config.num_devices={num_all}."
-        )
-    mesh = parallel.device_mesh(config.num_devices, axis=config.spread)
-    return parallel.spread_recipe(recipe, dataset, mesh)
-
-
-def _mapping(config: Any) -> Any:
-    """How the networks of evaluations are put side by side."""
-    if config.num_devices == 1 or jax.process_count() > 1:
-        return "auto"  # Each process judges all of it; the first one tells.
-    return parallel.device_mesh(config.num_devices, axis="networks")
-
-
 def _curve(experiment: Experiment, config: Any, key: Key):
     """The evaluation on the validation split that is plotted during distillation."""
 
@@ -342,7 +329,7 @@ def _curve(experiment: Experiment, config: Any, key: Key):
             num_runs=config.evaluate.num_curve_runs,
             key=key,
             split="validation",
-            mapping=_mapping(config),
+            mapping=experiment.mapping,
         )
         return {
             "accuracy_mean": result.mean,
@@ -369,7 +356,7 @@ def _judge(
     shared = {
         "num_runs": fields.num_runs,
         "num_checkpoints": fields.num_checkpoints,
-        "mapping": _mapping(config),
+        "mapping": experiment.mapping,
     }
     problem = (key, experiment.task, synthetic, dataset, experiment.recipe.protocol)
     if fields.arms:

@@ -236,9 +236,10 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
 
 def _library() -> tuple[Any, Any]:
     """The parts that need jax, imported late so that mistakes are told at once."""
-    from distill_jax import experiment, outcome, runtime
+    from distill_jax import devices, experiment, outcome, runtime
 
     runtime.keep_compiled()
+    devices.split_cpu()
     return experiment, outcome
 
 

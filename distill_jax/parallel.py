@@ -8,9 +8,11 @@ of the batch changes the algorithm. Data are therefore sharded under a global vi
 independent, networks and classes, is mapped instead: each device takes some of them.
 
 What a mesh spreads is the name of its axis: ``"data"``, ``"networks"`` (members of a
-pool, experts, the runs of an evaluation) or ``"classes"`` (the sums that the matching
-methods take for each class). :func:`over_mesh` gives a function, such as the step of a
-method, in which all of that is spread.
+pool, experts, the runs of an evaluation), ``"classes"`` (the sums that the matching
+methods take for each class), ``"examples"`` (gradients that are sums over a batch, and
+features), or ``"any"`` of the last three, whichever comes first from outside.
+:func:`over_mesh` gives a function, such as the step of a method, in which all of that
+is spread.
 """
 
 import contextvars
@@ -36,8 +38,12 @@ __all__ = [
     "spread_recipe",
 ]
 
-Axis = Literal["data", "networks", "classes"]
+Axis = Literal["data", "networks", "classes", "examples", "any"]
 Backend = Literal["shard_map", "pmap"]
+
+# Of five networks on two devices one sixth of the work would be done for nothing; the
+# examples that each network sees can be shared evenly.
+_MOST_IDLE = 0.1
 
 # Of the function that is being traced. (JAX has such a variable of its own, but there a
 # mapped function may not close over arrays of the program around it.)
@@ -83,8 +89,8 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
 
     Args:
       fn: any function of the library, or one that uses it; to be jitted afterwards.
-      mesh: from :func:`device_mesh`, with the axis ``"networks"`` or ``"classes"``;
-        None for one device.
+      mesh: from :func:`device_mesh`, with any axis but ``"data"``; None for one
+        device.
 
     Returns:
       A function of the same numbers, up to the order of sums.
@@ -125,7 +131,9 @@ def num_devices(axis: Axis) -> int:
       1
     """
     mesh = _MESH.get()
-    return 1 if mesh is None or axis not in mesh.axis_names else mesh.size
+    if mesh is None or not {axis, "any"} & set(mesh.axis_names):
+        return 1
+    return mesh.size
 
 
 def spread(fn: Callable[[PyTree], PyTree], stacked: PyTree, axis: Axis) -> PyTree:
@@ -134,7 +142,7 @@ def spread(fn: Callable[[PyTree], PyTree], stacked: PyTree, axis: Axis) -> PyTre
     Args:
       fn: maps a tree with a leading axis to another, row by row.
       stacked: the tree, ``[N, ...]``. Where ``N`` is no multiple of the devices the
-        last row is done several times.
+        last row is done several times; a single row is left to what is inside of it.
       axis: what the rows are; where no mesh of that axis is there, ``fn`` gets all.
 
     Returns:
@@ -147,8 +155,12 @@ def spread(fn: Callable[[PyTree], PyTree], stacked: PyTree, axis: Axis) -> PyTre
       [0, 2, 4]
     """
     mesh = _MESH.get()
-    if mesh is None or num_devices(axis) == 1:
+    num_rows = jax.tree.leaves(stacked)[0].shape[0]
+    if mesh is None or num_devices(axis) == 1 or num_rows == 1:
         return fn(stacked)
+    idle = -num_rows % mesh.size / num_rows
+    if axis == "networks" and "any" in mesh.axis_names and idle > _MOST_IDLE:
+        return fn(stacked)  # The examples that each of them sees are shared instead.
     share = _shared(over_mesh(fn, None), mesh, num_shared=0)
     return _in_shares(share, stacked, mesh.size)
 

@@ -218,4 +218,5 @@ def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
         num_runs=1,
         key=key,
         split="validation",
+        mapping=built.mapping,
     ).run_seconds

@@ -71,8 +71,10 @@ def default() -> Any:
     }
     config.log_every = 10
     config.checkpoint_every = config_dict.placeholder(int)  # a tenth of the run
-    config.num_devices = 1
-    config.spread = "data"  # over the devices; or "networks", "classes"
+    config.num_devices = 0  # what is fastest: two on the CPU where they help, else one
+    config.spread = (
+        "any"  # of "networks", "classes", "examples"; or one of them, "data"
+    )
     config.tensorboard = False
     return config
 

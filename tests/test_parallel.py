@@ -5,12 +5,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives, parallel
 from distill_jax.evaluation import runs
-from distill_jax.inner import pool
+from distill_jax.inner import blocks, pool
 
 SHAPE = (8, 8, 1)
 
@@ -77,7 +78,7 @@ def test_sharded_data_give_the_gradient_of_one_device(
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("axis", ["classes", "networks"])
+@pytest.mark.parametrize("axis", ["classes", "networks", "examples", "any"])
 @pytest.mark.parametrize("num_devices", [4, 8])
 def test_a_step_over_a_mesh_gives_the_gradient_of_one_device(
     x64, small_task, name, axis, num_devices
@@ -87,6 +88,56 @@ def test_a_step_over_a_mesh_gives_the_gradient_of_one_device(
     mesh = parallel.device_mesh(num_devices, axis=axis)
     together = jax.jit(parallel.over_mesh(grad, mesh))(real)
     assert relative(together, jax.jit(grad)(real)) < 1e-6
+
+
+def trajectory_loss(task: base.Task):
+    """(pictures) -> the distance of a student from a target."""
+    objective = objectives.trajectory_matching(task, num_steps=3, batch_size=5)
+    few = synthetic_of(per_class(1))
+    widen = lambda leaf: leaf[None].astype(jnp.float64)
+    start, target = (
+        jax.tree.map(widen, task.init(jax.random.key(seed), None).params)
+        for seed in (1, 2)
+    )
+    rate = jnp.asarray(0.1)
+    return lambda x: objective.loss(
+        few._replace(x=x, learning_rate=rate),
+        jax.random.key(3),
+        {},
+        base.Segment(start, target),
+    )[0]
+
+
+def unrolled_loss(task: base.Task):
+    """(pictures) -> the loss on real examples after training on them."""
+    objective = objectives.unrolled_training(
+        task, num_steps=4, window=2, optimizer=optax.sgd(0.1), windows="random"
+    )
+    few, real = synthetic_of(per_class(1)), per_class(3)
+    real = base.Examples(real.x.reshape(-1, *SHAPE), real.y.reshape(-1, 10))
+    key = jax.random.key(3)
+    return lambda x: objective.loss(few._replace(x=x), key, {}, real)[0]
+
+
+@pytest.mark.parametrize("loss_of", [trajectory_loss, unrolled_loss])
+@pytest.mark.parametrize("axis", ["examples", "any"])
+def test_a_derivative_through_training_shared_by_devices(
+    x64, small_task, loss_of, axis
+):
+    grad = jax.grad(loss_of(small_task))
+    x = synthetic_of(per_class(1)).x
+    mesh = parallel.device_mesh(4, axis=axis)  # Of ten pictures, and of five.
+    together = jax.jit(parallel.over_mesh(grad, mesh))(x)
+    assert relative(together, jax.jit(grad)(x)) < 1e-9
+
+
+def test_networks_that_do_not_fill_the_devices_share_their_examples():
+    mesh = parallel.device_mesh(4, axis="any")
+    place = lambda x: jax.lax.axis_index("any") + 0 * x
+    fn = lambda rows: pool.map_networks(lambda x: blocks.map_rows(place, x), rows)
+    over = jax.jit(parallel.over_mesh(fn, mesh))
+    assert over(jnp.zeros((5, 4), int)).tolist() == [[0, 1, 2, 3]] * 5
+    assert over(jnp.zeros((4, 2), int)).tolist() == [[0] * 2, [1] * 2, [2] * 2, [3] * 2]
 
 
 def in_slices(examples: base.Examples, num: int) -> base.Examples:

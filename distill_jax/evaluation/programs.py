@@ -41,7 +41,7 @@ def call(
       task: told from others by identity.
       static: plain facts, told from others by equality.
       *args: pytrees of arrays.
-      mesh: of devices to spread networks over, or None.
+      mesh: of devices, see :func:`distill_jax.parallel.over_mesh`, or None.
 
     Returns:
       An :class:`Outcome`.
@@ -55,8 +55,14 @@ def call(
       >>> again.value.tolist(), first.compile_seconds > 0, again.compile_seconds
       ([3, 3], True, 0.0)
     """
+    sharding = mesh and jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    if sharding is not None:
+        args = jax.device_put(args, sharding)
     leaves, treedef = jax.tree.flatten(args)
-    avals = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    avals = tuple(
+        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        for leaf in leaves
+    )
     num_misses = _compiled.cache_info().misses
     started = time.perf_counter()
     program = _compiled(build, _ByIdentity(task), static, treedef, avals, mesh)

@@ -283,11 +283,11 @@ def _resolve(mapping: Mapping) -> tuple[str, jax.sharding.Mesh | None]:
     """How the runs on one device are put side by side, and the mesh of devices."""
     usual = "map" if jax.default_backend() == "cpu" else "vmap"
     if isinstance(mapping, jax.sharding.Mesh):
-        if mapping.axis_names != ("networks",):
+        if set(mapping.axis_names) & {"data", "classes"}:
             raise errors.InputError(
                 "Runs of an evaluation are networks, but the mesh spreads "
                 f"{' and '.join(mapping.axis_names)}; make it by "
-                '`device_mesh(axis="networks")`.'
+                '`device_mesh(axis="networks")`, or "any".'
             )
         return usual, mapping
     if mapping == "auto":

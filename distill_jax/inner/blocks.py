@@ -15,10 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, parallel
+from distill_jax import base, jaxprs, parallel
 from distill_jax.types import Array, PyTree
 
-__all__ = ["batch_sum", "class_sums", "fitting_size", "shares"]
+__all__ = ["batch_sum", "class_sums", "fitting_size", "map_rows", "shares"]
 
 _BLOCK_SIZE = 16
 # What a forward pass over a block may write, fused or not: 16 to 20 examples of 28x28
@@ -32,6 +32,9 @@ def batch_sum(
     block_size: int,
 ) -> PyTree:
     """Sums a function of examples over all of them.
+
+    In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"examples"``
+    each device takes some of them.
 
     Args:
       fn: ``(number of the block, examples [B', ...])`` to any tree. It must be a sum
@@ -50,10 +53,46 @@ def batch_sum(
       10.0
     """
     examples = base.Examples(examples.x, examples.y, examples.weight)
+    num_devices = parallel.num_devices("examples")
+    if num_devices == 1:
+        return _local_sum(fn, 0, examples, block_size)
+    parts = _cut(examples, math.ceil(examples.y.shape[0] / num_devices))
+    num_shares, share_size = parts.y.shape[:2]
+    firsts = math.ceil(share_size / block_size) * jnp.arange(num_shares)
+
+    def each(part):  # One share on each device.
+        first, share = jax.tree.map(lambda leaf: leaf[0], part)
+        out = _local_sum(fn, first, share, block_size)
+        return jax.tree.map(lambda leaf: leaf[None], out)
+
+    sums = parallel.spread(each, (firsts, parts), "examples")
+    return jax.tree.map(lambda leaf: leaf.sum(axis=0), sums)
+
+
+def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
+    """Applies a function that treats every row alone, on all devices.
+
+    Args:
+      fn: ``[B', ...]`` to any tree of ``[B', ...]``, such as the features of a network.
+      x: ``[B, ...]``; in a function of :func:`distill_jax.parallel.over_mesh` with the
+        axis ``"examples"`` each device takes some of the rows.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> map_rows(lambda x: x + 1, jnp.arange(3)).tolist()
+      [1, 2, 3]
+    """
+    return parallel.spread(fn, x, "examples")
+
+
+def _local_sum(
+    fn: Callable, first: Array | int, examples: base.Examples, block_size: int
+) -> PyTree:
+    """The sum on one device, whose blocks are numbered from ``first`` on."""
     if examples.y.shape[0] <= block_size:
-        return fn(0, examples)
+        return fn(first, examples)
     blocks = _cut(examples, block_size)
-    numbers = jnp.arange(blocks.y.shape[0])
+    numbers = first + jnp.arange(blocks.y.shape[0])
     parts = jax.lax.map(lambda args: fn(*args), (numbers, blocks))
     return jax.tree.map(lambda leaf: leaf.sum(axis=0), parts)
 
@@ -82,7 +121,7 @@ def fitting_size(
         return num_examples
     shape_of = lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
     traced = jax.make_jaxpr(losses_fn)(jax.tree.map(shape_of, examples))
-    each = max(1.0, _bytes_written(traced.jaxpr) / num_examples)
+    each = max(1.0, jaxprs.bytes_written(traced) / num_examples)
     return min(num_examples, max(_BLOCK_SIZE, int(_BLOCK_BYTES // each)))
 
 
@@ -175,20 +214,3 @@ def _cut(examples: Any, block_size: int) -> base.Examples:
     weight = jnp.pad(examples.weight, (0, num_missing)).reshape(num_blocks, size)
     x, y = jax.tree.map(cut, (examples.x, examples.y))
     return base.Examples(x, y, weight)
-
-
-def _bytes_written(jaxpr: Any) -> int:
-    """The bytes of all values that a program computes, as if nothing were fused."""
-    total = 0
-    for equation in jaxpr.eqns:
-        inner = [
-            getattr(param, "jaxpr", param)
-            for param in equation.params.values()
-            if hasattr(param, "jaxpr") or hasattr(param, "eqns")
-        ]
-        values = [out.aval for out in equation.outvars]
-        total += sum(
-            [_bytes_written(each) for each in inner]
-            or [value.size * value.dtype.itemsize for value in values]
-        )
-    return total

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base
+from distill_jax import base, parallel
 from distill_jax import data as data_lib
 from distill_jax.inner import augment, blocks
 from distill_jax.inner import mixing as mixing_lib
@@ -30,6 +30,7 @@ __all__ = [
     "descend",
     "fit",
     "fit_further",
+    "gradient",
     "mini_batches",
     "num_steps_per_epoch",
     "predict_logits",
@@ -214,7 +215,9 @@ def descend(
       ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
       ...     optimizer=sgd)
     """
-    grad_fn = _gradient_of(key, task, variables.stats, batch, context)
+    grad_fn = lambda params: gradient(
+        key, variables._replace(params=params), task, batch, context=context
+    )
     if sharpness is None:
         grads, stats = grad_fn(variables.params)
     else:
@@ -381,27 +384,61 @@ def predict_logits(
         x = x if normalizer is None else data_lib.normalize(normalizer, x)
         return task.predict(variables, x, context)
 
+    predict_all = lambda chunk: blocks.map_rows(predict, chunk)
     num_examples = jax.tree.leaves(x)[0].shape[0]
     chunk_size = min(chunk_size, num_examples)
     num_whole = num_examples // chunk_size * chunk_size
     chunks = jax.tree.map(
         lambda leaf: leaf[:num_whole].reshape(-1, chunk_size, *leaf.shape[1:]), x
     )
-    logits = jax.lax.map(predict, chunks)
+    logits = jax.lax.map(predict_all, chunks)
     logits = logits.reshape(num_whole, logits.shape[-1])
     if num_whole == num_examples:
         return logits
-    rest = predict(jax.tree.map(lambda leaf: leaf[num_whole:], x))
+    rest = predict_all(jax.tree.map(lambda leaf: leaf[num_whole:], x))
     return jnp.concatenate([logits, rest])
 
 
-def _gradient_of(
-    key: Key, task: base.Task, stats: PyTree, batch: Any, context: Any
-) -> Callable[[PyTree], tuple[PyTree, PyTree]]:
-    """Parameters to the gradient of the mean loss, and the new statistics.
+def gradient(
+    key: Key,
+    variables: base.Variables,
+    task: base.Task,
+    batch: Any,
+    *,
+    context: Any = None,
+    in_blocks: bool = True,
+) -> tuple[PyTree, PyTree]:
+    """The gradient of the weighted mean loss of a batch, and the new statistics.
 
-    Without statistics, which join the examples of a batch, it is summed over blocks.
+    Without statistics, which join the examples of a batch, it is a sum over examples:
+    taken some at a time, and shared by devices in a function of
+    :func:`distill_jax.parallel.over_mesh`. What the task draws, such as dropout,
+    depends on how the batch is cut.
+
+    Args:
+      key: what the task draws from.
+      variables: of the network.
+      task: gives the loss of each example.
+      batch: the examples.
+      context: of the task.
+      in_blocks: whether so many examples are taken at a time as fit the caches, which a
+        derivative of this gradient gains nothing from.
+
+    Returns:
+      A tree like ``variables.params``, and one like ``variables.stats``.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> from distill_jax.inner import learn
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> variables = task.init(jax.random.key(1), None)
+      >>> grads, _ = learn.gradient(jax.random.key(2), variables, task, few)
+      >>> jax.tree.map(jax.numpy.shape, grads["dense0"])
+      {'bias': (8,), 'kernel': (64, 8)}
     """
+    params, stats = variables
 
     def losses_fn(params, key, batch):
         return task.train_loss(base.Variables(params, stats), key, batch, context)
@@ -410,28 +447,23 @@ def _gradient_of(
         losses, now = losses_fn(params, key, batch)
         return weighted_mean(losses, batch.weight), now
 
-    def in_blocks(params, size):
-        def of_block(number, block):
-            def total(params):
-                key_block = jax.random.fold_in(key, number)
-                losses, _ = losses_fn(params, key_block, block)
-                return jnp.sum(block.weight * losses)
+    def of_block(number, block):
+        def total(params):
+            losses, _ = losses_fn(params, jax.random.fold_in(key, number), block)
+            return jnp.sum(block.weight * losses)
 
-            return jax.grad(total)(params)
+        return jax.grad(total)(params)
 
-        return blocks.batch_sum(of_block, blocks.shares(batch), size)
-
-    def grad_fn(params):
-        if jax.tree.leaves(stats):
-            return jax.grad(loss_fn, has_aux=True)(params)
+    size = num_examples = batch.y.shape[0]
+    is_whole = bool(jax.tree.leaves(stats))
+    if in_blocks and not is_whole:
         size = blocks.fitting_size(
             lambda batch: losses_fn(params, key, batch)[0], batch
         )
-        if size >= batch.y.shape[0]:
-            return jax.grad(loss_fn, has_aux=True)(params)
-        return in_blocks(params, size), stats
-
-    return grad_fn
+    is_one = size >= num_examples and parallel.num_devices("examples") == 1
+    if is_whole or is_one:
+        return jax.grad(loss_fn, has_aux=True)(params)
+    return blocks.batch_sum(of_block, blocks.shares(batch), size), stats
 
 
 def _stepper(

@@ -108,14 +108,12 @@ def train_student(
         variables, opt = carry
         key_loss, batch = _batch_at(key, number, whole, batches, policy)
 
-        def loss_fn(params):
-            now = base.Variables(params, variables.stats)
-            losses, stats = task.train_loss(now, key_loss, batch, context)
-            return learn.weighted_mean(losses, batch.weight), stats
-
         is_held = estimator == "tesla"
         at = jax.lax.stop_gradient(variables.params) if is_held else variables.params
-        grads, stats = jax.grad(loss_fn, has_aux=True)(at)
+        at = variables._replace(params=at)
+        grads, stats = learn.gradient(
+            key_loss, at, task, batch, context=context, in_blocks=False
+        )
         updates, opt = optimizer.update(grads, opt, variables.params)
         params: Any = optax.apply_updates(variables.params, updates)
         return (base.Variables(params, stats), opt), grads if has_gradients else None

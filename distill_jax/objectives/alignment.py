@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, dynamic, learn
+from distill_jax.inner import augment, blocks, dynamic, learn
 from distill_jax.objectives import classwise, distribution
 from distill_jax.types import Array, Key, PyTree
 
@@ -154,7 +154,9 @@ def _class_features(
 ) -> dict[str, Array]:
     """The features of every layer, flattened: examples [C, B, ...] give [C, B, D]."""
     leading = examples.y.shape[:2]
-    layers = features_fn(variables, _flat(examples.x), None)
+    layers = blocks.map_rows(
+        lambda x: features_fn(variables, x, None), _flat(examples.x)
+    )
     return {name: layer.reshape(*leading, -1) for name, layer in layers.items()}
 
 

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
+from distill_jax.inner import blocks, learn
 from distill_jax.inner import implicit as implicit_lib
-from distill_jax.inner import learn
 from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges
 from distill_jax.types import Array, Key
@@ -121,12 +121,16 @@ def kernel_regression(
         )
 
     def outputs(stats, few):
-        return lambda params: centred.predict(
-            base.Variables(params, stats), few.x, None
-        )
+        def predict(params):
+            variables = base.Variables(params, stats)
+            return blocks.map_rows(lambda x: centred.predict(variables, x, None), few.x)
+
+        return predict
 
     def features(variables: base.Variables, x) -> Array:
-        return features_fn(variables, x, None)["penultimate"]
+        return blocks.map_rows(
+            lambda x: features_fn(variables, x, None)["penultimate"], x
+        )
 
     def loss(synthetic, key, inner, batch):
         del key  # The active members were drawn by `advance`.

@@ -347,6 +347,21 @@ def test_a_batch_sharded_over_four_devices_gives_the_numbers_of_one(name):
 
 
 @every_method
+def test_work_spread_over_eight_devices_gives_the_numbers_of_one(name):
+    mesh = parallel.device_mesh(8, axis="any")
+    step = parallel.over_mesh(recipe(name).method.step, mesh)
+    run = runtime.scan_steps(
+        recipe(name).method._replace(step=step), recipe(name).sampler, num_steps=3
+    )
+    spread, infos = run(jax.random.key(5), initial(name), source(name))
+    single, expected = scanned(name)(jax.random.key(5), initial(name), source(name), 3)
+    np.testing.assert_allclose(
+        np.asarray(infos.loss), np.asarray(expected.loss)[:3], rtol=2e-4
+    )
+    assert_close(single.latent, jax.device_get(spread.latent), 1e-3)
+
+
+@every_method
 def test_a_checkpoint_restores_every_leaf(name, tmp_path):
     state, _ = final(name)
     store = checkpoint.Checkpoints(tmp_path / "checkpoints")
