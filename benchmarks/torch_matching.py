@@ -4,19 +4,19 @@
 
 PyTorch's side is written the way the published scripts are, eager and with one pass
 for each class ("loop"), and once more with all classes together ("together": `vmap`
-over classes for DC, one forward pass for DM). Both sides start from the same networks,
-pictures and real batches.
+over classes for DC, one forward pass for DM, which is compiled too). Both sides start
+from the same networks, pictures and real batches.
 """
 
-import time
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import torch
 import torch_network
+import torch_outer
 import turns
-from torch_network import NUM_CLASSES, SHAPE, embed, mean_loss
+from torch_network import NUM_CLASSES, embed, mean_loss
 
 import distill_jax as dj
 from distill_jax import base
@@ -31,42 +31,32 @@ class Case(NamedTuple):
     width: int
     batch_size: int  # real examples of each class
     num_per_class: int
+    pictures: str = "grey"
 
 
+FORMS = {
+    "dc": ("loop", "together"),  # What was compiled has no second derivatives.
+    "dm": ("loop", "together", *torch_network.COMPILED),
+}
 CASES = [
-    Case(method, width, batch_size, num_per_class)
-    for width in (32, 128)
-    for method in ("dc", "dm")
-    for batch_size in (64, 256)
-    for num_per_class in (1, 10)
+    *(
+        Case(method, width, batch_size, num_per_class)
+        for width in (32, 128)
+        for method in ("dc", "dm")
+        for batch_size in (64, 256)
+        for num_per_class in (1, 10)
+    ),
+    *(
+        Case(method, width, 64, 1, "colour")
+        for width in (32, 128)
+        for method in ("dc", "dm")
+    ),
 ]
 
 
 def prepare(case: Case) -> turns.Contest:
     """Both sides, after a check that they agree."""
-    rng = np.random.default_rng(0)
-    batch = random_batch(rng, case.batch_size)
-    seed = random_batch(rng, case.num_per_class)
-    merge = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
-    seed = base.Examples(merge(seed.x), merge(seed.y))
-    state, run, compile_seconds = jax_side(case, seed, batch)
-    sides = {form: TorchSide(case, state, batch, form) for form in ("loop", "together")}
-    check_agreement(case, state, run, sides)
-    fns = {form: side.run for form, side in sides.items()}
-    fns = {"jax": lambda count: run(state, count), **fns}
-    return turns.Contest("steps", fns, compile_seconds)
-
-
-def random_batch(rng: np.random.Generator, num: int) -> base.Examples:
-    """``num`` random pictures of each class, ``[C, num, ...]``."""
-    x = rng.normal(size=(NUM_CLASSES, num, *SHAPE)).astype(np.float32)
-    y = np.eye(NUM_CLASSES, dtype=np.float32)[:, None].repeat(num, axis=1)
-    return base.Examples(jax.numpy.asarray(x), jax.numpy.asarray(y))
-
-
-def jax_side(case: Case, seed: base.Examples, batch: base.Examples):
-    """``(state, run)``; ``run(state, count)`` waits for the result."""
-    task = torch_network.random_task(case.width)
+    task = torch_network.random_task(case.width, case.pictures)
     if case.method == "dc":
         recipe = dj.methods.dc(
             task, num_per_class=case.num_per_class, num_matches=10**6, num_epochs=1
@@ -75,23 +65,23 @@ def jax_side(case: Case, seed: base.Examples, batch: base.Examples):
         recipe = dj.methods.dm(
             task, num_per_class=case.num_per_class, augmentation="none"
         )
-    state = jax.jit(recipe.method.init)(jax.random.key(1), seed)
-    key = jax.random.key(2)
-    compiled, compile_seconds = compile_steps(recipe.method, (key, state, batch))
+    rng = np.random.default_rng(0)
+    batch = random_batch(rng, case.batch_size, case.pictures)
+    seed = random_batch(rng, case.num_per_class, case.pictures)
+    merge = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
+    seed = base.Examples(merge(seed.x), merge(seed.y))
+    side_fn = lambda state, form: TorchSide(case, state, batch, form)
+    return torch_outer.outer_contest(
+        case, recipe.method, seed, batch, side_fn, forms=FORMS[case.method]
+    )
 
-    def run(state: base.State, count: int):
-        return jax.block_until_ready(compiled(key, state, batch, count))
 
-    return state, run, compile_seconds
-
-
-def compile_steps(method: base.Method, arguments: tuple):
-    """The library's loop over the one batch, and the seconds it took to compile."""
-    sampler = lambda key, step, source: source
-    run = dj.runtime.scan_steps(method, sampler, num_steps=100)
-    start = time.perf_counter()
-    jax.block_until_ready(run(*arguments, 0))
-    return run, time.perf_counter() - start
+def random_batch(rng: np.random.Generator, num: int, kind: str) -> base.Examples:
+    """``num`` random pictures of each class, ``[C, num, ...]``."""
+    shape = (NUM_CLASSES, num, *torch_network.SHAPES[kind])
+    x = rng.normal(size=shape).astype(np.float32)
+    y = np.eye(NUM_CLASSES, dtype=np.float32)[:, None].repeat(num, axis=1)
+    return base.Examples(jax.numpy.asarray(x), jax.numpy.asarray(y))
 
 
 def distance(real: tuple, synthetic: tuple) -> torch.Tensor:
@@ -104,6 +94,11 @@ def distance(real: tuple, synthetic: tuple) -> torch.Tensor:
         size = g.norm(dim=1) * s.norm(dim=1) + 1e-6
         total = total + (1 - (g * s).sum(1) / size).sum()
     return total
+
+
+def means(params: torch_network.Params, x: torch.Tensor) -> torch.Tensor:
+    """The mean features of each class, whose pictures stand together."""
+    return embed(params, x).unflatten(0, (NUM_CLASSES, -1)).mean(1)
 
 
 class TorchSide:
@@ -123,9 +118,12 @@ class TorchSide:
             ("dc", "together"): self.dc_together,
             ("dm", "loop"): self.dm_loop,
             ("dm", "together"): self.dm_together,
+            ("dm", "compiled"): self.dm_together,
         }
         self.backward = losses[case.method, form]
         self.is_trained = case.method == "dc"
+        is_compiled = form == "compiled"
+        self.means_fn = torch_network.compiled(means) if is_compiled else means
 
     def run(self, count: int) -> float:
         """Takes outer steps; the loss of the last."""
@@ -195,21 +193,8 @@ class TorchSide:
 
     def dm_together(self) -> float:
         """The same with one forward pass for all classes."""
-        means = lambda f: f.unflatten(0, (NUM_CLASSES, -1)).mean(1)
         with torch.no_grad():
-            real = means(embed(self.params, torch.cat(self.x_real)))
-        total = ((real - means(embed(self.params, self.x))) ** 2).sum()
+            real = self.means_fn(self.params, torch.cat(self.x_real))
+        total = ((real - self.means_fn(self.params, self.x)) ** 2).sum()
         total.backward()
         return total.item()
-
-
-def check_agreement(case: Case, state: base.State, run, sides: dict) -> None:
-    """Raises unless a step gives the same loss and the same pictures on all sides."""
-    after, infos = run(state, 1)
-    loss = float(infos.loss[0])
-    moved = np.asarray(after.latent.learned["x"] - state.latent.learned["x"])
-    for form, side in sides.items():
-        before = side.x.detach().numpy().copy()
-        other = side.run(1)
-        other_moved = (side.x.detach().numpy() - before).transpose(0, 2, 3, 1)
-        turns.check_agreement(case, form, loss, other, moved, other_moved)

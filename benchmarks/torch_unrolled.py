@@ -8,14 +8,12 @@ the same pictures by gradient descent, judge it on the same real ones, and move 
 pictures by gradient descent; without augmentation.
 """
 
-import time
 from typing import NamedTuple
 
-import jax
-import numpy as np
 import optax
 import torch
 import torch_network
+import torch_outer
 import turns
 from torch_network import mean_loss
 
@@ -56,27 +54,10 @@ def prepare(case: Case) -> turns.Contest:
     method = dj.distill(
         objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(LEARNING_RATE)
     )
-    state = jax.jit(method.init)(jax.random.key(1), few)
-    run = dj.runtime.scan_steps(method, lambda key, step, source: source, num_steps=100)
-    key = jax.random.key(2)
-    began = time.perf_counter()
-    jax.block_until_ready(run(key, state, real, 0))
-    compile_seconds = time.perf_counter() - began
-
-    sides = {
-        form: TorchUnroll(case, few, real, start, form)
-        for form in ("loop", "functional")
-    }
-    after, infos = run(key, state, real, 1)
-    moved = np.asarray(after.latent.learned["x"] - state.latent.learned["x"])
-    for form, side in sides.items():
-        before = side.x.detach().numpy().copy()
-        loss = side.run(1)
-        other = (side.x.detach().numpy() - before).transpose(0, 2, 3, 1)
-        turns.check_agreement(case, form, float(infos.loss[0]), loss, moved, other)
-    fns = {form: side.run for form, side in sides.items()}
-    ours = lambda count: jax.block_until_ready(run(key, state, real, count))
-    return turns.Contest("steps", {"jax": ours, **fns}, compile_seconds)
+    side_fn = lambda state, form: TorchUnroll(case, few, real, start, form)
+    return torch_outer.outer_contest(
+        case, method, few, real, side_fn, forms=("loop", "functional")
+    )
 
 
 class TorchUnroll:
@@ -87,9 +68,7 @@ class TorchUnroll:
         self.start = torch_network.torch_params(start, case.width)
         self.x = torch_network.pictures(few.x).requires_grad_()
         self.real = torch_network.pictures(real.x)
-        self.y, self.y_real = (
-            torch.tensor(np.asarray(each.y).argmax(axis=1)) for each in (few, real)
-        )
+        self.y, self.y_real = (torch_network.classes(each.y) for each in (few, real))
         self.optimizer = torch.optim.SGD([self.x], lr=LEARNING_RATE)
         self.backward = self.loop if form == "loop" else self.functional
 

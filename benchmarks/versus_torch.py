@@ -1,14 +1,15 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Outer steps of DC, DM and MTT, and epochs of experts, against PyTorch.
+"""Training and outer steps of four methods, against PyTorch.
 
 Both sides do the same work from the same start, and a case counts only if they agree:
-losses to 1e-4, and what the pictures (or the expert) move to 1 %. They then take turns;
-where PyTorch is written in two ways the faster one counts.
+losses to 1e-4, and what the pictures (or the networks) move to 1 %. They then take
+turns; where PyTorch is written in several ways the fastest counts.
 
-Names of cases: ``dc`` and ``dm``, width, real examples of each class, pictures of each
-class; ``mtt``, width, steps of the student, pictures of each class; ``experts``, width,
-mini-batches of an epoch, their size.
+Names of cases: ``train`` and ``experts``, width, mini-batches of an epoch, their size;
+``dc`` and ``dm``, width, real examples of each class, pictures of each class; ``mtt``
+and ``bptt``, width, steps of the student, pictures of each class. With ``colour`` at the end pictures are of
+32x32x3 rather than 28x28x1.
 
 Command: make bench          (``--record`` writes benchmarks/results/versus_torch.json)
 """
@@ -21,10 +22,12 @@ import pathlib
 import jax
 import torch
 import torch_matching
+import torch_training
 import torch_trajectories
 import torch_unrolled
 import turns
 
+MODULES = (torch_training, torch_matching, torch_trajectories, torch_unrolled)
 RESULTS = pathlib.Path(__file__).parent / "results" / "versus_torch.json"
 
 
@@ -47,11 +50,12 @@ def main() -> None:
         "jax": jax.__version__,
         "torch": torch.__version__,
     }
-    for module in (torch_matching, torch_trajectories, torch_unrolled):
+    for module in MODULES:
         for case in module.CASES:
-            name = "-".join(str(part) for part in case)
+            name = "-".join(str(part) for part in case if part != "grey")
             if not name.startswith(tuple(arguments.cases)):
                 continue
+            torch.compiler.reset()  # It keeps few shapes of a function.
             load = os.getloadavg()[0]
             row = turns.take_turns(
                 module.prepare(case), num_pairs=arguments.pairs, budget=arguments.budget
