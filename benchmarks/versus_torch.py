@@ -21,13 +21,20 @@ import pathlib
 
 import jax
 import torch
+import torch_evaluation
 import torch_matching
 import torch_training
 import torch_trajectories
 import torch_unrolled
 import turns
 
-MODULES = (torch_training, torch_matching, torch_trajectories, torch_unrolled)
+MODULES = (
+    torch_training,
+    torch_evaluation,
+    torch_matching,
+    torch_trajectories,
+    torch_unrolled,
+)
 RESULTS = pathlib.Path(__file__).parent / "results" / "versus_torch.json"
 
 
