@@ -22,6 +22,7 @@ import pathlib
 import jax
 import torch
 import torch_evaluation
+import torch_kernel
 import torch_matching
 import torch_training
 import torch_trajectories
@@ -32,6 +33,7 @@ MODULES = (
     torch_training,
     torch_evaluation,
     torch_matching,
+    torch_kernel,
     torch_trajectories,
     torch_unrolled,
 )
