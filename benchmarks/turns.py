@@ -10,9 +10,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Contest", "check_agreement", "hardware", "take_turns"]
+__all__ = [
+    "Contest",
+    "check_agreement",
+    "geometric_mean",
+    "hardware",
+    "matmul_gflops",
+    "take_turns",
+]
 
 TOLERANCE = 1e-4
 # Of an update, where rounding changes the side of some ReLUs: PyTorch's own update of
@@ -85,6 +94,22 @@ def ratios(slow: list[float], fast: list[float]) -> dict[str, float]:
     """The median ratio of the pairs, with the smallest and the largest."""
     each = [s / f for s, f in zip(slow, fast, strict=True)]
     return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def geometric_mean(rows: Mapping[str, Mapping]) -> float:
+    """Of the median ratios to the best form of PyTorch."""
+    best = (row[f"torch_{row['best_torch']}_over_jax"] for row in rows.values())
+    return statistics.geometric_mean(ratio["median"] for ratio in best)
+
+
+def matmul_gflops(size: int = 2048) -> float:
+    """What the machine can do: a large product in float32, the best of five."""
+    key_a, key_b = jax.random.split(jax.random.key(0))
+    a, b = (jax.random.normal(key, (size, size)) for key in (key_a, key_b))
+    product = jax.jit(jnp.matmul)
+    run = lambda count: jax.block_until_ready(product(a, b))
+    run(1)
+    return 2 * size**3 / min(seconds(run, 1) for _ in range(5)) / 1e9
 
 
 def hardware() -> str:

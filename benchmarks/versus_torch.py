@@ -1,29 +1,34 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Training and outer steps of four methods, against PyTorch.
+"""Training, evaluations, and outer steps of five methods, against PyTorch.
 
 Both sides do the same work from the same start, and a case counts only if they agree:
 losses to 1e-4, and what the pictures (or the networks) move to 1 %. They then take
 turns; where PyTorch is written in several ways the fastest counts.
 
 Names of cases: ``train`` and ``experts``, width, mini-batches of an epoch, their size;
-``dc`` and ``dm``, width, real examples of each class, pictures of each class; ``mtt``
-and ``bptt``, width, steps of the student, pictures of each class. With ``colour`` at the end pictures are of
+``evaluate`` and ``frepo``, width, pictures of each class; ``dc`` and ``dm``, width,
+real examples of each class, pictures of each class; ``mtt`` and ``bptt``, width, steps
+of the student, pictures of each class. With ``colour`` at the end pictures are of
 32x32x3 rather than 28x28x1.
 
 Command: make bench          (``--record`` writes benchmarks/results/versus_torch.json)
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import torch
 import torch_evaluation
 import torch_kernel
 import torch_matching
+import torch_network
 import torch_training
 import torch_trajectories
 import torch_unrolled
@@ -59,19 +64,35 @@ def main() -> None:
         "jax": jax.__version__,
         "torch": torch.__version__,
     }
+    matmul_gflops = turns.matmul_gflops()
+    print(f"A large product runs at {matmul_gflops:.0f} GFLOP/s.")
+    rows = {}
+    for name, module, case in chosen(tuple(arguments.cases)):
+        torch.compiler.reset()  # It keeps few shapes of a function.
+        load = os.getloadavg()[0]
+        contest = module.prepare(case)
+        loop = functools.partial(contest.fns["loop"], 1)
+        row = turns.take_turns(
+            contest, num_pairs=arguments.pairs, budget=arguments.budget
+        )
+        rows[name] = row | {
+            "gflop": torch_network.num_gflop(loop),  # of a unit
+            "load_average": load,
+        }
+        show(name, rows[name])
+        if arguments.record:
+            record(about, name, rows[name], matmul_gflops)
+    if rows:
+        print(f"Geometric mean of {len(rows)} rows: {turns.geometric_mean(rows):.2f}")
+
+
+def chosen(starts: tuple[str, ...]) -> Iterator[tuple[str, Any, tuple]]:
+    """Name, module and case of those whose names begin so."""
     for module in MODULES:
         for case in module.CASES:
             name = "-".join(str(part) for part in case if part != "grey")
-            if not name.startswith(tuple(arguments.cases)):
-                continue
-            torch.compiler.reset()  # It keeps few shapes of a function.
-            load = os.getloadavg()[0]
-            row = turns.take_turns(
-                module.prepare(case), num_pairs=arguments.pairs, budget=arguments.budget
-            )
-            show(name, row)
-            if arguments.record:
-                record(about, name, row | {"load_average": load})
+            if name.startswith(starts):
+                yield name, module, case
 
 
 def show(name: str, row: dict) -> None:
@@ -88,7 +109,7 @@ def show(name: str, row: dict) -> None:
     )
 
 
-def record(about: dict, name: str, row: dict) -> None:
+def record(about: dict, name: str, row: dict, matmul_gflops: float) -> None:
     """Writes a row beside those of other cases on the same hardware."""
     rows = {}
     if RESULTS.exists():
@@ -96,6 +117,7 @@ def record(about: dict, name: str, row: dict) -> None:
         if all(content.get(key) == value for key, value in about.items()):
             rows = content["rows"]
     rows[name] = row
+    about = {**about, "matmul_gflops": matmul_gflops}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
