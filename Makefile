@@ -5,7 +5,7 @@
 #   make test         the whole test suite
 #   make check        lint, types, import rules, documentation
 #   make bench-quick  steps per second of the main loops, in under three minutes
-#   make bench        outer steps of DC and DM against PyTorch doing the same work
+#   make bench        training and outer steps against PyTorch doing the same work
 
 PYTHON ?= python3
 VENV ?= .venv
