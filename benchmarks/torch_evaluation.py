@@ -49,7 +49,6 @@ def prepare(case: Case) -> turns.Contest:
     starts = [torch_network.drawn_params(task, seed) for seed in range(NUM_NETWORKS)]
     stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *starts)
 
-    @jax.jit
     def judge(starts, few, x):
         def one(start):
             variables, _ = evaluation.train(
@@ -64,8 +63,9 @@ def prepare(case: Case) -> turns.Contest:
 
         return pool.map_networks(one, starts)
 
+    judge, (stacked, few, real) = turns.over_devices(judge, stacked, few, real)
     began = time.perf_counter()
-    compiled = judge.lower(stacked, few, real.x).compile()
+    compiled = jax.jit(judge).lower(stacked, few, real.x).compile()
     compile_seconds = time.perf_counter() - began
 
     def ours(count: int):

@@ -48,6 +48,8 @@ def outer_contest(
       forms: in which PyTorch's side is written.
     """
     state = jax.jit(method.init)(jax.random.key(1), seed)
+    step, (state, batch) = turns.over_devices(method.step, state, batch)
+    method = method._replace(step=step)
     run = dj.runtime.scan_steps(method, lambda key, step, source: source, num_steps=100)
     key = jax.random.key(2)
     began = time.perf_counter()

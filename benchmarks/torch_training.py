@@ -54,7 +54,6 @@ def prepare(case: Case) -> turns.Contest:
     start = torch_network.drawn_params(task, 0)
     order = jax.random.permutation(jax.random.key(3), num_examples)
 
-    @jax.jit
     def epoch(params, real):
         after = learn.fit(
             jax.random.key(0),
@@ -68,8 +67,9 @@ def prepare(case: Case) -> turns.Contest:
         )
         return jax.tree.map(lambda leaf: leaf[-1], after.params)
 
+    epoch, (start, real) = turns.over_devices(epoch, start, real)
     began = time.perf_counter()
-    compiled = epoch.lower(start, real).compile()
+    compiled = jax.jit(epoch).lower(start, real).compile()
     compile_seconds = time.perf_counter() - began
 
     def ours(count: int):

@@ -14,12 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from distill_jax import devices, parallel
+
 __all__ = [
     "Contest",
     "check_agreement",
     "geometric_mean",
     "hardware",
     "matmul_gflops",
+    "over_devices",
     "take_turns",
 ]
 
@@ -81,6 +84,15 @@ def check_agreement(case, form, loss, other_loss, moved, other_moved) -> None:
             f"{case}, {form}: {loss} and {other_loss}, and the updates differ by "
             f"{off_moved:.1e} of their size."
         )
+
+
+def over_devices(fn: Callable, *args: Any) -> tuple[Callable, tuple]:
+    """A function of ours and its arguments on the devices that a run would take."""
+    mesh = devices.usual_mesh()
+    if mesh is None:
+        return fn, args
+    everywhere = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return parallel.over_mesh(fn, mesh), jax.device_put(args, everywhere)
 
 
 def seconds(fn: Callable, count: int) -> float:

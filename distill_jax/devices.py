@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from distill_jax import base, errors, jaxprs, parallel
 
-__all__ = ["evaluation_mapping", "mesh_for", "split_cpu"]
+__all__ = ["evaluation_mapping", "mesh_for", "split_cpu", "usual_mesh"]
 
 _NUM_CPU_DEVICES = 2
 # What is not spread is done by both devices, on half of the cores each.
@@ -80,7 +80,7 @@ def mesh_for(
         return None
     if num_devices:
         return parallel.device_mesh(num_devices, axis=axis)
-    mesh = _usual_mesh("any")
+    mesh = usual_mesh("any")
     is_shared = mesh is not None and _share(recipe, data, mesh) >= _LEAST_SHARED
     return mesh if is_shared else None
 
@@ -110,12 +110,20 @@ def evaluation_mapping(task: base.Task, mesh: Mesh | None = None) -> Any:
     # Statistics join the examples of a batch, which are not shared then.
     axis = "networks" if jax.tree.leaves(variables.stats) else "any"
     if mesh is None:
-        return _usual_mesh(axis) or "auto"
+        return usual_mesh(axis) or "auto"
     return parallel.device_mesh(mesh.size, axis=axis)
 
 
-def _usual_mesh(axis: parallel.Axis) -> Mesh | None:
-    """The two devices of a processor, where it was split."""
+def usual_mesh(axis: parallel.Axis = "any") -> Mesh | None:
+    """The two devices of a processor after :func:`split_cpu`, else None.
+
+    Args:
+      axis: what is spread over them.
+
+    Example:
+      >>> mesh = usual_mesh()
+      >>> step = parallel.over_mesh(lambda x: x + 1, mesh)
+    """
     if jax.default_backend() != "cpu" or len(jax.devices()) < _NUM_CPU_DEVICES:
         return None
     return parallel.device_mesh(_NUM_CPU_DEVICES, axis=axis)

@@ -30,7 +30,7 @@ def multiplications(jaxpr: Any) -> Multiplications:
       >>> product = lambda a: a @ a
       >>> jaxpr = jax.make_jaxpr(product)(jnp.ones((3, 3)))
       >>> multiplications(jaxpr.jaxpr)
-      Multiplications(total=27, shared=0)
+      Multiplications(total=27.0, shared=0.0)
     """
     total = shared = 0.0
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
@@ -39,7 +39,7 @@ def multiplications(jaxpr: Any) -> Multiplications:
         if equation.primitive.name == "cond":
             part = max(parts)
         else:
-            part = Multiplications(*map(sum, zip((own, 0), *parts, strict=True)))
+            part = Multiplications(*map(sum, zip((own, 0.0), *parts, strict=True)))
         times = equation.params.get("length", 1)
         if equation.primitive.name == "shard_map":
             times = equation.params["mesh"].size
