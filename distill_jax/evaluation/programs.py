@@ -59,10 +59,7 @@ def call(
     if sharding is not None:
         args = jax.device_put(args, sharding)
     leaves, treedef = jax.tree.flatten(args)
-    avals = tuple(
-        jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-        for leaf in leaves
-    )
+    avals = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
     num_misses = _compiled.cache_info().misses
     started = time.perf_counter()
     program = _compiled(build, _ByIdentity(task), static, treedef, avals, mesh)
@@ -90,4 +87,8 @@ class _ByIdentity:
 def _compiled(build, task, static, treedef, avals, mesh):
     args = jax.tree.unflatten(treedef, avals)
     program = parallel.over_mesh(build(task.value, *static), mesh)
-    return jax.jit(program).lower(*args).compile()
+    if mesh is None:
+        return jax.jit(program).lower(*args).compile()
+    # Not told by the arguments: what a shared function closes over has no mesh then.
+    everywhere = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.jit(program, in_shardings=everywhere).lower(*args).compile()
