@@ -87,7 +87,7 @@ def check_agreement(case, form, loss, other_loss, moved, other_moved) -> None:
 
 
 def over_devices(fn: Callable, *args: Any) -> tuple[Callable, tuple]:
-    """A function of ours and its arguments on the devices that a run would take."""
+    """A function of ours and its arguments on both halves of the processor."""
     mesh = devices.usual_mesh()
     if mesh is None:
         return fn, args

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per case")
     arguments = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
-    devices.split_cpu()  # As the command line does.
+    devices.split_cpu()  # As with `num_devices=0`.
     print(f"{turns.hardware()}, jax {jax.__version__}, torch {torch.__version__}")
     about = {
         "command": "python benchmarks/versus_torch.py --record",
