@@ -116,20 +116,11 @@ def _distill(values: flags.FlagValues) -> None:
     config = _config(values)
     workdir = _required(values, "workdir", "runs/digits")
     experiment, outcome = _library()
-    _split(config)
     is_first = _join(values)
     is_quiet = values.quiet or not is_first
     experiment.distil(config, workdir, progress=False if is_quiet else None)
     if is_first:
         _tell(outcome.contents(workdir, config), workdir)
-
-
-def _split(config: Any) -> None:
-    """Shows the cores as two devices where more than one is asked for."""
-    if config.num_devices != 1:
-        from distill_jax import devices
-
-        devices.split_cpu()
 
 
 def _join(values: flags.FlagValues) -> bool:
@@ -152,7 +143,6 @@ def _plan(values: flags.FlagValues) -> None:
     """Tells what a run will take."""
     config = _config(values)
     _library()
-    _split(config)
     from distill_jax import preview
 
     gib = values.memory_gib
@@ -246,9 +236,10 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
 
 def _library() -> tuple[Any, Any]:
     """The parts that need jax, imported late so that mistakes are told at once."""
-    from distill_jax import experiment, outcome, runtime
+    from distill_jax import devices, experiment, outcome, runtime
 
     runtime.keep_compiled()
+    devices.split_cpu()
     return experiment, outcome
 
 

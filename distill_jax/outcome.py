@@ -13,6 +13,7 @@ import numpy as np
 
 from distill_jax import (
     data,
+    devices,
     distilled,
     errors,
     evaluation,
@@ -157,6 +158,7 @@ def evaluate_stored(
         protocol=protocols.Protocol(**stored.recipe["protocol"]),
         num_runs=num_runs,
         key=jax.random.key(seed),
+        mapping=devices.evaluation_mapping(task),
     )
     return result, _network_words(description)
 

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from distill_jax import base, errors
+from distill_jax import base, errors, placement
 from distill_jax.types import PyTree
 
 __all__ = [
@@ -115,6 +115,8 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     def traced(*args, **kwargs):
         token = _MESH.set(mesh)
+        if mesh is not None:
+            args, kwargs = placement.forget((args, kwargs))
         try:
             return fn(*args, **kwargs)
         finally:
@@ -225,13 +227,15 @@ def _shared(fn: Callable, mesh: Mesh, *, num_shared: int) -> Callable:
     """Lets each device see its rows of the first argument, and all of the others."""
     rows, all_ = PartitionSpec(*mesh.axis_names), PartitionSpec()
     # Scans inside begin with constants, which the check of what varies would refuse.
-    return jax.shard_map(
+    mapped = jax.shard_map(
         fn,
         mesh=mesh,
         in_specs=(rows, *[all_] * num_shared),
         out_specs=rows,
         check_vma=False,
     )
+    # The next function that is shared may close over what this one returns.
+    return lambda *args: placement.forget(mapped(*args))
 
 
 def _in_shares(fn: Callable, stacked: PyTree, num_shares: int) -> PyTree:

@@ -89,6 +89,5 @@ def _compiled(build, task, static, treedef, avals, mesh):
     program = parallel.over_mesh(build(task.value, *static), mesh)
     if mesh is None:
         return jax.jit(program).lower(*args).compile()
-    # Not told by the arguments: what a shared function closes over has no mesh then.
     everywhere = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.jit(program, in_shardings=everywhere).lower(*args).compile()

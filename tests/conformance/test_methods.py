@@ -353,7 +353,10 @@ def test_work_spread_over_eight_devices_gives_the_numbers_of_one(name):
     run = runtime.scan_steps(
         recipe(name).method._replace(step=step), recipe(name).sampler, num_steps=3
     )
-    spread, infos = run(jax.random.key(5), initial(name), source(name))
+    # As a second call would find the state: on the mesh, which its types then name.
+    replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    state = jax.device_put(initial(name), replicated)
+    spread, infos = run(jax.random.key(5), state, source(name))
     single, expected = scanned(name)(jax.random.key(5), initial(name), source(name), 3)
     np.testing.assert_allclose(
         np.asarray(infos.loss), np.asarray(expected.loss)[:3], rtol=2e-4
