@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import platform
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -402,15 +401,8 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "jax": jax.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": runtime.peak_memory(),
     }
-
-
-def _peak_bytes() -> int:
-    """The most that was held at a time: on an accelerator, else by this process."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return stats.get("peak_bytes_in_use", 1024 * kib)
 
 
 def _to_distilled(

@@ -8,6 +8,14 @@ from typing import Any, NamedTuple
 
 __all__ = ["Multiplications", "bytes_written", "multiplications"]
 
+_PRODUCTS = (
+    "dot_general",
+    "conv_general_dilated",
+    "convolution",
+    "convolution_for_x",
+    "convolution_for_kernel",
+)
+
 
 class Multiplications(NamedTuple):
     """Of matrix products and convolutions; loops of unknown length count once."""
@@ -76,12 +84,19 @@ def _inner(equation: Any) -> Iterator[Any]:
 def _products(equation: Any) -> int:
     """The multiplications of one equation."""
     name = equation.primitive.name
-    if name not in ("dot_general", "conv_general_dilated"):
+    if name not in _PRODUCTS:
         return 0
     left, right = (operand.aval.shape for operand in equation.invars)
-    size = equation.outvars[0].aval.size
+    out = equation.outvars[0].aval.shape
+    size = math.prod(out)
     if name == "dot_general":
         (axes, _), _ = equation.params["dimension_numbers"]
         return size * math.prod(left[axis] for axis in axes)
-    outputs = right[equation.params["dimension_numbers"].rhs_spec[0]]
-    return size * math.prod(right) // outputs
+    if name == "conv_general_dilated":
+        outputs = right[equation.params["dimension_numbers"].rhs_spec[0]]
+        return size * math.prod(right) // outputs
+    # Of `nets.trilinear`: one for each output of the convolution and place of a patch.
+    if name == "convolution_for_kernel":
+        return math.prod(right) * math.prod(out[:3])
+    outputs = size if name == "convolution" else math.prod(left)
+    return outputs * math.prod(right[:3])

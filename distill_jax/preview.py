@@ -12,7 +12,14 @@ from distill_jax import seeds as seeds_lib
 from distill_jax.inner import augment, experts
 from distill_jax.report import tables
 
-__all__ = ["Alternative", "Preview", "alternatives", "preview_of", "to_lines"]
+__all__ = [
+    "Alternative",
+    "Preview",
+    "alternatives",
+    "preview_of",
+    "runnable",
+    "to_lines",
+]
 
 # Options that take less memory: what they are set to, given what they are.
 _SAVINGS = {
@@ -104,6 +111,35 @@ def alternatives(config: Any) -> list[Alternative]:
     return sorted(found, key=lambda each: each.peak_bytes)
 
 
+def runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
+    """A recipe that needs no experts: random snapshots stand for theirs.
+
+    Args:
+      built: from :func:`distill_jax.experiment.build`.
+      config: what it was built from.
+
+    Returns:
+      The recipe, with real pictures as the seed where the experts would choose it.
+
+    Example:
+      >>> from distill_jax import settings
+      >>> config = settings.finish(settings.default(), "runlocal")
+      >>> config.network = {"name": "mlp", "hidden": (8,)}
+      >>> built = experiment.build(config)
+      >>> runnable(built, config) is built.recipe
+      True
+    """
+    if built.recipe.experts is None:
+        return built.recipe
+    num_images = config.num_per_class * config.method.get("factor", 1) ** 2
+    return built.recipe._replace(
+        source_fn=lambda dataset: buffers.random_buffer(
+            built.recipe.experts, built.task
+        ).to_source(),
+        seed_fn=seeds_lib.seed_fn("real", num_images),
+    )
+
+
 def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
     """The preview in words, a line each.
 
@@ -156,24 +192,11 @@ def _forecast(
 ) -> runtime.Forecast:
     key, _, _ = jax.random.split(jax.random.key(config.seed), 3)
     return runtime.forecast(
-        _runnable(built, config),
+        runnable(built, config),
         built.dataset,
         num_steps=config.num_steps,
         key=key,
         memory_bytes=memory_bytes,
-    )
-
-
-def _runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
-    """The recipe, with random snapshots and real pictures in place of the experts'."""
-    if built.recipe.experts is None:
-        return built.recipe
-    num_images = config.num_per_class * config.method.get("factor", 1) ** 2
-    return built.recipe._replace(
-        source_fn=lambda dataset: buffers.random_buffer(
-            built.recipe.experts, built.task
-        ).to_source(),
-        seed_fn=seeds_lib.seed_fn("real", num_images),
     )
 
 
@@ -207,7 +230,7 @@ def _expert_seconds(built: experiment.Experiment) -> float | None:
 
 def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
     """To train one network on a set as it is at the start, and to judge it."""
-    recipe = _runnable(built, config)
+    recipe = runnable(built, config)
     key = jax.random.key(config.seed)
     state = jax.jit(recipe.method.init)(key, recipe.seed_fn(key, built.dataset))
     return evaluation.evaluate(

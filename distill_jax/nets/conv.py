@@ -4,11 +4,12 @@
 
     out[b, r, c, o] = sum_{i, j, k} x[b, s r + i - p, s c + j - p, k] kernel[i, j, k, o]
 
-The form "matmul" writes it as matrix products: all derivatives are then products too.
-On the CPU, XLA's own convolution runs many times slower inside loops, for second
-derivatives and under ``vmap`` over kernels; on accelerators it is the faster one.
+The form "cpu" brings the convolution and its derivatives to what XLA has fast programs
+for on processors (:mod:`distill_jax.nets.trilinear`); left to itself, XLA is many times
+slower there for kernels' gradients, second derivatives and under ``vmap`` over kernels.
+On accelerators its own form is the faster one.
 
-Where it can, "matmul" computes 2x2 outputs at a time from tiles of 4x4 inputs, with 16
+Where it can, "cpu" computes 2x2 outputs at a time from tiles of 4x4 inputs, with 16
 multiplications in place of 36 (Lavin and Gray, "Fast Algorithms for Convolutional
 Neural Networks", 2016, section 4.1); in one dimension, with inputs d and kernel g,
 
@@ -25,16 +26,17 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import errors
+from distill_jax.nets import trilinear
 from distill_jax.types import Array
 
 __all__ = ["Form", "can_fold", "check_form", "conv2d", "normalised_conv2d"]
 
-Form = Literal["auto", "matmul", "xla"]
+Form = Literal["auto", "cpu", "xla"]
 
 # With 32 input channels the transforms cost what the products save.
 _FEWEST_CHANNELS_OF_TILES = 64
-# The covariance of patches costs their size squared: 27 is 3x3 of three colours.
-_LARGEST_PATCH_TO_FOLD = 27
+# The covariance of patches costs their size squared: 3x3 of one channel.
+_LARGEST_PATCH_TO_FOLD = 9
 
 
 def conv2d(
@@ -47,8 +49,8 @@ def conv2d(
       kernel: [rows, columns, I, O].
       padding: zeros added at each side of both axes.
       stride: step of the output in both axes.
-      form: ``"matmul"``, ``"xla"``, or ``"auto"``: matrix products on the CPU, XLA's
-        convolution elsewhere.
+      form: ``"cpu"``, ``"xla"``, or ``"auto"``: the one for processors on the CPU,
+        XLA's own convolution elsewhere.
 
     Returns:
       [B, (H + 2 padding - rows) // stride + 1, (same for W), O].
@@ -64,9 +66,11 @@ def conv2d(
       [36.]
     """
     form = _resolve(form)
-    if form == "matmul" and _can_tile(x, kernel, padding, stride):
+    if form == "cpu" and _can_tile(x, kernel, padding, stride):
         return _as_tiles(x, kernel, padding)
-    if form == "matmul":
+    if form == "cpu" and stride == 1:
+        return trilinear.convolve(x, kernel, padding)
+    if form == "cpu":
         return _as_matmul(x, kernel, padding, stride)
     return jax.lax.conv_general_dilated(
         x,
@@ -84,10 +88,10 @@ def check_form(form: str) -> None:
       form: what was passed as ``form`` or ``conv``.
 
     Raises:
-      InputError: if it is none of ``"auto"``, ``"matmul"`` and ``"xla"``.
+      InputError: if it is none of ``"auto"``, ``"cpu"`` and ``"xla"``.
 
     Example:
-      >>> check_form("matmul")
+      >>> check_form("cpu")
     """
     if form not in get_args(Form):
         raise errors.InputError(
@@ -133,18 +137,31 @@ def normalised_conv2d(
       >>> print((10 * out).ravel().round())
       [-13.  -6.   6.  13.]
     """
-    num_rows, num_columns = kernel.shape[:2]
-    patches = _patches(x, (num_rows, num_columns), padding, stride=1)
-    batch, height, width, size = patches.shape
-    patches = patches.reshape(batch, height * width, size)
-    patches = patches - patches.mean(axis=1, keepdims=True)
-    columns = kernel.reshape(1, size, -1)
-    covariance = jnp.einsum("bpi,bpj->bij", patches, patches) / (height * width)
+    num_rows, num_columns, num_in, num_out = kernel.shape
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    # What is the same everywhere counts nothing; without it the means are small, and
+    # the covariance keeps its digits.
+    x = (x - x.mean((1, 2), keepdims=True)).transpose(0, 3, 1, 2)
+    height, width = x.shape[2] - num_rows + 1, x.shape[3] - num_columns + 1
+    views = [
+        x[:, :, i : i + height, j : j + width]
+        for i in range(num_rows)
+        for j in range(num_columns)
+    ]
+    size = num_rows * num_columns * num_in
+    patches = jnp.stack(views, axis=1).reshape(-1, size, height * width)
+    mean = patches.mean(axis=2)
+    covariance = patches @ patches.swapaxes(1, 2) / (height * width)
+    covariance = covariance - mean[:, :, None] * mean[:, None, :]
+    columns = kernel.reshape(1, size, num_out)
     variance = jnp.sum((covariance @ columns[0]) * columns, axis=1)
+    # Rounding may leave a constant picture just below zero.
+    variance = jnp.maximum(variance, 0)
     slope = scale.reshape(1, -1) * jax.lax.rsqrt(variance + epsilon)
     columns = columns * slope[:, None, :]
-    out = patches @ columns + shift.reshape(1, 1, -1)
-    return out.reshape(batch, height, width, -1)
+    offset = shift.reshape(1, 1, -1) - mean[:, None, :] @ columns
+    out = patches.swapaxes(1, 2) @ columns + offset
+    return out.reshape(-1, height, width, num_out)
 
 
 def can_fold(x: Array, kernel_shape: tuple[int, ...], form: Form) -> bool:
@@ -156,28 +173,28 @@ def can_fold(x: Array, kernel_shape: tuple[int, ...], form: Form) -> bool:
       form: as in :func:`conv2d`.
 
     Returns:
-      True for matrix products of small patches in single precision or better.
+      True for the form of processors and small patches, in single precision or better.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> can_fold(jnp.ones((1, 8, 8, 1)), (3, 3), "matmul")
+      >>> can_fold(jnp.ones((1, 8, 8, 1)), (3, 3), "cpu")
       True
     """
     is_small = math.prod(kernel_shape) * x.shape[-1] <= _LARGEST_PATCH_TO_FOLD
-    return is_small and _resolve(form) == "matmul" and x.dtype.itemsize >= 4
+    return is_small and _resolve(form) == "cpu" and x.dtype.itemsize >= 4
 
 
 def _resolve(form: Form) -> Form:
     check_form(form)
     if form == "auto":
-        return "matmul" if jax.default_backend() == "cpu" else "xla"
+        return "cpu" if jax.default_backend() == "cpu" else "xla"
     return form
 
 
 def _as_matmul(x: Array, kernel: Array, padding: int, stride: int) -> Array:
     """The patches times the flattened kernel."""
     num_rows, num_columns, _, num_out = kernel.shape
-    patches = _patches(x, (num_rows, num_columns), padding, stride)
+    patches = trilinear.patches_of(x, (num_rows, num_columns), padding, stride)
     rows = patches.reshape(-1, patches.shape[-1])
     # Outputs first, so that the kernel's gradient is the product of the transposed
     # cotangent and the rows: on the CPU up to twice as fast as that of the transposed
@@ -185,21 +202,6 @@ def _as_matmul(x: Array, kernel: Array, padding: int, stride: int) -> Array:
     columns = jax.lax.optimization_barrier(kernel.reshape(-1, num_out).T)
     out = rows @ columns.T
     return out.reshape(*patches.shape[:3], num_out)
-
-
-def _patches(x: Array, shape: tuple[int, int], padding: int, stride: int) -> Array:
-    """Shifted views side by side in the channels: [B, h, w, rows * columns * I]."""
-    num_rows, num_columns = shape
-    x = _pad(x, padding)
-    height = (x.shape[1] - num_rows) // stride + 1
-    width = (x.shape[2] - num_columns) // stride + 1
-    span_rows, span_columns = stride * (height - 1) + 1, stride * (width - 1) + 1
-    views = [
-        x[:, i : i + span_rows : stride, j : j + span_columns : stride, :]
-        for i in range(num_rows)
-        for j in range(num_columns)
-    ]
-    return jnp.concatenate(views, axis=-1)
 
 
 def _can_tile(x: Array, kernel: Array, padding: int, stride: int) -> bool:

@@ -79,6 +79,8 @@ class ConvNet(linen.Module):
             return jax.nn.leaky_relu(x, 0.01)
         if self.activation == "softplus":
             return jax.nn.softplus(self.softplus_beta * x) / self.softplus_beta
+        if self.activation == "relu":
+            return layers.relu(x)
         return getattr(jax.nn, self.activation)(x)
 
 

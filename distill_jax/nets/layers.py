@@ -25,6 +25,7 @@ __all__ = [
     "conv_instance_norm",
     "normalise",
     "pool",
+    "relu",
 ]
 
 _EPSILON = 1e-5
@@ -234,6 +235,35 @@ def pool(x: Array, kind: str) -> Array:
     if kind == "max":
         return squares.max((2, 4))
     return _wide(squares).mean((2, 4)).astype(x.dtype)
+
+
+@jax.custom_jvp
+def relu(x: Array) -> Array:
+    """max(x, 0), with the derivative 0 at 0, as ``jax.nn.relu``.
+
+    Written as a choice, it is computed together with what comes before it; a maximum is
+    taken together with the pooling that follows, for which XLA writes out an array of
+    zeros on the CPU.
+
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same shape and type; NaN stays NaN.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from distill_jax.nets import layers
+      >>> layers.relu(jnp.array([-1.0, 2.0])).tolist()
+      [0.0, 2.0]
+    """
+    return jnp.where(x < 0, jnp.zeros_like(x), x)
+
+
+@relu.defjvp
+def _relu_jvp(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    return relu(x), jnp.where(x > 0, tangent, jnp.zeros_like(tangent))
 
 
 def _uniform(fan_in: int):

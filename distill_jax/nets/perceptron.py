@@ -7,7 +7,6 @@ h_0 = flatten(x),  h_{i+1} = relu(h_i W_i + b_i),  logits = h_L W + b
 
 from collections.abc import Sequence
 
-import jax
 from flax import linen
 
 from distill_jax import errors
@@ -29,7 +28,7 @@ class MLP(linen.Module):
         """Maps [B, ...] to logits [B, C]."""
         x = x.reshape(x.shape[0], -1)
         for block, width in enumerate(self.hidden):
-            x = jax.nn.relu(layers.Dense(width, name=f"dense{block}")(x))
+            x = layers.relu(layers.Dense(width, name=f"dense{block}")(x))
             self.sow("intermediates", f"block{block}", x)
         self.sow("intermediates", "penultimate", x)
         return layers.Dense(self.num_classes, name="dense")(x)

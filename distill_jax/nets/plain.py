@@ -12,7 +12,6 @@ transfer: one dense layer, and for VGG-11 a norm after every convolution.
 import functools
 from typing import Any, NamedTuple
 
-import jax
 from flax import linen
 
 from distill_jax import base, errors
@@ -54,7 +53,7 @@ class PlainNet(linen.Module):
                 x = layers.normalise(
                     conv(x), self.norm, is_training, name=f"norm{block}"
                 )
-            x = layers.pool(jax.nn.relu(x), "max" if is_pooled else "none")
+            x = layers.pool(layers.relu(x), "max" if is_pooled else "none")
             self.sow("intermediates", f"block{block}", x)
         x = x.reshape(x.shape[0], -1)
         self.sow("intermediates", "penultimate", x)

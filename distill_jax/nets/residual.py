@@ -12,7 +12,6 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2016.
 
 import functools
 
-import jax
 import jax.numpy as jnp
 from flax import linen
 
@@ -68,11 +67,11 @@ class ResidualBlock(linen.Module):
             x = layers.pool(conv(x), pooling)
             return layers.normalise(x, self.norm, is_training, name=f"norm{name}")
 
-        hidden = jax.nn.relu(conv_norm(x, "0", stride=stride))
+        hidden = layers.relu(conv_norm(x, "0", stride=stride))
         hidden = conv_norm(layers.pool(hidden, pooling), "1")
         if self.is_halving or x.shape[-1] != self.width:
             x = conv_norm(x, "_shortcut", size=1, stride=stride, pooling=pooling)
-        return jax.nn.relu(hidden + x)
+        return layers.relu(hidden + x)
 
 
 class ResNet(linen.Module):
@@ -89,7 +88,7 @@ class ResNet(linen.Module):
         """Maps [B, H, W, channels] to logits [B, C]."""
         x = layers.Conv(self.width, form=self.conv, use_bias=False, name="conv")(x)
         x = layers.normalise(x, self.norm, is_training, name="norm")
-        x = jax.nn.relu(x)
+        x = layers.relu(x)
         for index, (times, is_halving) in enumerate(_BLOCKS):
             block = ResidualBlock(
                 times * self.width,

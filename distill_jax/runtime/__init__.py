@@ -5,6 +5,7 @@
 from distill_jax.runtime.compiled import keep_compiled
 from distill_jax.runtime.history import History
 from distill_jax.runtime.host_loop import loop
+from distill_jax.runtime.memory import device_memory, peak_memory
 from distill_jax.runtime.outlook import Forecast, forecast
 from distill_jax.runtime.runner import run
 from distill_jax.runtime.scan import compile_steps, scan_steps
@@ -15,9 +16,11 @@ __all__ = [
     "History",
     "Interrupted",
     "compile_steps",
+    "device_memory",
     "forecast",
     "keep_compiled",
     "loop",
+    "peak_memory",
     "run",
     "scan_steps",
 ]

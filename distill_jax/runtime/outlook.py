@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run will need, before it is begun: compilation, memory, time."""
 
-import os
 import time
 from typing import Any, NamedTuple
 
 import jax
 
 from distill_jax import base, errors
-from distill_jax.runtime import runner, scan
+from distill_jax.runtime import memory, runner, scan
 from distill_jax.types import Key
 
-__all__ = ["Forecast", "device_memory", "forecast"]
+__all__ = ["Forecast", "forecast"]
 
 _TIMED_SECONDS = 2.0
 
@@ -77,7 +76,6 @@ def forecast(
     """
     if num_steps < 1:
         raise errors.InputError(f"`num_steps` must be at least 1, got {num_steps}.")
-    memory_bytes = device_memory() if memory_bytes is None else memory_bytes
     key_seed, key_init, key_run = jax.random.split(key, 3)
     seed = recipe.seed_fn(key_seed, data)
     state = jax.jit(recipe.method.init)(key_init, seed)
@@ -90,6 +88,8 @@ def forecast(
         num_steps=runner.CHUNK_CAPACITY,
         arguments=(key_run, state, source),
     )
+    if memory_bytes is None:
+        memory_bytes = memory.device_memory(compiled.num_local_devices)
     told = Forecast(
         num_steps=num_steps,
         compile_seconds=compiled.seconds,
@@ -105,19 +105,6 @@ def forecast(
     return told._replace(
         steps_per_second=_rate(compiled.run, key_run, state, source, num_steps)
     )
-
-
-def device_memory() -> int:
-    """The bytes that a device may hold; on the CPU those of the machine.
-
-    Example:
-      >>> device_memory() > 2**28
-      True
-    """
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _rate(run: scan.Run, key: Key, state: base.State, source: Any, most: int) -> float:

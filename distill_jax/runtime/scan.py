@@ -31,6 +31,7 @@ class Compiled(NamedTuple):
     run: Run
     seconds: float  # that tracing and compiling took
     peak_bytes: int  # on each device: arguments, results and what lies between
+    num_local_devices: int  # of this process
 
 
 def scan_steps(method: base.Method, sampler: base.Sampler, *, num_steps: int) -> Run:
@@ -127,7 +128,9 @@ def compile_steps(
         state = jax.device_put(jax.tree.map(_strong, state), state_sharding)
         return compiled(key, state, source, _checked_count(count, num_steps))
 
-    return Compiled(run, seconds, _peak_bytes(compiled.memory_analysis()))
+    shardings = jax.tree.leaves(state_sharding)
+    num_devices = len(shardings[0].addressable_devices) if shardings else 1
+    return Compiled(run, seconds, _peak_bytes(compiled.memory_analysis()), num_devices)
 
 
 def _peak_bytes(analysis: Any) -> int:

@@ -28,7 +28,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("form", ["matmul", "xla"])
+@pytest.mark.parametrize("form", ["cpu", "xla"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_convnet_repeats_the_original(name, form, golden, assert_near):
     file = golden(name)

@@ -11,7 +11,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import errors, runtime
-from distill_jax.runtime import outlook
+from distill_jax.runtime import memory
 
 KEY = jax.random.key(0)
 # Holds the parameters of all steps of training, some hundred megabytes.
@@ -72,7 +72,30 @@ def test_what_does_not_fit_is_not_run(problem):
 
 
 def test_the_memory_of_this_device():
-    assert 2**28 < outlook.device_memory() < 2**45
+    assert 2**28 < runtime.device_memory() < 2**45
+
+
+def test_a_container_has_what_it_is_given(tmp_path, monkeypatch):
+    old, new = tmp_path / "limit_in_bytes", tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "_LIMITS", (new, old))
+    whole = runtime.device_memory()
+    new.write_text("max\n")
+    assert runtime.device_memory() == whole
+    old.write_text("9223372036854771712\n")  # What stands there without a limit.
+    assert runtime.device_memory() == whole
+    new.write_text("300000000\n")
+    assert runtime.device_memory() == 300_000_000
+    assert runtime.device_memory(2) == 150_000_000
+
+
+def test_two_devices_of_a_processor_share_its_memory(problem):
+    recipe, data = problem
+    spread = dj.parallel.spread_recipe(
+        recipe, data, dj.parallel.device_mesh(2, axis="classes")
+    )
+    one = runtime.forecast(recipe, data, num_steps=1, key=KEY)
+    two = runtime.forecast(spread, data, num_steps=1, key=KEY)
+    assert two.memory_bytes == one.memory_bytes // 2
 
 
 def test_bad_input(problem):
