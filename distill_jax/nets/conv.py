@@ -137,23 +137,16 @@ def normalised_conv2d(
       >>> print((10 * out).ravel().round())
       [-13.  -6.   6.  13.]
     """
-    num_rows, num_columns, num_in, num_out = kernel.shape
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     # What is the same everywhere counts nothing; without it the means are small, and
-    # the covariance keeps its digits.
-    x = (x - x.mean((1, 2), keepdims=True)).transpose(0, 3, 1, 2)
-    height, width = x.shape[2] - num_rows + 1, x.shape[3] - num_columns + 1
-    views = [
-        x[:, :, i : i + height, j : j + width]
-        for i in range(num_rows)
-        for j in range(num_columns)
-    ]
-    size = num_rows * num_columns * num_in
-    patches = jnp.stack(views, axis=1).reshape(-1, size, height * width)
+    # the covariance keeps its digits. Beyond the border it is what zero becomes.
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    x = x - x.mean((1, 2), keepdims=True)
+    patches = trilinear.pixel_patches(x, (kernel.shape[0], kernel.shape[1]), 0)
+    size, num_pixels = patches.shape[1:]
     mean = patches.mean(axis=2)
-    covariance = patches @ patches.swapaxes(1, 2) / (height * width)
+    covariance = patches @ patches.swapaxes(1, 2) / num_pixels
     covariance = covariance - mean[:, :, None] * mean[:, None, :]
-    columns = kernel.reshape(1, size, num_out)
+    columns = kernel.reshape(1, size, -1)
     variance = jnp.sum((covariance @ columns[0]) * columns, axis=1)
     # Rounding may leave a constant picture just below zero.
     variance = jnp.maximum(variance, 0)
@@ -161,7 +154,8 @@ def normalised_conv2d(
     columns = columns * slope[:, None, :]
     offset = shift.reshape(1, 1, -1) - mean[:, None, :] @ columns
     out = patches.swapaxes(1, 2) @ columns + offset
-    return out.reshape(-1, height, width, num_out)
+    height = x.shape[1] - kernel.shape[0] + 1
+    return out.reshape(len(x), height, num_pixels // height, -1)
 
 
 def can_fold(x: Array, kernel_shape: tuple[int, ...], form: Form) -> bool:

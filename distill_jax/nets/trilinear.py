@@ -29,10 +29,12 @@ from jax.interpreters import ad, batching, mlir
 
 from distill_jax.types import Array
 
-__all__ = ["convolve", "patches_of"]
+__all__ = ["convolve", "patches_of", "pixel_patches"]
 
-# Up to 3x3 of three colours the products of patches are the faster ones.
-_LARGEST_PATCH = 27
+# Products of patches are the faster ones for 3x3 of one channel, and for the kernel's
+# gradient up to that of three colours.
+_LARGEST_PATCH = 9
+_LARGEST_PATCH_FOR_KERNEL = 27
 
 
 def convolve(x: Array, kernel: Array, padding: int) -> Array:
@@ -88,7 +90,49 @@ def patches_of(
     return jnp.concatenate(views, axis=-1)
 
 
+def pixel_patches(x: Array, shape: tuple[int, int], padding: int) -> Array:
+    """The patches of few channels with the pixels last, where neighbours stay together.
+
+    Args:
+      x: [B, H, W, I].
+      shape: rows and columns of a patch.
+      padding: zeros added at each side of both axes.
+
+    Returns:
+      [B, rows * columns * I, h * w].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> pixel_patches(jnp.ones((2, 8, 8, 3)), (3, 3), 1).shape
+      (2, 27, 64)
+    """
+    num_rows, num_columns = shape
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    x = x.transpose(0, 3, 1, 2)
+    height, width = x.shape[2] - num_rows + 1, x.shape[3] - num_columns + 1
+    views = [
+        x[:, :, i : i + height, j : j + width]
+        for i in range(num_rows)
+        for j in range(num_columns)
+    ]
+    patches = jnp.stack(views, axis=1)
+    return patches.reshape(len(x), num_rows * num_columns * x.shape[1], height * width)
+
+
 def _conv(x: Array, kernel: Array, *, padding: int) -> Array:
+    if math.prod(kernel.shape[:3]) <= _LARGEST_PATCH:
+        rows, columns = kernel.shape[:2]
+        patches = pixel_patches(x, (rows, columns), padding)
+        out = patches.swapaxes(1, 2) @ kernel.reshape(-1, kernel.shape[-1])
+        height, width = (
+            size + 2 * padding - span + 1
+            for size, span in zip(x.shape[1:3], (rows, columns), strict=True)
+        )
+        return out.reshape(len(x), height, width, -1)
+    return _by_xla(x, kernel, padding)
+
+
+def _by_xla(x: Array, kernel: Array, padding: int) -> Array:
     """The form that XLA has a fast program for."""
     return jax.lax.conv_general_dilated(
         x,
@@ -100,17 +144,33 @@ def _conv(x: Array, kernel: Array, *, padding: int) -> Array:
 
 
 def _conv_for_x(cotangent: Array, kernel: Array, *, padding: int) -> Array:
-    return _conv(*_turned(cotangent, kernel, padding), padding=0)
+    if math.prod(kernel.shape[:3]) > _LARGEST_PATCH:
+        return _by_xla(*_turned(cotangent, kernel, padding), 0)
+    num_examples, height, width, num_out = cotangent.shape
+    rows, columns, num_in, _ = kernel.shape
+    x = jax.ShapeDtypeStruct(
+        (
+            num_examples,
+            height + rows - 1 - 2 * padding,
+            width + columns - 1 - 2 * padding,
+            num_in,
+        ),
+        cotangent.dtype,
+    )
+    pixels = cotangent.reshape(num_examples, -1, num_out).swapaxes(1, 2)
+    patches = kernel.reshape(-1, num_out) @ pixels
+    add_up = jax.linear_transpose(
+        lambda x: pixel_patches(x, (rows, columns), padding), x
+    )
+    return add_up(patches)[0]
 
 
 def _conv_for_kernel(x: Array, cotangent: Array, *, padding: int) -> Array:
     """Examples and channels change places: pictures are convolved with cotangents."""
     rows, columns = _kernel_shape(x.shape, cotangent.shape, padding)
-    if rows * columns * x.shape[-1] <= _LARGEST_PATCH:
+    if rows * columns * x.shape[-1] <= _LARGEST_PATCH_FOR_KERNEL:
         return _products_for_kernel(x, cotangent, padding=padding)
-    out = _conv(
-        x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), padding=padding
-    )
+    out = _by_xla(x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), padding)
     return out.transpose(1, 2, 0, 3)
 
 
@@ -124,21 +184,12 @@ def _products_for_x(cotangent: Array, kernel: Array, *, padding: int) -> Array:
 
 
 def _products_for_kernel(x: Array, cotangent: Array, *, padding: int) -> Array:
-    """A product for each example, with pixels last: their sum is the kernel's."""
-    num_examples, height, width, num_out = cotangent.shape
-    rows, columns = _kernel_shape(x.shape, cotangent.shape, padding)
-    x = jnp.pad(
-        x.transpose(0, 3, 1, 2),
-        ((0, 0), (0, 0), (padding, padding), (padding, padding)),
-    )
-    views = [
-        x[:, :, i : i + height, j : j + width]
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    patches = jnp.stack(views, axis=1).reshape(num_examples, -1, height * width)
+    """A product for each example; their sum is the kernel's."""
+    num_examples, _, _, num_out = cotangent.shape
+    shape = _kernel_shape(x.shape, cotangent.shape, padding)
+    patches = pixel_patches(x, shape, padding)
     out = patches @ cotangent.reshape(num_examples, -1, num_out)
-    return out.sum(axis=0).reshape(rows, columns, -1, num_out)
+    return out.sum(axis=0).reshape(*shape, -1, num_out)
 
 
 def _turned(cotangent: Array, kernel: Array, padding: int) -> tuple[Array, Array]:
