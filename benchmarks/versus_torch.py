@@ -57,6 +57,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--budget", type=float, default=10.0, help="seconds per case")
     arguments = parser.parse_args()
+    cases = list(chosen(tuple(arguments.cases)))
+    if not cases:
+        names = " ".join(name for name, _, _ in chosen(("",)))
+        parser.error(f"No case begins with {arguments.cases}. There are {names}.")
     torch.set_num_threads(os.cpu_count() or 1)
     devices.split_cpu()  # As with `num_devices=0`.
     print(f"{turns.hardware()}, jax {jax.__version__}, torch {torch.__version__}")
@@ -70,7 +74,7 @@ def main() -> None:
     matmul_gflops = turns.matmul_gflops()
     print(f"A large product runs at {matmul_gflops:.0f} GFLOP/s.")
     rows = {}
-    for name, module, case in chosen(tuple(arguments.cases)):
+    for name, module, case in cases:
         torch.compiler.reset()  # It keeps few shapes of a function.
         load = os.getloadavg()[0]
         try:

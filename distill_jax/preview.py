@@ -9,7 +9,7 @@ import jax
 
 from distill_jax import base, buffers, data, evaluation, experiment, runtime
 from distill_jax import seeds as seeds_lib
-from distill_jax.inner import augment, experts
+from distill_jax.inner import experts
 from distill_jax.report import tables
 
 __all__ = [
@@ -207,19 +207,10 @@ def _expert_seconds(built: experiment.Experiment) -> float | None:
         return None
     source = data.to_source(built.dataset)
 
+    options = {**plan.training(), "num_epochs": 1}
+
     def one(key, source):
-        return experts.train_expert(
-            key,
-            built.task,
-            source,
-            num_epochs=1,
-            learning_rate=plan.learning_rate,
-            momentum=plan.momentum,
-            weight_decay=plan.weight_decay,
-            batch_size=plan.batch_size,
-            policy=augment.parse(plan.augmentation, align_corners=True),
-            sharpness=plan.sharpness,
-        )
+        return experts.train_expert(key, built.task, source, **options)
 
     args = jax.random.key(plan.seed), source
     compiled = jax.jit(one).lower(*args).compile()

@@ -15,7 +15,7 @@ from rich import progress as rich_progress
 from distill_jax import base, data, errors, parallel
 from distill_jax.buffers import files, snapshots
 from distill_jax.buffers import plan as plans
-from distill_jax.inner import augment, experts
+from distill_jax.inner import experts
 from distill_jax.inner import pool as pools
 from distill_jax.types import Key, PyTree
 
@@ -151,23 +151,11 @@ def _template(task: base.Task) -> PyTree:
 
 def _trainer(plan: plans.ExpertPlan, task: base.Task):
     """(keys [G], training split, validation split) -> rows [G, K, P], appraisals."""
-    policy = augment.parse(plan.augmentation, align_corners=True)
-    epochs = np.array(plan.kept())
+    options, epochs = plan.training(), np.array(plan.kept())
 
     def one(args):
         key, source, judge = args
-        expert = experts.train_expert(
-            key,
-            task,
-            source,
-            num_epochs=plan.num_epochs,
-            learning_rate=plan.learning_rate,
-            momentum=plan.momentum,
-            weight_decay=plan.weight_decay,
-            batch_size=plan.batch_size,
-            policy=policy,
-            sharpness=plan.sharpness,  # pyright: ignore[reportArgumentType]
-        )
+        expert = experts.train_expert(key, task, source, **options)
         told = experts.appraise(
             task, expert, judge.x, judge.y, normalizer=judge.normalizer
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from distill_jax import errors
+from distill_jax.inner import augment
 from distill_jax.inner import sharpness as sharpness_lib
 
 __all__ = ["ExpertPlan"]
@@ -87,3 +88,15 @@ class ExpertPlan:
         if self.keeps_end and last < self.num_epochs:
             epochs.append(self.num_epochs)
         return epochs
+
+    def training(self) -> dict[str, Any]:
+        """The options of :func:`distill_jax.inner.experts.train_expert`."""
+        return {
+            "num_epochs": self.num_epochs,
+            "learning_rate": self.learning_rate,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "batch_size": self.batch_size,
+            "policy": augment.parse(self.augmentation, align_corners=True),
+            "sharpness": self.sharpness,
+        }
