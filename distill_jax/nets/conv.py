@@ -8,19 +8,10 @@ The form "cpu" brings the convolution and its derivatives to what XLA has fast p
 for on processors (:mod:`distill_jax.nets.trilinear`); left to itself, XLA is many times
 slower there for kernels' gradients, second derivatives and under ``vmap`` over kernels.
 On accelerators its own form is the faster one.
-
-Where it can, "cpu" computes 2x2 outputs at a time from tiles of 4x4 inputs, with 16
-multiplications in place of 36 (Lavin and Gray, "Fast Algorithms for Convolutional
-Neural Networks", 2016, section 4.1); in one dimension, with inputs d and kernel g,
-
-    y_0 = m_0 + m_1 + m_2,  y_1 = m_1 - m_2 - m_3,
-    m_0 = (d_0 - d_2) g_0,  m_1 = (d_1 + d_2) (g_0 + g_1 + g_2) / 2,
-    m_3 = (d_1 - d_3) g_2,  m_2 = (d_2 - d_1) (g_0 - g_1 + g_2) / 2.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +24,6 @@ __all__ = ["Form", "can_fold", "check_form", "conv2d", "normalised_conv2d"]
 
 Form = Literal["auto", "cpu", "xla"]
 
-# With 32 input channels the transforms cost what the products save.
-_FEWEST_CHANNELS_OF_TILES = 64
 # The covariance of patches costs their size squared: 3x3 of one channel.
 _LARGEST_PATCH_TO_FOLD = 9
 
@@ -66,8 +55,6 @@ def conv2d(
       [36.]
     """
     form = _resolve(form)
-    if form == "cpu" and _can_tile(x, kernel, padding, stride):
-        return _as_tiles(x, kernel, padding)
     if form == "cpu" and stride == 1:
         return trilinear.convolve(x, kernel, padding)
     if form == "cpu":
@@ -196,63 +183,3 @@ def _as_matmul(x: Array, kernel: Array, padding: int, stride: int) -> Array:
     columns = jax.lax.optimization_barrier(kernel.reshape(-1, num_out).T)
     out = rows @ columns.T
     return out.reshape(*patches.shape[:3], num_out)
-
-
-def _can_tile(x: Array, kernel: Array, padding: int, stride: int) -> bool:
-    """Whether the outputs are whole 2x2 squares of a 3x3 kernel, and rounding is fine.
-
-    The transforms add neighbours up, which half precision does not bear.
-    """
-    _, height, width, channels = x.shape
-    is_even = height % 2 == width % 2 == 0 and min(height, width) + 2 * padding > 2
-    return (
-        kernel.shape[:2] == (3, 3)
-        and stride == 1
-        and is_even
-        and channels >= _FEWEST_CHANNELS_OF_TILES
-        and jnp.result_type(x, kernel).itemsize >= 4
-    )
-
-
-def _as_tiles(x: Array, kernel: Array, padding: int) -> Array:
-    """Winograd's form: a product for each of the 4x4 places in transformed tiles."""
-    x = _pad(x, padding)
-    batch, height, width, channels = x.shape
-    rows, columns = height // 2 - 1, width // 2 - 1
-    # Parities apart, a place of all tiles is a plain slice, and so is its derivative.
-    x = x.reshape(batch, rows + 1, 2, columns + 1, 2, channels)
-    place = lambda i, j: x[
-        :, i // 2 : i // 2 + rows, i % 2, j // 2 : j // 2 + columns, j % 2
-    ]
-    tiles = _both_axes(_of_inputs, [[place(i, j) for j in range(4)] for i in range(4)])
-    kernels = _both_axes(_of_kernel, kernel)
-    products = [
-        [tile @ matrix for tile, matrix in zip(*pair, strict=True)]
-        for pair in zip(tiles, kernels, strict=True)
-    ]
-    out = _both_axes(_of_products, products)
-    out = jnp.stack([jnp.stack(row, axis=3) for row in out], axis=2)
-    return out.reshape(batch, 2 * rows, 2 * columns, -1)
-
-
-def _both_axes(fn: Callable, grid: Any) -> list[tuple[Array, ...]]:
-    """A transform of sequences, along both axes of a grid (nested, or an array)."""
-    rows = [fn(*row) for row in grid]
-    columns = [fn(*column) for column in zip(*rows, strict=True)]
-    return list(zip(*columns, strict=True))
-
-
-def _of_inputs(d0: Array, d1: Array, d2: Array, d3: Array) -> tuple[Array, ...]:
-    return d0 - d2, d1 + d2, d2 - d1, d1 - d3
-
-
-def _of_kernel(g0: Array, g1: Array, g2: Array) -> tuple[Array, ...]:
-    return g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
-
-
-def _of_products(m0: Array, m1: Array, m2: Array, m3: Array) -> tuple[Array, ...]:
-    return m0 + m1 + m2, m1 - m2 - m3
-
-
-def _pad(x: Array, padding: int) -> Array:
-    return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))

@@ -12,8 +12,9 @@ of jax that know this of each other.
 
 XLA has a fast program for a convolution of ``NHWC`` by ``HWIO``, which writes no
 patches; it does not recognise others, such as the derivatives it makes of the first by
-itself, and is then up to a hundred times slower. So all three are brought to that form.
-Kernels that are mapped over by ``vmap`` become matrix products.
+itself, and is then up to a hundred times slower. So the first two are brought to that
+form, or to tiles (:mod:`distill_jax.nets.tiles`) where they are wide, and the third, as
+all where kernels are mapped over by ``vmap``, to matrix products.
 """
 
 import functools
@@ -27,6 +28,7 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
+from distill_jax.nets import tiles
 from distill_jax.types import Array
 
 __all__ = ["convolve", "patches_of", "pixel_patches"]
@@ -129,6 +131,12 @@ def _conv(x: Array, kernel: Array, *, padding: int) -> Array:
             for size, span in zip(x.shape[1:3], (rows, columns), strict=True)
         )
         return out.reshape(len(x), height, width, -1)
+    return _by_xla_or_tiles(x, kernel, padding)
+
+
+def _by_xla_or_tiles(x: Array, kernel: Array, padding: int) -> Array:
+    if tiles.is_tiled(x, kernel, padding):
+        return tiles.convolve_tiles(x, kernel, padding)
     return _by_xla(x, kernel, padding)
 
 
@@ -145,7 +153,7 @@ def _by_xla(x: Array, kernel: Array, padding: int) -> Array:
 
 def _conv_for_x(cotangent: Array, kernel: Array, *, padding: int) -> Array:
     if math.prod(kernel.shape[:3]) > _LARGEST_PATCH:
-        return _by_xla(*_turned(cotangent, kernel, padding), 0)
+        return _by_xla_or_tiles(*_turned(cotangent, kernel, padding), 0)
     num_examples, height, width, num_out = cotangent.shape
     rows, columns, num_in, _ = kernel.shape
     x = jax.ShapeDtypeStruct(
@@ -166,15 +174,27 @@ def _conv_for_x(cotangent: Array, kernel: Array, *, padding: int) -> Array:
 
 
 def _conv_for_kernel(x: Array, cotangent: Array, *, padding: int) -> Array:
-    """Examples and channels change places: pictures are convolved with cotangents."""
+    """A product of shifted pictures and the cotangent for each place of the kernel."""
     rows, columns = _kernel_shape(x.shape, cotangent.shape, padding)
     if rows * columns * x.shape[-1] <= _LARGEST_PATCH_FOR_KERNEL:
         return _products_for_kernel(x, cotangent, padding=padding)
-    out = _by_xla(x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), padding)
-    return out.transpose(1, 2, 0, 3)
+    _, height, width, num_out = cotangent.shape
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    # Outputs first is twice as fast as the transposed pictures times the cotangent,
+    # into which XLA would turn it without the barriers.
+    outputs = jax.lax.optimization_barrier(cotangent.reshape(-1, num_out).T)
+    products = [
+        outputs @ x[:, i : i + height, j : j + width].reshape(-1, x.shape[-1])
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    stacked = jnp.stack(jax.lax.optimization_barrier(products))
+    return stacked.swapaxes(1, 2).reshape(rows, columns, -1, num_out)
 
 
 def _products(x: Array, kernel: Array, *, padding: int) -> Array:
+    if tiles.is_tiled(x, kernel, padding):
+        return tiles.convolve_tiles(x, kernel, padding)
     patches = patches_of(x, (kernel.shape[0], kernel.shape[1]), padding)
     return patches @ kernel.reshape(-1, kernel.shape[-1])
 

@@ -19,6 +19,7 @@ CASES = [
     (0, (3, 3), 4),
     (2, (5, 5), 4),
     (1, (2, 3), 5),
+    (1, (3, 3), 64),  # In tiles.
     (0, (1, 1), 30),
 ]
 
@@ -36,7 +37,7 @@ def plain(x, kernel, padding):
 def drawn(case):
     _, shape, channels = case
     keys = jax.random.split(jax.random.key(0), 2)
-    x = jax.random.normal(keys[0], (4, 7, 8, channels), jnp.float64)
+    x = jax.random.normal(keys[0], (2, 6, 8, channels), jnp.float64)
     return x, jax.random.normal(keys[1], (*shape, channels, 5), jnp.float64)
 
 
@@ -72,7 +73,7 @@ def test_derivatives_are_those_of_a_convolution(case, assert_near):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (1, 0)])
-@pytest.mark.parametrize("case", CASES[1:4])
+@pytest.mark.parametrize("case", [*CASES[1:4], CASES[7]])
 def test_mapped_over_pictures_and_kernels(case, axes, assert_near):
     x, kernel = drawn(case)
     args = [
