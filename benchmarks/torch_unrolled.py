@@ -37,7 +37,7 @@ class Case(NamedTuple):
     num_per_class: int
 
 
-CASES = [Case("bptt", *rest) for rest in ((32, 20, 1), (32, 20, 10), (128, 10, 1))]
+CASES = [Case("bptt", *rest) for rest in ((32, 20, 1), (32, 20, 10), (128, 5, 1))]
 
 
 def prepare(case: Case) -> turns.Contest:
