@@ -32,5 +32,4 @@ def get_config(arg=None):
     config.protocol.update(
         learning_rate=1e-3, num_steps=300, warmup_steps=30, augmentation="none"
     )
-    config.num_devices = 1  # Perceptrons of this size lose by sharing their work.
     return settings.finish(config, arg)

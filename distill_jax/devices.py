@@ -101,14 +101,17 @@ def evaluation_mapping(task: base.Task, mesh: Mesh | None = None) -> Any:
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
       >>> mesh = dj.parallel.device_mesh(1)
       >>> evaluation_mapping(task, mesh).axis_names
-      ('any',)
+      ('networks',)
     """
     if jax.process_count() > 1:
         return "auto"  # Each process judges all of it; the first one tells.
     context = jax.eval_shape(task.sample_context, jax.random.key(0))
     variables = jax.eval_shape(task.init, jax.random.key(0), context)
-    # Statistics join the examples of a batch, which are not shared then.
-    axis = "networks" if jax.tree.leaves(variables.stats) else "any"
+    # Statistics join the examples of a batch. And without convolutions each weight is
+    # used once for an example: sums of its gradients would cost more than is gained.
+    is_joined = bool(jax.tree.leaves(variables.stats))
+    has_kernels = any(leaf.ndim > 2 for leaf in jax.tree.leaves(variables.params))
+    axis = "any" if has_kernels and not is_joined else "networks"
     if mesh is None:
         return usual_mesh(axis) or "auto"
     return parallel.device_mesh(mesh.size, axis=axis)

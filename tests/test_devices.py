@@ -56,6 +56,11 @@ def test_networks_whose_examples_are_joined_are_not_cut(data, norm, axis):
     assert mapping.axis_names == (axis,)
 
 
+def test_perceptrons_are_not_cut(data):
+    perceptron = dj.tasks.classification(dj.nets.mlp(10), data.spec)
+    assert devices.evaluation_mapping(perceptron).axis_names == ("networks",)
+
+
 def test_on_an_accelerator_one_device_is_the_default(data, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     recipe = dj.methods.dm(task(data), num_per_class=1, batch_size=16)
