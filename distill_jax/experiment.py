@@ -85,7 +85,10 @@ def build(config: Any) -> Experiment:
         )
     network = {**config.network.to_dict(), "num_classes": dataset.spec.num_classes}
     task = tasks.classification(nets.build(network), dataset.spec)
-    inner = nets.build({**network, **config.inner_network.to_dict()})
+    inner_network = {**network, **config.inner_network.to_dict()}
+    if config.precision is not None:
+        inner_network["precision"] = config.precision
+    inner = nets.build(inner_network)
     recipe = _recipe(config, tasks.classification(inner, dataset.spec))
     _expert(config)
     mesh = devices.mesh_for(

@@ -41,6 +41,9 @@ def default() -> Any:
     }
     config.network = {"name": "convnet", "width": 32, "depth": 2}
     config.inner_network = {}  # what is different in it while distilling
+    # Of products while distilling: "float32", "tensorfloat32", "bfloat16", or what the
+    # device has by default.
+    config.precision = config_dict.placeholder(str)
     config.method = {"name": "dm"}  # and arguments of `methods.NAME`
     # Overrides of the protocol of the method; `None` leaves a field as it is.
     config.protocol = {

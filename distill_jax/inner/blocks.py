@@ -74,8 +74,8 @@ def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
     """Applies a function that treats every row alone, such as features of a network.
 
     In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"examples"``
-    each device takes some of the rows; on the CPU many rows are taken 9 to 16 at a
-    time, where their number can be divided so.
+    each device takes some of the rows; on the CPU many rows are taken in equal parts of
+    about :func:`fitting_size`, where their number can be divided so.
 
     Args:
       fn: ``[B', ...]`` to any tree of ``[B', ...]``.
@@ -86,15 +86,14 @@ def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
       >>> map_rows(lambda x: x + 1, jnp.arange(3)).tolist()
       [1, 2, 3]
     """
-    is_cpu = jax.default_backend() == "cpu"
-    local = functools.partial(_in_chunks, fn) if is_cpu else fn
-    return parallel.spread(local, x, "examples")
+    return parallel.spread(functools.partial(_in_chunks, fn), x, "examples")
 
 
 def _in_chunks(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
     """Many rows in equal chunks, where such can be cut; others at once."""
     num_rows = jax.tree.leaves(x)[0].shape[0]
-    sizes = range(_BLOCK_SIZE, _BLOCK_SIZE // 2, -1)
+    most = fitting_size(fn, x)
+    sizes = range(most, most // 2, -1)
     size = next((size for size in sizes if num_rows % size == 0), num_rows)
     if num_rows <= 2 * _BLOCK_SIZE or size == num_rows:
         return fn(x)
@@ -115,18 +114,16 @@ def _local_sum(
     return jax.tree.map(lambda leaf: leaf.sum(axis=0), parts)
 
 
-def fitting_size(
-    losses_fn: Callable[[base.Examples], Array], examples: base.Examples
-) -> int:
-    """How many examples a gradient should be taken of at a time.
+def fitting_size(fn: Callable[[Any], PyTree], rows: Any) -> int:
+    """How many examples a function, or its gradient, should be taken of at a time.
 
     Args:
-      losses_fn: a batch to the loss of each example; it is traced, not run.
-      examples: ``[B, ...]``.
+      fn: such as a batch to the loss of each example; it is traced, not run.
+      rows: what it takes, a tree of ``[B, ...]``.
 
     Returns:
-      B on accelerators; on the CPU as many as keep what ``losses_fn`` writes in the
-      caches, at least 16.
+      B on accelerators; on the CPU as many as keep what ``fn`` writes in the caches, at
+      least 16.
 
     Example:
       >>> import jax.numpy as jnp
@@ -134,13 +131,13 @@ def fitting_size(
       >>> fitting_size(lambda batch: batch.x.sum(axis=1), few)
       100
     """
-    num_examples = examples.y.shape[0]
-    if jax.default_backend() != "cpu" or num_examples <= _BLOCK_SIZE:
-        return num_examples
+    num_rows = jax.tree.leaves(rows)[0].shape[0]
+    if jax.default_backend() != "cpu" or num_rows <= _BLOCK_SIZE:
+        return num_rows
     shape_of = lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
-    traced = jax.make_jaxpr(losses_fn)(jax.tree.map(shape_of, examples))
-    each = max(1.0, jaxprs.bytes_written(traced) / num_examples)
-    return min(num_examples, max(_BLOCK_SIZE, int(_BLOCK_BYTES // each)))
+    traced = jax.make_jaxpr(fn)(jax.tree.map(shape_of, rows))
+    each = max(1.0, jaxprs.bytes_written(traced) / num_rows)
+    return min(num_rows, max(_BLOCK_SIZE, int(_BLOCK_BYTES // each)))
 
 
 def class_sums(

@@ -7,6 +7,7 @@ from distill_jax.nets.convolutional import convnet
 from distill_jax.nets.net import Net, from_flax, from_functions, from_nnx, load_flat
 from distill_jax.nets.perceptron import mlp
 from distill_jax.nets.plain import alexnet, vgg11
+from distill_jax.nets.precision import with_precision
 from distill_jax.nets.registry import build, names
 from distill_jax.nets.residual import resnet18
 
@@ -24,4 +25,5 @@ __all__ = [
     "names",
     "resnet18",
     "vgg11",
+    "with_precision",
 ]

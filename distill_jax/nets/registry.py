@@ -9,6 +9,7 @@ from typing import Any
 from distill_jax import errors
 from distill_jax.nets import convolutional, perceptron, plain, residual
 from distill_jax.nets import net as net_lib
+from distill_jax.nets import precision as precision_lib
 
 __all__ = ["build", "names"]
 
@@ -38,7 +39,8 @@ def build(description: Mapping[str, Any]) -> net_lib.Net:
     Args:
       description: ``{"name": "convnet", "num_classes": 10, ...}`` with the options of
         the function of that name; what ``net.description`` holds, plain enough for
-        JSON.
+        JSON. Every network has the option ``precision``, see
+        :func:`~distill_jax.nets.with_precision`.
 
     Returns:
       A :class:`~distill_jax.nets.Net`; ``build(net.description)`` is ``net`` again.
@@ -53,6 +55,7 @@ def build(description: Mapping[str, Any]) -> net_lib.Net:
     """
     options = dict(description)
     name = str(options.pop("name", ""))
+    precision = options.pop("precision", None)
     if name not in _BUILDERS:
         raise errors.InputError(
             f'There is no network "{name}" that could be built by name. '
@@ -63,11 +66,12 @@ def build(description: Mapping[str, Any]) -> net_lib.Net:
         if option not in known:
             raise errors.InputError(
                 f'The network "{name}" has no option "{option}". '
-                f"{errors.nearest(str(option), known)}"
+                f"{errors.nearest(str(option), [*known, 'precision'])}"
             )
     if "num_classes" not in options:
         raise errors.InputError(
             f'The description of the network "{name}" does not say `num_classes`, '
             "which every network needs."
         )
-    return _BUILDERS[name](**options)
+    net = _BUILDERS[name](**options)
+    return net if precision is None else precision_lib.with_precision(net, precision)

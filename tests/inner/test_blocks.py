@@ -93,6 +93,18 @@ def test_large_pictures_come_in_blocks_and_rows_of_a_table_do_not():
     assert blocks.fitting_size(lambda batch: batch.y, table) == 100  # Writes nothing.
 
 
+@pytest.mark.parametrize(("side", "is_cut"), [(28, True), (8, False)])
+def test_rows_are_mapped_in_parts_that_fit(side, is_cut):
+    task = picture_task(side, width=16, depth=3)
+    variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
+    mapped = lambda x: blocks.map_rows(lambda x: task.predict(variables, x, None), x)
+    x = jax.random.normal(jax.random.key(1), (96, side, side, 1))
+    assert ("scan" in str(jax.make_jaxpr(mapped)(x))) == is_cut
+    np.testing.assert_allclose(
+        mapped(x), task.predict(variables, x, None), rtol=1e-4, atol=1e-4
+    )
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("has_weight", [False, True])
 @pytest.mark.parametrize("flat", [None, sharpness.Sharpness(radius=0.1)])
