@@ -15,7 +15,6 @@ which soft labels are right.
 import os
 
 import numpy as np
-from sklearn import datasets as sklearn_datasets
 
 from distill_jax.data import dataset
 
@@ -72,6 +71,8 @@ def read_digits100(name: str, data_dir: str | os.PathLike | None) -> dataset.Raw
 
 def _pools() -> tuple[dataset.Arrays, dataset.Arrays, np.random.RandomState]:
     """The two splits of the single digits, and the generator after their draw."""
+    from sklearn import datasets as sklearn_datasets  # Late: it loads for a second.
+
     # The permutation that published numbers on this set were measured with.
     generator = np.random.RandomState(0)
     pixels, labels = sklearn_datasets.load_digits(return_X_y=True)
