@@ -5,6 +5,7 @@
 from distill_jax.inner import (
     augment,
     dynamic,
+    epochs,
     experts,
     implicit,
     learn,
@@ -19,6 +20,7 @@ from distill_jax.inner import (
 __all__ = [
     "augment",
     "dynamic",
+    "epochs",
     "experts",
     "implicit",
     "learn",

@@ -17,7 +17,7 @@ import optax
 
 from distill_jax import base
 from distill_jax import data as data_lib
-from distill_jax.inner import augment, learn
+from distill_jax.inner import augment, epochs, learn
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key
 
@@ -95,7 +95,7 @@ def train_expert(
             optax.add_decayed_weights(weight_decay),
             optax.sgd(learning_rate, momentum=momentum or None),
         ),
-        num_steps=num_epochs * learn.num_steps_per_epoch(num_examples, batch_size),
+        num_steps=num_epochs * epochs.num_steps_per_epoch(num_examples, batch_size),
         batch_size=batch_size,
         policy=policy,
         prepare=prepare,

@@ -4,10 +4,9 @@
 
     theta <- theta - optimizer( d/d theta  sum_b w_b loss(theta, x_b, y_b) / sum_b w_b )
 
-Every epoch is a fresh permutation cut into mini-batches; the short last one is kept,
-filled up with examples of weight 0. All permutations are drawn before the loop, so that
-a step is one gather; a set that fits one batch needs none. Networks, experts and
-evaluation runs are ``vmap`` or ``lax.map`` over these functions.
+Mini-batches are those of :mod:`distill_jax.inner.epochs`; a set that fits one batch
+needs none. Networks, experts and evaluation runs are ``vmap`` or ``lax.map`` over these
+functions.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import optax
 
 from distill_jax import base, parallel
 from distill_jax import data as data_lib
-from distill_jax.inner import augment, blocks
+from distill_jax.inner import augment, blocks, epochs
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
@@ -31,10 +30,7 @@ __all__ = [
     "fit",
     "fit_further",
     "gradient",
-    "mini_batches",
-    "num_steps_per_epoch",
     "predict_logits",
-    "take_rows",
     "weighted_mean",
 ]
 
@@ -250,77 +246,6 @@ def weighted_mean(losses: Array, weight: Array | None) -> Array:
     return (weight * losses).sum() / jnp.where(mass > 0, mass, 1.0)
 
 
-def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """How many mini-batches an epoch has, the short last one included.
-
-    Example:
-      >>> num_steps_per_epoch(7, 4), num_steps_per_epoch(8, 4)
-      (2, 2)
-    """
-    return -(-num_examples // batch_size)
-
-
-def mini_batches(
-    key: Key,
-    *,
-    num_examples: int,
-    batch_size: int,
-    num_steps: int,
-    order: Array | None = None,
-) -> tuple[Array, Array]:
-    """The examples of every mini-batch of a training.
-
-    Args:
-      key: draws one permutation per epoch.
-      num_examples: M.
-      batch_size: B, at most M.
-      num_steps: T.
-      order: [epochs, M] permutations to use instead.
-
-    Returns:
-      index [T, B] int32, and weight [T, B]: 0 for the examples that fill up the short
-      last batch of an epoch (the first ones of the same epoch again), else 1.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> index, weight = mini_batches(
-      ...     jax.random.key(0), num_examples=3, batch_size=2, num_steps=2,
-      ...     order=jnp.array([[2, 0, 1]]))
-      >>> index.tolist(), weight.tolist()
-      ([[2, 0], [1, 2]], [[1.0, 1.0], [1.0, 0.0]])
-    """
-    per_epoch = num_steps_per_epoch(num_examples, batch_size)
-    num_epochs = -(-num_steps // per_epoch)
-    if order is None:
-        keys = jax.random.split(key, num_epochs)
-        order = jax.vmap(lambda key: jax.random.permutation(key, num_examples))(keys)
-    num_missing = per_epoch * batch_size - num_examples
-    order = jnp.concatenate([order, order[:, :num_missing]], axis=1)[:num_epochs]
-    index = order.reshape(-1, batch_size)[:num_steps].astype(jnp.int32)
-    is_real = np.arange(per_epoch * batch_size) < num_examples
-    weight = np.tile(is_real.reshape(per_epoch, batch_size), (num_epochs, 1))
-    return index, jnp.asarray(weight[:num_steps], dtype=float)
-
-
-def take_rows(whole: base.Examples, rows: Array, weight: Array) -> base.Examples:
-    """A mini-batch.
-
-    Args:
-      whole: M examples.
-      rows: [B].
-      weight: [B], times those of the examples where these have some.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> whole = base.Examples(jnp.arange(3.0), jnp.eye(3))
-      >>> take_rows(whole, jnp.array([2, 0]), jnp.ones(2)).x.tolist()
-      [2.0, 0.0]
-    """
-    weight = weight if whole.weight is None else weight * whole.weight[rows]
-    x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
-    return base.Examples(x, whole.y[rows], weight)
-
-
 def bend(
     key: Key, policy: augment.Policy | None, batch: base.Examples
 ) -> base.Examples:
@@ -488,7 +413,7 @@ def _stepper(
     whole = base.Examples(examples.x, examples.y, examples.weight)
     batches = None
     if batch_size < num_examples or order is not None:
-        batches = mini_batches(
+        batches = epochs.mini_batches(
             key_order,
             num_examples=num_examples,
             batch_size=min(batch_size, num_examples),
@@ -501,7 +426,7 @@ def _stepper(
         key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
         batch = whole
         if batches is not None:
-            batch = take_rows(whole, batches[0][step], batches[1][step])
+            batch = epochs.take_rows(whole, batches[0][step], batches[1][step])
         batch = batch if prepare is None else prepare(batch)
         batch = bend(key_augment, policy, batch)
         batch = _mix(key_mix, mixing, mixing_probability, batch)

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, learn
+from distill_jax.inner import augment, epochs, learn
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
@@ -274,9 +274,9 @@ def consecutive_batches(
     """
     if batch_size >= num_examples:
         return None
-    per_pass = learn.num_steps_per_epoch(num_examples, batch_size)
+    per_pass = epochs.num_steps_per_epoch(num_examples, batch_size)
     num_passes = max(1, math.ceil(num_steps / per_pass))
-    rows, weight = learn.mini_batches(
+    rows, weight = epochs.mini_batches(
         key,
         num_examples=num_examples,
         batch_size=batch_size,
@@ -304,7 +304,7 @@ def _batch_at(
     key_augment, key_loss = jax.random.split(jax.random.fold_in(key, number))
     batch = whole
     if batches is not None:
-        batch = learn.take_rows(whole, batches[0][number], batches[1][number])
+        batch = epochs.take_rows(whole, batches[0][number], batches[1][number])
     return key_loss, learn.bend(key_augment, policy, batch)
 
 

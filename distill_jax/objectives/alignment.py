@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, blocks, dynamic, learn
+from distill_jax.inner import augment, blocks, dynamic, epochs, learn
 from distill_jax.objectives import classwise, distribution
 from distill_jax.types import Array, Key, PyTree
 
@@ -120,7 +120,7 @@ def feature_alignment(
 
     def advance(key, inner, synthetic, batch):
         queries = _queries(base.matched(batch), num_queries)
-        num_steps = learn.num_steps_per_epoch(len(synthetic.y), batch_size)
+        num_steps = epochs.num_steps_per_epoch(len(synthetic.y), batch_size)
 
         def train_epoch(key, variables, opt):
             return learn.fit_further(

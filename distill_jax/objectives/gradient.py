@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, blocks, learn
+from distill_jax.inner import augment, blocks, epochs, learn
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import pool as pools
 from distill_jax.objectives import classwise, distances
@@ -160,7 +160,7 @@ def gradient_matching(
 
     def advance(key, inner, synthetic, batch):
         examples = synthetic if training.on == "synthetic" else batch.train
-        per_epoch = learn.num_steps_per_epoch(len(examples.y), training.batch_size)
+        per_epoch = epochs.num_steps_per_epoch(len(examples.y), training.batch_size)
 
         def train_fn(key, variables, opt):
             return learn.fit_further(

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from distill_jax import base, nets, tasks
-from distill_jax.inner import learn
+from distill_jax.inner import epochs, learn
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def examples():
 
 
 def test_every_epoch_sees_every_example_once():
-    index, weight = learn.mini_batches(
+    index, weight = epochs.mini_batches(
         jax.random.key(0), num_examples=7, batch_size=3, num_steps=8
     )
     assert index.shape == weight.shape == (8, 3)
