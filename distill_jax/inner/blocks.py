@@ -74,8 +74,8 @@ def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
     """Applies a function that treats every row alone, such as features of a network.
 
     In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"examples"``
-    each device takes some of the rows; on the CPU many rows are taken in equal parts of
-    about :func:`fitting_size`, where their number can be divided so.
+    each device takes some of the rows; on the CPU rows that do not fit the caches at
+    once are taken 9 to 16 at a time, where their number can be divided so.
 
     Args:
       fn: ``[B', ...]`` to any tree of ``[B', ...]``.
@@ -92,10 +92,9 @@ def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
 def _in_chunks(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
     """Many rows in equal chunks, where such can be cut; others at once."""
     num_rows = jax.tree.leaves(x)[0].shape[0]
-    most = fitting_size(fn, x)
-    sizes = range(most, most // 2, -1)
+    sizes = range(_BLOCK_SIZE, _BLOCK_SIZE // 2, -1)
     size = next((size for size in sizes if num_rows % size == 0), num_rows)
-    if num_rows <= 2 * _BLOCK_SIZE or size == num_rows:
+    if num_rows <= max(2 * _BLOCK_SIZE, fitting_size(fn, x)) or size == num_rows:
         return fn(x)
     cut = lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:])
     join = lambda leaf: leaf.reshape(num_rows, *leaf.shape[2:])
