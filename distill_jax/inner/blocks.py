@@ -94,7 +94,8 @@ def _in_chunks(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
     num_rows = jax.tree.leaves(x)[0].shape[0]
     sizes = range(_BLOCK_SIZE, _BLOCK_SIZE // 2, -1)
     size = next((size for size in sizes if num_rows % size == 0), num_rows)
-    if num_rows <= max(2 * _BLOCK_SIZE, fitting_size(fn, x)) or size == num_rows:
+    is_few = num_rows <= 2 * _BLOCK_SIZE or size == num_rows
+    if is_few or num_rows <= fitting_size(fn, x):
         return fn(x)
     cut = lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:])
     join = lambda leaf: leaf.reshape(num_rows, *leaf.shape[2:])
