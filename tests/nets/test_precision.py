@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import distill_jax as dj
-from distill_jax import errors, nets
+from distill_jax import errors, experiment, nets, settings
 
 NETS = {
     "mlp": nets.mlp(3, hidden=(16,)),
@@ -81,6 +81,19 @@ def test_a_set_distilled_in_16_bits_teaches_as_much():
         ).mean
     assert accuracies["float32"] > 0.7
     assert abs(accuracies["bfloat16"] - accuracies["float32"]) < 0.04
+
+
+def test_a_config_asks_for_it_while_distilling_only():
+    config = settings.finish(settings.default(), "runlocal")
+    config.precision = "bfloat16"
+    built = experiment.build(config)
+    assert "precision" not in built.task.description["network"]
+    seed = built.recipe.seed_fn(jax.random.key(0), built.dataset)
+    state = jax.eval_shape(built.recipe.method.init, jax.random.key(0), seed)
+    source = built.recipe.source_fn(built.dataset)
+    batch = jax.eval_shape(built.recipe.sampler, jax.random.key(0), 0, source)
+    step = jax.make_jaxpr(built.recipe.method.step)(jax.random.key(0), state, batch)
+    assert "bf16" in str(step)
 
 
 def test_the_precision_is_part_of_the_description():
