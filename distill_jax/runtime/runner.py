@@ -155,7 +155,7 @@ def _take_steps(
     step, count = int(state.step), 1
     bar = logging.ProgressBar(num_steps=plan.num_steps, step=step, is_shown=progress)
     with bar:
-        while step < plan.num_steps and not _is_asked(request):
+        while step < plan.num_steps and not _signal_of_any(request):
             count = min(count, CHUNK_CAPACITY, plan.next_stop(step) - step)
             (state, infos), seconds = _timed(lambda: take(key, state, source, count))
             _log(plan, book, infos, step, count, seconds)
@@ -170,15 +170,18 @@ def _take_steps(
             if plan.is_due(step, plan.checkpoint_every):
                 book.save(state)
             count = hosts.agree(max(1, int(count * _CHUNK_SECONDS / seconds)))
-    if _is_asked(request):
-        _stop(book, state, request.signum)
+    if signum := _signal_of_any(request):
+        _stop(book, state, signum)
     return state
 
 
-def _is_asked(request: signals.Request) -> bool:
-    """Whether this process or another of the run was asked to stop."""
-    request.signum = hosts.largest(request.signum or 0) or None
-    return request.signum is not None
+def _signal_of_any(request: signals.Request) -> int:
+    """The signal that this process or another of the run was asked to stop by, or 0.
+
+    One that comes while the processes agree is for the next time: `request` is only
+    read here.
+    """
+    return hosts.largest(request.signum or 0)
 
 
 def _log(plan, book, infos, step: int, count: int, seconds: float) -> None:

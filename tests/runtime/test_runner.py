@@ -148,6 +148,24 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(whole, tmp_path, signum):
     assert history.run_seconds > 0
 
 
+def test_a_signal_is_not_lost_while_processes_agree(tmp_path, monkeypatch):
+    asked = []
+
+    def largest(value: int) -> int:
+        """As with several processes: the answer is of before the signal came."""
+        asked.append(value)
+        if len(asked) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return value
+
+    monkeypatch.setattr(runner.hosts, "largest", largest)
+    with pytest.raises(runtime.Interrupted) as info:
+        _run(tmp_path)
+    assert info.value.signum == signal.SIGTERM
+    assert asked[:2] == [0, 0]
+    assert set(asked[2:]) == {signal.SIGTERM}
+
+
 def test_a_second_interrupt_stops_at_once(tmp_path):
     def evaluate(step, synthetic):
         os.kill(os.getpid(), signal.SIGINT)
