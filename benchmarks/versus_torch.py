@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Training, evaluations, and outer steps of five methods, against PyTorch.
+"""Training, evaluations, scores, and outer steps of five methods, against PyTorch.
 
 Both sides do the same work from the same start, and a case counts only if they agree:
 losses to 1e-4, and what the pictures (or the networks) move to 1 %. They then take
@@ -9,8 +9,8 @@ turns; where PyTorch is written in several ways the fastest counts.
 Names of cases: ``train`` and ``experts``, width, mini-batches of an epoch, their size;
 ``evaluate`` and ``frepo``, width, pictures of each class; ``dc`` and ``dm``, width,
 real examples of each class, pictures of each class; ``mtt`` and ``bptt``, width, steps
-of the student, pictures of each class. With ``colour`` at the end pictures are of
-32x32x3 rather than 28x28x1.
+of the student, pictures of each class; ``score``, width, real examples. With
+``colour`` at the end pictures are of 32x32x3 rather than 28x28x1.
 
 Command: make bench          (``--record`` writes benchmarks/results/versus_torch.json)
 """
@@ -29,6 +29,7 @@ import torch_evaluation
 import torch_kernel
 import torch_matching
 import torch_network
+import torch_scoring
 import torch_training
 import torch_trajectories
 import torch_unrolled
@@ -43,6 +44,7 @@ MODULES = (
     torch_kernel,
     torch_trajectories,
     torch_unrolled,
+    torch_scoring,
 )
 RESULTS = pathlib.Path(__file__).parent / "results" / "versus_torch.json"
 

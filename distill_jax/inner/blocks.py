@@ -19,7 +19,14 @@ import jax.numpy as jnp
 from distill_jax import base, jaxprs, parallel
 from distill_jax.types import Array, PyTree
 
-__all__ = ["batch_sum", "class_sums", "fitting_size", "map_rows", "shares"]
+__all__ = [
+    "batch_sum",
+    "class_sums",
+    "fitting_size",
+    "map_chunks",
+    "map_rows",
+    "shares",
+]
 
 _BLOCK_SIZE = 16
 # What a forward pass over a block may write, fused or not: 16 to 20 examples of 28x28
@@ -87,6 +94,32 @@ def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
       [1, 2, 3]
     """
     return parallel.spread(functools.partial(_in_chunks, fn), x, "examples")
+
+
+def map_chunks(fn: Callable[[PyTree], PyTree], x: PyTree, chunk_size: int) -> PyTree:
+    """:func:`map_rows` of more rows than any device should take at once.
+
+    Args:
+      fn: ``[B', ...]`` to any tree of ``[B', ...]``, every row alone.
+      x: ``[N, ...]``.
+      chunk_size: so many rows at a time; the remainder is taken after them.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> map_chunks(lambda x: x + 1, jnp.arange(5), 2).tolist()
+      [1, 2, 3, 4, 5]
+    """
+    each = functools.partial(map_rows, fn)
+    num_rows = jax.tree.leaves(x)[0].shape[0]
+    num_whole = num_rows - num_rows % chunk_size
+    parts = []
+    if num_whole:
+        cut = lambda leaf: leaf[:num_whole].reshape(-1, chunk_size, *leaf.shape[1:])
+        join = lambda leaf: leaf.reshape(num_whole, *leaf.shape[2:])
+        parts.append(jax.tree.map(join, jax.lax.map(each, jax.tree.map(cut, x))))
+    if num_whole < num_rows:
+        parts.append(each(jax.tree.map(lambda leaf: leaf[num_whole:], x)))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
 def _in_chunks(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:

@@ -309,19 +309,7 @@ def predict_logits(
         x = x if normalizer is None else data_lib.normalize(normalizer, x)
         return task.predict(variables, x, context)
 
-    predict_all = lambda chunk: blocks.map_rows(predict, chunk)
-    num_examples = jax.tree.leaves(x)[0].shape[0]
-    chunk_size = min(chunk_size, num_examples)
-    num_whole = num_examples // chunk_size * chunk_size
-    chunks = jax.tree.map(
-        lambda leaf: leaf[:num_whole].reshape(-1, chunk_size, *leaf.shape[1:]), x
-    )
-    logits = jax.lax.map(predict_all, chunks)
-    logits = logits.reshape(num_whole, logits.shape[-1])
-    if num_whole == num_examples:
-        return logits
-    rest = predict_all(jax.tree.map(lambda leaf: leaf[num_whole:], x))
-    return jnp.concatenate([logits, rest])
+    return blocks.map_chunks(predict, x, chunk_size)
 
 
 def gradient(

@@ -1,0 +1,178 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of a whole data set: the mean of what several trained networks say.
+
+    s_i = 1/E sum_e score(x_i, y_i; theta_e)
+
+One network ranks examples with much noise, so scores come with their standard error.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax import base, errors
+from distill_jax import data as data_lib
+from distill_jax.inner import augment, blocks, experts, pool
+from distill_jax.scores import per_example
+from distill_jax.types import Array, Key
+
+__all__ = ["Scores", "rate", "train_networks"]
+
+
+class Scores(NamedTuple):
+    """One number for each example, and how well it is known."""
+
+    value: Array  # [N], the mean over networks
+    standard_error: Array  # [N], of that mean; NaN with a single network
+
+
+def rate(
+    task: base.Task,
+    networks: base.Variables,
+    source: base.Source,
+    *,
+    score: str | per_example.ScoreFn = "grand",
+    chunk_size: int = 512,
+) -> Scores:
+    """Scores every example of a data set by several networks.
+
+    ``parallel.over_mesh(rate, mesh)`` spreads the networks over devices, or with the
+    axis ``"any"`` the examples where the networks do not fill them. Pure: under
+    ``jax.jit`` make the source an argument, not a constant.
+
+    Args:
+      task: what the networks were trained for.
+      networks: variables with a leading axis E, as :func:`train_networks` gives them.
+      source: from ``dj.data.to_source``; labels are classes [N] or targets [N, C].
+      score: a name in :data:`SCORES`, or ``(task, variables, examples, context) ->
+        [B]`` that takes every example alone.
+      chunk_size: examples that are taken at a time, at most.
+
+    Returns:
+      :class:`Scores` in the order of the source.
+
+    Raises:
+      InputError: for an unknown score, or a chunk of no examples.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> source = dj.data.to_source(data)
+      >>> networks = dj.scores.train_networks(
+      ...     jax.random.key(0), task, source, num_networks=2, num_epochs=1)
+      >>> scores = dj.scores.rate(task, networks, source, score="el2n")
+      >>> scores.value.shape, bool(scores.standard_error.max() > 0)
+      ((960,), True)
+
+    Reference:
+      Paul, Ganguli, Dziugaite, "Deep Learning on a Data Diet: Finding Important
+      Examples Early in Training", 2021, section 2.
+    """
+    score_fn = _score_fn(score)
+    if chunk_size < 1:
+        raise errors.InputError(f"`chunk_size` must be at least 1, got {chunk_size}.")
+    num_classes = source.table.shape[0]
+    context = task.sample_context(jax.random.key(0))
+
+    def score_rows(variables: base.Variables, rows: base.Examples) -> Array:
+        x = data_lib.normalize(source.normalizer, rows.x)
+        y = rows.y if rows.y.ndim == 2 else jax.nn.one_hot(rows.y, num_classes)
+        return score_fn(task, variables, base.Examples(x, y), context)
+
+    def score_all(variables: base.Variables) -> Array:
+        fn = functools.partial(score_rows, variables)
+        return blocks.map_chunks(fn, base.Examples(source.x, source.y), chunk_size)
+
+    scores = pool.map_networks(score_all, networks)  # [E, N]
+    num_networks = scores.shape[0]
+    spread = jnp.std(scores, axis=0, ddof=1) if num_networks > 1 else jnp.nan
+    error = jnp.broadcast_to(spread / num_networks**0.5, scores.shape[1:])
+    return Scores(scores.mean(axis=0), error)
+
+
+def train_networks(
+    key: Key,
+    task: base.Task,
+    source: base.Source,
+    *,
+    num_networks: int = 5,
+    num_epochs: int = 5,
+    learning_rate: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    batch_size: int = 256,
+    policy: augment.Policy | None = None,
+) -> base.Variables:
+    """Trains networks on the real data for a few epochs, to score its examples with.
+
+    ``parallel.over_mesh(train_networks, mesh)`` trains some of them on each device.
+
+    Args:
+      key: of everything random.
+      task: a classification task with ``"probabilities"`` as targets.
+      source: the real training set.
+      num_networks: E, from fresh weights each.
+      num_epochs: after how many the examples are to be scored; 0 leaves the networks
+        untrained.
+      learning_rate: of SGD.
+      momentum: of SGD.
+      weight_decay: added to the gradient of every parameter.
+      batch_size: of mini-batches.
+      policy: what augmentation is drawn from in every step, or None.
+
+    Returns:
+      Variables with a leading axis E.
+
+    Raises:
+      InputError: when a number is too small.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> networks = dj.scores.train_networks(
+      ...     jax.random.key(0), task, dj.data.to_source(data), num_networks=3,
+      ...     num_epochs=1)
+      >>> {leaf.shape[0] for leaf in jax.tree.leaves(networks)}
+      {3}
+    """
+    for name, value, least in (
+        ("num_networks", num_networks, 1),
+        ("num_epochs", num_epochs, 0),
+        ("batch_size", batch_size, 1),
+    ):
+        if value < least:
+            raise errors.InputError(f"`{name}` must be at least {least}, got {value}.")
+
+    def train(key: Key) -> base.Variables:
+        if num_epochs == 0:
+            key_context, key_init = jax.random.split(key)
+            return task.init(key_init, task.sample_context(key_context))
+        expert = experts.train_expert(
+            key,
+            task,
+            source,
+            num_epochs=num_epochs,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            policy=policy,
+        )
+        return experts.at_epoch(expert, num_epochs)
+
+    return pool.map_networks(train, jax.random.split(key, num_networks))
+
+
+def _score_fn(score: str | per_example.ScoreFn) -> per_example.ScoreFn:
+    if not isinstance(score, str):
+        return score
+    if score not in per_example.SCORES:
+        raise errors.InputError(
+            f'There is no score "{score}". {errors.nearest(score, per_example.SCORES)}'
+        )
+    return per_example.SCORES[score]
