@@ -115,12 +115,12 @@ def _distill(values: flags.FlagValues) -> None:
     """Distils, evaluates and reports."""
     config = _config(values)
     workdir = _required(values, "workdir", "runs/digits")
-    experiment, outcome = _library()
+    parts = _library()
     is_first = _join(values)
     is_quiet = values.quiet or not is_first
-    experiment.distil(config, workdir, progress=False if is_quiet else None)
+    parts.experiment.distil(config, workdir, progress=False if is_quiet else None)
     if is_first:
-        _tell(outcome.contents(workdir, config), workdir)
+        _tell(parts.outcome.contents(workdir, config), workdir)
 
 
 def _join(values: flags.FlagValues) -> bool:
@@ -157,7 +157,7 @@ def _plan(values: flags.FlagValues) -> None:
 def _report(values: flags.FlagValues) -> None:
     """Writes the report of a finished run again."""
     workdir = _required(values, "workdir", "runs/digits")
-    _, outcome = _library()
+    outcome = _library().outcome
     config = outcome.stored_config(workdir)
     if values.data_dir:
         config.data.data_dir = values.data_dir
@@ -170,10 +170,10 @@ def _report(values: flags.FlagValues) -> None:
 def _evaluate(values: flags.FlagValues) -> None:
     """Trains fresh networks on a distilled set and prints their test accuracy."""
     path = _required(values, "distilled", "runs/digits")
-    _, outcome = _library()
-    if outcome.is_several(values.network):
+    judging = _library().judging
+    if judging.is_several(values.network):
         return _tell_transfer(path, values)
-    result, network = outcome.evaluate_stored(
+    result, network = judging.evaluate_stored(
         path,
         network=values.network,
         data_dir=values.data_dir,
@@ -201,8 +201,7 @@ def _tell_transfer(path: pathlib.Path, values: flags.FlagValues) -> None:
 
     from distill_jax import report
 
-    _, outcome = _library()
-    rows = outcome.transfer_stored(
+    rows = _library().judging.transfer_stored(
         path,
         network=values.network,
         data_dir=values.data_dir,
@@ -234,13 +233,14 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
     print(f"Report:        {path}")
 
 
-def _library() -> tuple[Any, Any]:
-    """The parts that need jax, imported late so that mistakes are told at once."""
-    from distill_jax import devices, experiment, outcome, runtime
+def _library() -> Any:
+    """The package and what needs jax, loaded late: mistakes are told at once."""
+    import distill_jax
+    from distill_jax import experiment, judging, outcome  # noqa: F401
 
-    runtime.keep_compiled()
-    devices.split_cpu()
-    return experiment, outcome
+    distill_jax.runtime.keep_compiled()
+    distill_jax.devices.split_cpu()
+    return distill_jax
 
 
 def _define_flags() -> flags.FlagValues:

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "distill_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # folder or file -> what it must not import
-TOP = {"runtime", "studies", "report", "main", "experiment", "outcome", "preview"}
+TOP = {"runtime", "studies", "report", "main", "experiment", "judging"}
+TOP |= {"outcome", "preview"}
 FORBIDDEN = {
     "objectives": TOP | {"data", "selection", "samplers", "transforms", "evaluation"},
     "nets": TOP | {"data", "objectives", "transforms", "evaluation", "tasks"},

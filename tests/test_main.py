@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from distill_jax import data, distilled, main, nets, outcome
+from distill_jax import data, distilled, judging, main, nets, outcome
 from distill_jax.runtime import workdir as workdirs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -338,8 +338,8 @@ def test_several_networks_are_named_in_three_ways(words, names):
     own = {"name": "mlp", "num_classes": 10, "hidden": [8]}
     x, y = np.zeros((10, 8, 8, 1), np.float32), np.eye(10, dtype=np.float32)
     stored = distilled.DistilledSet(x, y, recipe={"network": own})
-    found = outcome._networks(words, stored, data.load("digits"))
-    assert outcome.is_several(words)
+    found = judging._networks(words, stored, data.load("digits"))
+    assert judging.is_several(words)
     assert [description["name"] for description in found] == names
     for description in found:
         assert nets.build(description).description["num_classes"] == 10

@@ -7,9 +7,10 @@ starts from, and the protocol by which its result is judged.
 """
 
 from distill_jax.methods.distribution import cafe, dm
-from distill_jax.methods.gradient import dc, dcc, dsa, dsac, idc
+from distill_jax.methods.gradient import dc, dcc, dsa, dsac
 from distill_jax.methods.inducing import kip
 from distill_jax.methods.kernel import frepo, rcig
+from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
 from distill_jax.methods.trajectory import datm, ftd, mtt, tesla
 from distill_jax.methods.unrolled import bptt, rat_bptt

@@ -69,11 +69,8 @@ def dm(
     parts.check_momentum(momentum)
     augmentation = parts.strategy(task, augmentation)
     objective = objectives.distribution_matching(task, num_networks=num_networks)
-    policy = augment.parse(augmentation)
-    if policy is not None:
-        objective = transforms.siamese(objective, policy)
     method = bilevel.distill(
-        objective,
+        transforms.siamese(objective, augment.parse(augmentation)),
         decoder=parts.decoder(factor),
         optimizer=optax.sgd(learning_rate, momentum),
     )
@@ -170,11 +167,9 @@ def cafe(
         num_queries=num_queries,
         limits=dynamic.Limits(settled_spread, moved_spread, max_epochs),
     )
-    if policy is not None:
-        objective = transforms.siamese(objective, policy)
     halvings = {round(share * num_steps): 0.5 for share in (0.6, 0.8, 0.9)}
     method = bilevel.distill(
-        objective,
+        transforms.siamese(objective, policy),
         decoder=parts.decoder(factor),
         optimizer=optax.sgd(
             optax.piecewise_constant_schedule(learning_rate, halvings), momentum

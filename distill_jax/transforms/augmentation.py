@@ -16,13 +16,14 @@ from distill_jax.types import Array, Key
 __all__ = ["siamese"]
 
 
-def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective:
+def siamese(objective: base.Objective, policy: augment.Policy | None) -> base.Objective:
     """Augments both sides of a matching loss with shared parameters for each class.
 
     Args:
       objective: an objective on per-class batches, ``x_real [C, B, H, W, channels]``.
       policy: what to draw from. One draw serves all examples of a class, real and
-        synthetic; gradients flow through it into the synthetic pictures.
+        synthetic; gradients flow through it into the synthetic pictures. None leaves
+        the objective as it is.
 
     Returns:
       The objective on augmented examples. What it advances with is not augmented.
@@ -40,6 +41,8 @@ def siamese(objective: base.Objective, policy: augment.Policy) -> base.Objective
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese
       Augmentation", 2021, eq. 5.
     """
+    if policy is None:
+        return objective
     shared = augment.share(policy)
 
     def pair(args: tuple[Key, Array, Array]) -> tuple[Array, Array]:
