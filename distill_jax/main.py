@@ -47,7 +47,8 @@ distill_jax: shrink a training set to a few examples that teach.
   --quiet                     no progress
   --distributed               one of several processes of a TPU pod slice or of Slurm;
                               elsewhere with --coordinator=HOST:PORT --num_processes=2
-                              --process_id=0, the same command in each
+                              --process_id=0, the same command in each; --patience=100
+                              seconds, after which a silent process counts as lost
 
 Compiled programs are kept for the next time in ~/.cache/distill_jax; the variable
 JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false none.
@@ -136,7 +137,7 @@ def _join(values: flags.FlagValues) -> bool:
         )
     from distill_jax.runtime import hosts
 
-    return hosts.join(*given)
+    return hosts.join(*given, patience=values.patience)
 
 
 def _plan(values: flags.FlagValues) -> None:
@@ -254,6 +255,7 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_float("memory_gib", None, "See the usage.", 0, flag_values=values)
     flags.DEFINE_integer("num_processes", None, "See the usage.", 1, flag_values=values)
     flags.DEFINE_integer("process_id", None, "See the usage.", 0, flag_values=values)
+    flags.DEFINE_integer("patience", 100, "See the usage.", 1, flag_values=values)
     flags.DEFINE_bool("distributed", False, "See the usage.", flag_values=values)
     flags.DEFINE_bool("random", False, "See the usage.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "See the usage.", flag_values=values)

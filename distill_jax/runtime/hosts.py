@@ -33,6 +33,8 @@ def join(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    *,
+    patience: int = 100,
 ) -> bool:
     """Makes this process one of several; before anything else is done with jax.
 
@@ -41,19 +43,30 @@ def join(
         Slurm tells all three.
       num_processes: how many there are.
       process_id: the number of this one, from 0.
+      patience: seconds without a sign of life after which a process counts as lost and
+        the run ends; one that is merely slow must not take as long.
 
     Returns:
       Whether this is the first.
 
     Raises:
-      InputError: when the others cannot be reached.
+      InputError: when the others cannot be reached, or `patience` is below 1.
 
     Example:
       ``join("10.0.0.1:1234", num_processes=2, process_id=0)``
     """
+    if patience < 1:
+        raise errors.InputError(
+            f"`patience` must be at least 1 second, got {patience}."
+        )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=patience,
+        )
     except (RuntimeError, ValueError) as error:
         raise errors.InputError(
             f"The {num_processes or ''} processes could not be joined "

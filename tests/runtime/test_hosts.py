@@ -17,7 +17,9 @@ WORKER = pathlib.Path(__file__).parent / "worker.py"
 LONG = 10**7  # steps: until it is stopped
 
 
-def start(count: int, folder, *, spread: str = "data", steps: int = 60):
+def start(
+    count: int, folder, *, spread: str = "data", steps: int = 60, patience: int = 100
+):
     """The processes of one run."""
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=2")
     with socket.socket() as probe:
@@ -26,7 +28,7 @@ def start(count: int, folder, *, spread: str = "data", steps: int = 60):
     return [
         subprocess.Popen(
             [sys.executable, WORKER]
-            + [str(w) for w in (count, number, port, folder, spread, steps)],
+            + [str(w) for w in (count, number, port, folder, spread, steps, patience)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -98,7 +100,7 @@ def test_a_stopped_run_goes_on_with_another_number_of_processes(alone, tmp_path)
 
 
 def test_a_killed_process_ends_the_run_and_leaves_a_checkpoint(tmp_path):
-    processes = start(2, tmp_path, steps=LONG)
+    processes = start(2, tmp_path, steps=LONG, patience=20)
     wait_for_checkpoint(tmp_path)
     os.kill(processes[1].pid, signal.SIGKILL)
     codes, outputs = finish(processes)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One of several processes that run a small recipe together, for `test_hosts.py`.
 
-Words: number of processes, number of this one, port, folder, what is spread, steps.
+Words: number of processes, number of this one, port, folder, what is spread, steps,
+seconds of patience.
 """
 
 import os
@@ -16,9 +17,9 @@ from distill_jax.runtime import hosts
 
 
 def main() -> None:
-    count, number, port, folder, spread, steps = sys.argv[1:]
+    count, number, port, folder, spread, steps, patience = sys.argv[1:]
     if int(count) > 1:
-        hosts.join(f"localhost:{port}", int(count), int(number))
+        hosts.join(f"localhost:{port}", int(count), int(number), patience=int(patience))
     config = settings.finish(settings.default(), "runlocal")
     config.network = {"name": "mlp", "hidden": (16,)}
     config.method = {"name": "dm", "batch_size": 16, "augmentation": "none"}
