@@ -9,6 +9,9 @@ state, history = run(recipe, data, num_steps=1000, key=key)
 evaluate(task, recipe.method.read(state), data, protocol=recipe.protocol, ...)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from distill_jax import (
     bilevel,
     buffers,
@@ -22,7 +25,6 @@ from distill_jax import (
     nets,
     objectives,
     parallel,
-    report,
     runtime,
     samplers,
     scores,
@@ -53,6 +55,9 @@ from distill_jax.distilled import DistilledSet
 from distill_jax.errors import InputError, LostProcessError, NonFiniteError
 from distill_jax.evaluation import evaluate
 from distill_jax.runtime import run
+
+if TYPE_CHECKING:
+    from distill_jax import report
 
 __version__ = "0.1.0"
 
@@ -101,3 +106,10 @@ __all__ = [
     "tasks",
     "transforms",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the report when it is asked for: drawing takes longest of all to load."""
+    if name != "report":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("distill_jax.report")

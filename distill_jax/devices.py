@@ -140,6 +140,6 @@ def _share(recipe: base.Recipe, data: Any, mesh: Mesh) -> float:
     seed, source = recipe.seed_fn(key, data), recipe.source_fn(data)
     state = jax.eval_shape(recipe.method.init, key, seed)
     batch = jax.eval_shape(recipe.sampler, key, 0, source)
-    step = parallel.over_mesh(recipe.method.step, mesh)
+    step = parallel.spread_recipe(recipe, data, mesh).method.step
     counted = jaxprs.multiplications(jax.make_jaxpr(step)(key, state, batch))
     return counted.shared / counted.total if counted.total else 0.0

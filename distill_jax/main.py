@@ -116,12 +116,16 @@ def _distill(values: flags.FlagValues) -> None:
     """Distils, evaluates and reports."""
     config = _config(values)
     workdir = _required(values, "workdir", "runs/digits")
-    parts = _library()
+    _prepare()
+    from distill_jax import experiment
+
     is_first = _join(values)
     is_quiet = values.quiet or not is_first
-    parts.experiment.distil(config, workdir, progress=False if is_quiet else None)
+    experiment.distil(config, workdir, progress=False if is_quiet else None)
     if is_first:
-        _tell(parts.outcome.contents(workdir, config), workdir)
+        from distill_jax import outcome  # With all that draws.
+
+        _tell(outcome.contents(workdir, config), workdir)
 
 
 def _join(values: flags.FlagValues) -> bool:
@@ -143,7 +147,7 @@ def _join(values: flags.FlagValues) -> bool:
 def _plan(values: flags.FlagValues) -> None:
     """Tells what a run will take."""
     config = _config(values)
-    _library()
+    _prepare()
     from distill_jax import preview
 
     gib = values.memory_gib
@@ -158,7 +162,9 @@ def _plan(values: flags.FlagValues) -> None:
 def _report(values: flags.FlagValues) -> None:
     """Writes the report of a finished run again."""
     workdir = _required(values, "workdir", "runs/digits")
-    outcome = _library().outcome
+    _prepare()
+    from distill_jax import outcome
+
     config = outcome.stored_config(workdir)
     if values.data_dir:
         config.data.data_dir = values.data_dir
@@ -171,7 +177,9 @@ def _report(values: flags.FlagValues) -> None:
 def _evaluate(values: flags.FlagValues) -> None:
     """Trains fresh networks on a distilled set and prints their test accuracy."""
     path = _required(values, "distilled", "runs/digits")
-    judging = _library().judging
+    _prepare()
+    from distill_jax import judging
+
     if judging.is_several(values.network):
         return _tell_transfer(path, values)
     result, network = judging.evaluate_stored(
@@ -200,9 +208,9 @@ def _tell_transfer(path: pathlib.Path, values: flags.FlagValues) -> None:
     """Trains networks of several architectures and prints the table."""
     import rich.console
 
-    from distill_jax import report
+    from distill_jax import judging, report
 
-    rows = _library().judging.transfer_stored(
+    rows = judging.transfer_stored(
         path,
         network=values.network,
         data_dir=values.data_dir,
@@ -234,14 +242,12 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
     print(f"Report:        {path}")
 
 
-def _library() -> Any:
-    """The package and what needs jax, loaded late: mistakes are told at once."""
-    import distill_jax
-    from distill_jax import experiment, judging, outcome  # noqa: F401
+def _prepare() -> None:
+    """Sets jax up. What needs it is loaded late, so that mistakes are told at once."""
+    from distill_jax import devices, runtime
 
-    distill_jax.runtime.keep_compiled()
-    distill_jax.devices.split_cpu()
-    return distill_jax
+    runtime.keep_compiled()
+    devices.split_cpu()
 
 
 def _define_flags() -> flags.FlagValues:

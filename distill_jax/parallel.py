@@ -285,6 +285,16 @@ def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampl
     return sample
 
 
+@functools.lru_cache(maxsize=8)
+def _traced_once(step: Callable, mesh: Mesh) -> Callable:
+    """The step over a mesh, whose trace serves every program that contains it.
+
+    A step of convolutions takes seconds to trace, and whoever counts what it shares
+    before a run has traced it already.
+    """
+    return jax.jit(over_mesh(step, mesh))
+
+
 def spread_recipe(recipe: base.Recipe, data: Any, mesh: Mesh) -> base.Recipe:
     """A recipe whose batches, networks or classes are spread over a mesh.
 
@@ -306,7 +316,7 @@ def spread_recipe(recipe: base.Recipe, data: Any, mesh: Mesh) -> base.Recipe:
       True
     """
     if "data" not in mesh.axis_names:
-        step = over_mesh(recipe.method.step, mesh)
+        step = _traced_once(recipe.method.step, mesh)
         return recipe._replace(
             method=recipe.method._replace(step=step),
             source_fn=over_mesh(recipe.source_fn, mesh),  # May train experts.

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a distilled set starts: real examples, noise, or means of parts of a class."""
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from distill_jax import base, data, errors, samplers
 from distill_jax.types import Array, Key
@@ -60,15 +62,21 @@ def seed_fn(
                 dataset.train.y, num_per_class, num_classes, "the training set"
             )
         x = draws[kind](key, dataset, num_per_class)
-        y = jnp.repeat(jnp.eye(num_classes), num_per_class, axis=0)
-        return base.Examples(x=x, y=y)
+        y = np.eye(num_classes, dtype=jnp.result_type(float)).repeat(num_per_class, 0)
+        return base.Examples(x=x, y=jnp.asarray(y))
 
     return draw
 
 
 def _real(key: Key, dataset: data.Dataset, num: int) -> Array:
-    batch = samplers.per_class(num)(key, jnp.zeros(()), data.to_source(dataset))
+    batch = _per_class(num, key, data.to_source(dataset))
     return batch.x.reshape(-1, *batch.x.shape[2:])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _per_class(num: int, key: Key, source: base.Source) -> base.Examples:
+    """One draw as one program: step by step it would be forty."""
+    return samplers.per_class(num)(key, jnp.zeros(()), source)
 
 
 def _noise(key: Key, dataset: data.Dataset, num: int) -> Array:
@@ -79,7 +87,6 @@ def _noise(key: Key, dataset: data.Dataset, num: int) -> Array:
 def _class_mean(key: Key, dataset: data.Dataset, num: int) -> Array:
     source = data.to_source(dataset)
     smallest = int(source.count.min())
-    draw = samplers.per_class(smallest - smallest % num)
-    batch = draw(key, jnp.zeros(()), source)
+    batch = _per_class(smallest - smallest % num, key, source)
     parts = batch.x.reshape(-1, batch.x.shape[1] // num, *batch.x.shape[2:])
     return parts.mean(axis=1)

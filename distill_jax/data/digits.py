@@ -12,7 +12,9 @@ training and 20 for testing. Classes that share a digit are alike, so that it is
 which soft labels are right.
 """
 
+import importlib.util
 import os
+import pathlib
 
 import numpy as np
 
@@ -71,16 +73,28 @@ def read_digits100(name: str, data_dir: str | os.PathLike | None) -> dataset.Raw
 
 def _pools() -> tuple[dataset.Arrays, dataset.Arrays, np.random.RandomState]:
     """The two splits of the single digits, and the generator after their draw."""
-    from sklearn import datasets as sklearn_datasets  # Late: it loads for a second.
-
     # The permutation that published numbers on this set were measured with.
     generator = np.random.RandomState(0)
-    pixels, labels = sklearn_datasets.load_digits(return_X_y=True)
+    pixels, labels = _load()
     order = generator.permutation(len(labels))
     x = pixels[order].astype(np.uint8).reshape(-1, 8, 8, 1)
     y = labels[order].astype(np.int32)
     train = dataset.Arrays(x[:NUM_TRAIN], y[:NUM_TRAIN])
     return train, dataset.Arrays(x[NUM_TRAIN:], y[NUM_TRAIN:]), generator
+
+
+def _load() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [1797, 64] and classes, without the second that scikit-learn loads for."""
+    spec = importlib.util.find_spec("sklearn")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        path = pathlib.Path(folder, "datasets", "data", "digits.csv.gz")
+        if path.is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn import datasets
+
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    return pixels, labels
 
 
 def _pairs(generator, pool: dataset.Arrays, *, num_per_class: int) -> dataset.Arrays:

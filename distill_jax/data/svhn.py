@@ -12,7 +12,6 @@ Reference:
 import os
 
 import numpy as np
-import scipy.io
 
 from distill_jax import errors
 from distill_jax.data import dataset, files
@@ -46,6 +45,8 @@ def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
 
 def _read_one(path) -> dataset.Arrays:
     """Reads one file: `X` [32, 32, 3, N] and `y` [N, 1] from 1 to 10."""
+    import scipy.io  # Late: few need it.
+
     try:
         content = scipy.io.loadmat(path)
     except Exception as error:  # A damaged file can raise almost anything.

@@ -13,15 +13,18 @@ A Flax module says what its features are by sowing them::
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax
 import jax
 import jax.numpy as jnp
-from flax import linen, nnx
+from flax import linen
 
 from distill_jax import base, errors
 from distill_jax.types import Array, Key, PyTree
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 __all__ = ["Net", "from_flax", "from_functions", "from_nnx", "load_flat"]
 
@@ -156,7 +159,7 @@ def from_functions(
 
 
 def from_nnx(
-    module_fn: Callable[[nnx.Rngs], nnx.Module],
+    module_fn: Callable[["nnx.Rngs"], "nnx.Module"],
     *,
     description: Mapping[str, Any] | None = None,
 ) -> Net:
@@ -184,6 +187,8 @@ def from_nnx(
       >>> sorted(variables.params), net.apply(variables, jnp.ones((2, 4))).shape
       (['bias', 'kernel'], (2, 3))
     """
+    from flax import nnx  # Late: it takes as long to load as all of ours.
+
     kinds = (nnx.Param, nnx.RngState, ...)
     abstract = nnx.eval_shape(lambda: module_fn(nnx.Rngs(0)))
     graph, *templates = nnx.split(abstract, *kinds)

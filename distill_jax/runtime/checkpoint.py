@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from orbax.checkpoint import v1 as ocp
 
 from distill_jax import errors
 from distill_jax.runtime import hosts
@@ -91,7 +90,7 @@ class Checkpoints:
         stored = {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
         with _as_os_error(self._folder):
             metadata = {"leaves": _describe(state), "facts": dict(facts or {})}
-            ocp.save(str(temporary), stored, custom_metadata=metadata)
+            _orbax().save(str(temporary), stored, custom_metadata=metadata)
         hosts.barrier("a save is written")
         if hosts.is_first():
             if step in self.steps():
@@ -151,7 +150,7 @@ class Checkpoints:
         """
         path = self._existing(step)
         _check_leaves(path, _metadata(path).get("leaves", []), _describe(template))
-        stored = ocp.load(str(path))
+        stored = _orbax().load(str(path))
         leaves, structure = jax.tree.flatten(template)
         restored = [
             _like(leaf, stored.get(f"{i:05d}")) for i, leaf in enumerate(leaves)
@@ -198,8 +197,15 @@ class Checkpoints:
         shutil.rmtree(removed)
 
 
+def _orbax() -> Any:
+    """Loaded late: a run that has not been saved yet does not wait for it."""
+    from orbax.checkpoint import v1 as ocp
+
+    return ocp
+
+
 def _metadata(path: pathlib.Path) -> dict[str, Any]:
-    found = ocp.metadata(str(path)).custom_metadata
+    found = _orbax().metadata(str(path)).custom_metadata
     return dict(found) if isinstance(found, Mapping) else {}
 
 

@@ -13,6 +13,8 @@ import jax
 
 __all__ = ["compiled_folder", "keep_compiled"]
 
+_SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+
 
 def compiled_folder() -> pathlib.Path:
     """Where compiled programs are kept: in the user's folder of caches.
@@ -50,4 +52,6 @@ def keep_compiled() -> pathlib.Path | None:
     if not os.access(folder, os.W_OK):
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    if _SHORTEST not in os.environ:  # A start compiles forty programs of a blink each.
+        jax.config.update(_SHORTEST.lower(), 0.0)
     return folder

@@ -82,9 +82,8 @@ def test_loss_and_gradient_equal_the_original(name, metric, golden, assert_near,
     assert_near(grad, arrays[f"syn_grad_{metric}"], 1e-9)
 
 
-@pytest.mark.parametrize("metric", sorted(DISTANCES))
 @pytest.mark.parametrize("name", ["28x28x1_class0", "32x32x3_class0"])
-def test_one_class_alone_equals_the_original(name, metric, golden, assert_near, x64):
+def test_one_class_alone_equals_the_original(name, golden, assert_near, x64):
     arrays = golden(f"gradient_match_{name}")
     problem = Problem(arrays, jnp.float64)
     variables = base.Variables(problem.params, {})
@@ -94,21 +93,31 @@ def test_one_class_alone_equals_the_original(name, metric, golden, assert_near, 
         examples = base.Examples(x[None], y[None])
         return gradient._class_gradients(problem.task, key, variables, examples)
 
-    g_real = gradients(problem.batch.x[0], problem.batch.y[0])
+    g_real = jax.jit(gradients)(problem.batch.x[0], problem.batch.y[0])
     for name_flat, value in arrays.items():
         if name_flat.startswith("real_param_grad/"):
             _, layer, kind = name_flat.split("/")
             assert_near(g_real[layer][kind][0], value, 1e-9)
 
-    def loss(x):
-        trees = [g_real, gradients(x, problem.y_syn)]
-        chosen = [distances.select(tree, PARAMETERS[metric]) for tree in trees]
+    def distance(g_syn, metric):
+        chosen = [
+            distances.select(tree, PARAMETERS[metric]) for tree in (g_real, g_syn)
+        ]
         pairs = [[leaf[0] for leaf in leaves] for leaves in chosen]
         return distances.gradient_distance(DISTANCES[metric], *pairs)
 
-    value, grad = jax.jit(jax.value_and_grad(loss))(problem.x_syn)
-    assert_near(value, arrays[f"value_{metric}"], 1e-9)
-    assert_near(grad, arrays[f"syn_grad_{metric}"], 1e-9)
+    @jax.jit
+    def values_and_grads(x):  # Of all metrics, through the network but once.
+        g_syn, pull = jax.vjp(lambda x: gradients(x, problem.y_syn), x)
+        found = [jax.value_and_grad(distance)(g_syn, name) for name in DISTANCES]
+        values, cotangents = zip(*found, strict=True)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cotangents)
+        return values, jax.vmap(lambda cotangent: pull(cotangent)[0])(stacked)
+
+    values, grads = values_and_grads(problem.x_syn)
+    for metric, value, grad in zip(DISTANCES, values, grads, strict=True):
+        assert_near(value, arrays[f"value_{metric}"], 1e-9)
+        assert_near(grad, arrays[f"syn_grad_{metric}"], 1e-9)
 
 
 def test_loss_and_gradient_equal_the_original_in_float32(golden, assert_near):
