@@ -88,8 +88,10 @@ def build(config: Any) -> Experiment:
     inner_network = {**network, **config.inner_network.to_dict()}
     if config.precision is not None:
         inner_network["precision"] = config.precision
-    inner = nets.build(inner_network)
-    recipe = _recipe(config, tasks.classification(inner, dataset.spec))
+    inner = task
+    if inner_network != network:
+        inner = tasks.classification(nets.build(inner_network), dataset.spec)
+    recipe = _recipe(config, inner)
     _expert(config)
     mesh = devices.mesh_for(
         recipe, dataset, num_devices=config.num_devices, axis=config.spread
