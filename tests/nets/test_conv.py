@@ -68,8 +68,9 @@ def test_both_forms_have_the_same_first_and_second_derivatives(case, assert_near
         def slope(x, kernel):
             return jnp.sum(jax.grad(value, 1)(x, kernel) ** 2)
 
-        args = jnp.asarray(x), jnp.asarray(kernel)
-        return *jax.grad(value, (0, 1))(*args), *jax.grad(slope, (0, 1))(*args)
+        both = lambda *args: (*jax.grad(value, (0, 1))(*args), *slopes(*args))
+        slopes = jax.grad(slope, (0, 1))
+        return jax.jit(both)(jnp.asarray(x), jnp.asarray(kernel))
 
     for one, other in zip(derivatives("cpu"), derivatives("xla"), strict=True):
         assert_near(one, other, 1e-12)
@@ -119,9 +120,9 @@ def test_normalising_convolution_is_convolution_and_instance_norm(assert_near):
         slope = lambda *args: sum(
             jnp.sum(grad**2) for grad in jax.grad(value, (1, 2, 3))(*args)
         )
-        args = x, kernel, scale, shift
-        every = (0, 1, 2, 3)
-        return fn(*args), *jax.grad(value, every)(*args), *jax.grad(slope, every)(*args)
+        first, second = (jax.grad(each, (0, 1, 2, 3)) for each in (value, slope))
+        all_of_them = lambda *args: (fn(*args), *first(*args), *second(*args))
+        return jax.jit(all_of_them)(x, kernel, scale, shift)
 
     folded = derivatives(conv.normalised_conv2d)
     for one, other in zip(folded, derivatives(plain), strict=True):

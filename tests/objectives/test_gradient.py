@@ -275,6 +275,7 @@ def test_the_derivative_in_the_weights_of_real_examples_is_not_zero(x64):
     objective = objectives.gradient_matching(task)
     inner = objective.init(jax.random.key(0), synthetic)
 
+    @jax.jit
     def loss(weight):
         now = batch._replace(weight=weight)
         return objective.loss(synthetic, jax.random.key(1), inner, now)[0]
@@ -304,7 +305,7 @@ def test_a_dead_unit_gives_a_finite_gradient(x64):
         now = synthetic._replace(x=x)
         return objective.loss(now, jax.random.key(1), inner, batch)[0]
 
-    value, grad = jax.value_and_grad(loss)(synthetic.x)
+    value, grad = jax.jit(jax.value_and_grad(loss))(synthetic.x)
     assert np.isfinite(value)
     assert np.isfinite(grad).all()
     assert np.abs(grad).max() > 0
