@@ -45,8 +45,8 @@ def start(config: str, folder: pathlib.Path, name: str) -> dict[str, float]:
     began = time.perf_counter()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "distill_jax.main", "distill", *WORDS),
-            *(f"--config={config}", f"--workdir={folder / name}"),
+            *(sys.executable, "-m", "distill_jax.main", "distill"),
+            *(f"--config={config}", f"--workdir={folder / name}", *WORDS),
         ],
         cwd=folder,
         env=env,
