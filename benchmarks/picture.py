@@ -30,6 +30,7 @@ KINDS = {
     "frepo": ("FRePo", "width {}, {} per class"),
     "mtt": ("MTT", "width {}, {} steps, {} per class"),
     "bptt": ("BPTT", "width {}, {} steps, {} per class"),
+    "score": ("GraNd scores", "width {}, {} real"),
 }
 
 
