@@ -88,7 +88,8 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
     """A function in which what is independent is spread over the devices of a mesh.
 
     Args:
-      fn: any function of the library, or one that uses it; to be jitted afterwards.
+      fn: any function of the library, or one that uses it; to be jitted afterwards,
+        for what was traced before knows of no mesh.
       mesh: from :func:`device_mesh`, with any axis but ``"data"``; None for one
         device.
 
@@ -96,7 +97,7 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
       A function of the same numbers, up to the order of sums.
 
     Raises:
-      InputError: for a mesh with the axis ``"data"``.
+      InputError: for a mesh with the axis ``"data"``, and a function that is jitted.
 
     Example:
       >>> import jax
@@ -110,6 +111,12 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
         raise errors.InputError(
             "A mesh of data spreads what a sampler draws: use `shard_batches`; here it "
             'would do nothing. Networks need `device_mesh(axis="networks")`.'
+        )
+    if mesh is not None and isinstance(fn, jax.stages.Wrapped):
+        raise errors.InputError(
+            f"`{getattr(fn, '__name__', fn)}` is jitted already, and what was traced "
+            "without a mesh would be spread over none: pass the function itself, and "
+            "jit what comes out, `jax.jit(over_mesh(fn, mesh))`."
         )
 
     @functools.wraps(fn)

@@ -276,6 +276,12 @@ def test_experts_over_devices_equal_one_device(tmp_path):
         (lambda: parallel.device_mesh(axis="class"), '"classes"'),
         (lambda: parallel.over_networks(abs, backend="pmp"), '"pmap"'),
         (lambda: parallel.over_mesh(abs, parallel.device_mesh(2)), "shard_batches"),
+        (
+            lambda: parallel.over_mesh(
+                jax.jit(jnp.abs), parallel.device_mesh(2, axis="any")
+            ),
+            "jitted already",
+        ),
     ],
 )
 def test_bad_input(make, words):

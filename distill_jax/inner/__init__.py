@@ -4,6 +4,7 @@
 
 from distill_jax.inner import (
     augment,
+    descent,
     dynamic,
     epochs,
     experts,
@@ -19,6 +20,7 @@ from distill_jax.inner import (
 
 __all__ = [
     "augment",
+    "descent",
     "dynamic",
     "epochs",
     "experts",

@@ -17,21 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base, parallel
+from distill_jax import base
 from distill_jax import data as data_lib
-from distill_jax.inner import augment, blocks, epochs
+from distill_jax.inner import augment, blocks, descent, epochs
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
     "bend",
-    "descend",
     "fit",
     "fit_further",
-    "gradient",
     "predict_logits",
-    "weighted_mean",
 ]
 
 
@@ -174,78 +171,6 @@ def fit_further(
     return jax.lax.fori_loop(0, num_steps, step_fn, (variables, opt))
 
 
-def descend(
-    key: Key,
-    variables: base.Variables,
-    opt: optax.OptState,
-    task: base.Task,
-    batch: Any,
-    *,
-    optimizer: optax.GradientTransformation,
-    context: Any = None,
-    sharpness: sharpness_lib.Sharpness | None = None,
-) -> tuple[base.Variables, optax.OptState]:
-    """One step of an optimiser down the weighted mean loss of a batch.
-
-    Args:
-      key: what the task draws from.
-      variables: of the network.
-      opt: the optimiser's state.
-      task: gives the loss of each example.
-      batch: the examples.
-      optimizer: sees the parameters only.
-      context: of the task.
-      sharpness: of the loss, avoided where given (GSAM).
-
-    Returns:
-      The variables and the optimiser's state after the step.
-
-    Example:
-      >>> import distill_jax as dj, jax, optax
-      >>> from distill_jax.inner import learn
-      >>> data = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
-      >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
-      >>> variables, opt = learn.descend(
-      ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
-      ...     optimizer=sgd)
-    """
-    grad_fn = lambda params: gradient(
-        key, variables._replace(params=params), task, batch, context=context
-    )
-    if sharpness is None:
-        grads, stats = grad_fn(variables.params)
-    else:
-        grads, stats = sharpness_lib.flat_direction(
-            grad_fn, variables.params, sharpness
-        )
-    updates, opt = optimizer.update(grads, opt, variables.params)
-    params: Any = optax.apply_updates(variables.params, updates)
-    return base.Variables(params, stats), opt
-
-
-def weighted_mean(losses: Array, weight: Array | None) -> Array:
-    """The mean over examples by their weights.
-
-    Args:
-      losses: [B].
-      weight: [B], or None for equal weights.
-
-    Returns:
-      A scalar; 0 where all weights are.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> float(weighted_mean(jnp.array([1.0, 5.0]), jnp.array([3.0, 1.0])))
-      2.0
-    """
-    if weight is None:
-        return losses.mean()
-    mass = weight.sum()
-    return (weight * losses).sum() / jnp.where(mass > 0, mass, 1.0)
-
-
 def bend(
     key: Key, policy: augment.Policy | None, batch: base.Examples
 ) -> base.Examples:
@@ -312,73 +237,6 @@ def predict_logits(
     return blocks.map_chunks(predict, x, chunk_size)
 
 
-def gradient(
-    key: Key,
-    variables: base.Variables,
-    task: base.Task,
-    batch: Any,
-    *,
-    context: Any = None,
-    in_blocks: bool = True,
-) -> tuple[PyTree, PyTree]:
-    """The gradient of the weighted mean loss of a batch, and the new statistics.
-
-    Without statistics, which join the examples of a batch, it is a sum over examples:
-    taken some at a time, and shared by devices in a function of
-    :func:`distill_jax.parallel.over_mesh`. What the task draws, such as dropout,
-    depends on how the batch is cut.
-
-    Args:
-      key: what the task draws from.
-      variables: of the network.
-      task: gives the loss of each example.
-      batch: the examples.
-      context: of the task.
-      in_blocks: whether so many examples are taken at a time as fit the caches, which a
-        derivative of this gradient gains nothing from.
-
-    Returns:
-      A tree like ``variables.params``, and one like ``variables.stats``.
-
-    Example:
-      >>> import distill_jax as dj, jax
-      >>> from distill_jax.inner import learn
-      >>> data = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
-      >>> variables = task.init(jax.random.key(1), None)
-      >>> grads, _ = learn.gradient(jax.random.key(2), variables, task, few)
-      >>> jax.tree.map(jax.numpy.shape, grads["dense0"])
-      {'bias': (8,), 'kernel': (64, 8)}
-    """
-    params, stats = variables
-
-    def losses_fn(params, key, batch):
-        return task.train_loss(base.Variables(params, stats), key, batch, context)
-
-    def loss_fn(params):
-        losses, now = losses_fn(params, key, batch)
-        return weighted_mean(losses, batch.weight), now
-
-    def of_block(number, block):
-        def total(params):
-            losses, _ = losses_fn(params, jax.random.fold_in(key, number), block)
-            return jnp.sum(block.weight * losses)
-
-        return jax.grad(total)(params)
-
-    size = num_examples = batch.y.shape[0]
-    is_whole = bool(jax.tree.leaves(stats))
-    if in_blocks and not is_whole:
-        size = blocks.fitting_size(
-            lambda batch: losses_fn(params, key, batch)[0], batch
-        )
-    is_one = size >= num_examples and parallel.num_devices("examples") == 1
-    if is_whole or is_one:
-        return jax.grad(loss_fn, has_aux=True)(params)
-    return blocks.batch_sum(of_block, blocks.shares(batch), size), stats
-
-
 def _stepper(
     key: Key,
     task: base.Task,
@@ -419,7 +277,7 @@ def _stepper(
         batch = bend(key_augment, policy, batch)
         batch = _mix(key_mix, mixing, mixing_probability, batch)
         variables, opt = carry
-        return descend(
+        return descent.descend(
             key_loss,
             variables,
             opt,

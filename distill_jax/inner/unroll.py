@@ -23,9 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.ad_checkpoint import checkpoint_name
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, epochs, learn
+from distill_jax.inner import augment, descent, epochs, learn
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
 
 Estimator = Literal["exact", "tesla"]
 Remat = Literal["none", "step", "sqrt"]
+
+_KEPT = "gradient"
 
 
 def train_student(
@@ -77,8 +80,9 @@ def train_student(
       policy: what augmentation is drawn from in every step, or None.
       estimator: ``"exact"`` or ``"tesla"``; the value is the same.
       remat: what the backward pass computes again: ``"none"``; every ``"step"`` from
-        its parameters, so that memory holds N times the parameters and the activations
-        of one step; ``"sqrt"``: also the parameters, of which about 2 sqrt(N) are kept.
+        its parameters and its gradient, so that memory holds N times these and the
+        activations of one step, on the CPU of as many examples as fit the caches;
+        ``"sqrt"``: also these, of which about 2 sqrt(N) are kept.
       context: of the task.
       has_gradients: whether g_t, ..., g_{t+N-1} are returned too.
 
@@ -111,9 +115,10 @@ def train_student(
         is_held = estimator == "tesla"
         at = jax.lax.stop_gradient(variables.params) if is_held else variables.params
         at = variables._replace(params=at)
-        grads, stats = learn.gradient(
-            key_loss, at, task, batch, context=context, in_blocks=False
+        grads, stats = descent.gradient(
+            key_loss, at, task, batch, context=context, in_blocks=remat != "none"
         )
+        grads = checkpoint_name(grads, _KEPT)
         updates, opt = optimizer.update(grads, opt, variables.params)
         params: Any = optax.apply_updates(variables.params, updates)
         return (base.Variables(params, stats), opt), grads if has_gradients else None
@@ -174,7 +179,7 @@ def lead_student(
     def step(number, carry):
         key_loss, batch = _batch_at(key, number, whole, batches, policy)
         variables, opt = carry
-        return learn.descend(
+        return descent.descend(
             key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
         )
 
@@ -314,8 +319,10 @@ def _scan(
     """A scan whose backward pass keeps as little as asked for."""
     if remat == "none":
         return jax.lax.scan(step, carry, numbers)
-    # Inside a scan nothing can be merged with what was computed before.
-    step = jax.checkpoint(step, prevent_cse=False)
+    # Inside a scan nothing can be merged with what was computed before. Gradients have
+    # a derivative that computes them again, so that they themselves are kept.
+    policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
+    step = jax.checkpoint(step, prevent_cse=False, policy=policy)
     if remat == "step" or num_steps < 4:
         return jax.lax.scan(step, carry, numbers)
     length = math.isqrt(num_steps)

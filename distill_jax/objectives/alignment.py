@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, blocks, dynamic, epochs, learn
+from distill_jax.inner import augment, blocks, descent, dynamic, epochs, learn
 from distill_jax.objectives import classwise, distribution
 from distill_jax.types import Array, Key, PyTree
 
@@ -186,7 +186,7 @@ def _accuracy(
     """The share of the queries that the network classifies as they are labelled."""
     logits = task.predict(variables, queries.x, None)
     is_hit = logits.argmax(axis=-1) == queries.y.argmax(axis=-1)
-    return learn.weighted_mean(is_hit.astype(logits.dtype), queries.weight)
+    return descent.weighted_mean(is_hit.astype(logits.dtype), queries.weight)
 
 
 def _shares(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, implicit, learn
+from distill_jax.inner import augment, descent, implicit, learn
 from distill_jax.inner import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
@@ -209,7 +209,7 @@ def _init_network(task: base.Task, key: Key) -> base.Variables:
 
 def _mean_loss(task: base.Task, params: PyTree, key: Key, examples: Any) -> Array:
     losses, _ = task.train_loss(base.Variables(params, {}), key, examples, None)
-    return learn.weighted_mean(losses, examples.weight)
+    return descent.weighted_mean(losses, examples.weight)
 
 
 def _gauss_newton(
@@ -219,7 +219,7 @@ def _gauss_newton(
 
     def loss_fn(logits):
         losses = -jnp.sum(examples.y * jax.nn.log_softmax(logits), axis=-1)
-        return learn.weighted_mean(losses, examples.weight)
+        return descent.weighted_mean(losses, examples.weight)
 
     model_fn = lambda p: task.predict(base.Variables(p, {}), examples.x, None)
     return implicit.gauss_newton_product(model_fn, loss_fn, params, vector)

@@ -11,7 +11,7 @@ Nguyen, Chen and Lee, "Dataset Meta-Learning from Kernel Ridge-Regression", 2021
 import jax.numpy as jnp
 
 from distill_jax import base, errors
-from distill_jax.inner import learn, ntk
+from distill_jax.inner import descent, ntk
 from distill_jax.inner import ridge as ridges
 
 __all__ = ["kernel_inducing_points"]
@@ -86,8 +86,8 @@ def kernel_inducing_points(
         )
         half_squares = 0.5 * jnp.mean((predicted - y_real) ** 2, axis=-1)
         is_right = predicted.argmax(-1) == y_real.argmax(-1)
-        accuracy = learn.weighted_mean(is_right.astype(predicted.dtype), batch.weight)
-        value = learn.weighted_mean(half_squares, batch.weight)
+        accuracy = descent.weighted_mean(is_right.astype(predicted.dtype), batch.weight)
+        value = descent.weighted_mean(half_squares, batch.weight)
         return value, base.Aux(metrics={"ridge_accuracy": accuracy})
 
     return base.Objective(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import blocks, learn
+from distill_jax.inner import blocks, descent
 from distill_jax.inner import implicit as implicit_lib
 from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges
@@ -193,7 +193,7 @@ def kernel_regression(
         seen = _subset(key_rows, synthetic, max_train_examples)
 
         def train_fn(key, variables, opt):
-            return learn.descend(
+            return descent.descend(
                 key, variables, opt, centred, seen, optimizer=optimizer
             )
 
@@ -252,7 +252,7 @@ def kernel_terms(
         y = y_real + 1.0 / y_real.shape[-1]  # class probabilities again
         losses = optax.softmax_cross_entropy(temperature * predicted, y)
     is_right = predicted.argmax(-1) == y_real.argmax(-1)
-    mean = lambda values: learn.weighted_mean(values, weight)
+    mean = lambda values: descent.weighted_mean(values, weight)
     margin = label_margin(y_syn, margin_limit)
     return KernelTerms(mean(losses), margin, mean(is_right.astype(losses.dtype)))
 

@@ -7,11 +7,10 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from distill_jax import base, nets, tasks
-from distill_jax.inner import blocks, learn, sharpness
+from distill_jax.inner import blocks
 
 
 def draw(num_examples, weight=True):
@@ -102,53 +101,4 @@ def test_rows_are_mapped_in_parts_that_fit(side, is_cut):
     assert ("scan" in str(jax.make_jaxpr(mapped)(x))) == is_cut
     np.testing.assert_allclose(
         mapped(x), task.predict(variables, x, None), rtol=1e-4, atol=1e-4
-    )
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("has_weight", [False, True])
-@pytest.mark.parametrize("flat", [None, sharpness.Sharpness(radius=0.1)])
-def test_a_step_does_not_depend_on_the_blocks(monkeypatch, has_weight, flat):
-    task, rng = picture_task(), np.random.default_rng(0)
-    variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
-    variables = jax.tree.map(lambda leaf: leaf.astype(float), variables)
-    x, y = rng.normal(size=(21, 8, 8, 1)), np.eye(3)[np.arange(21) % 3]
-    weight = jnp.asarray(rng.integers(0, 3, 21), float) if has_weight else None
-    batch = base.Examples(jnp.asarray(x), jnp.asarray(y), weight)
-    sgd = optax.sgd(0.1)
-
-    def step(size):
-        monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: size)
-        after, _ = learn.descend(
-            jax.random.key(1),
-            variables,
-            sgd.init(variables.params),
-            task,
-            batch,
-            optimizer=sgd,
-            sharpness=flat,
-        )
-        return after.params
-
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
-        step(21),
-        step(8),
-    )
-
-
-def test_batch_norm_sees_the_whole_batch(monkeypatch):
-    task = picture_task(norm="batch")
-    variables = task.init(jax.random.key(0), task.sample_context(jax.random.key(0)))
-    monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: 2)
-    monkeypatch.setattr(blocks, "batch_sum", None)
-    batch = base.Examples(jnp.ones((6, 8, 8, 1)), jnp.eye(3)[jnp.arange(6) % 3])
-    sgd = optax.sgd(0.1)
-    learn.descend(
-        jax.random.key(1),
-        variables,
-        sgd.init(variables.params),
-        task,
-        batch,
-        optimizer=sgd,
     )

@@ -10,7 +10,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base
-from distill_jax.inner import experts, learn
+from distill_jax.inner import descent, experts
 from distill_jax.inner.sharpness import Sharpness, flat_direction
 
 
@@ -51,7 +51,7 @@ def test_steps_equal_the_original(name, golden, assert_near, x64):
             return jax.grad(loss)(params), None
 
         direction, _ = flat_direction(grad_fn, params, sharpness)
-        variables, opt = learn.descend(
+        variables, opt = descent.descend(
             jax.random.key(0),
             base.Variables(params, {}),
             opt,
