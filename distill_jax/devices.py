@@ -8,7 +8,9 @@ jax as two devices, and what a method can spread is spread over both.
 """
 
 import contextlib
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +19,8 @@ from jax.sharding import Mesh
 from distill_jax import base, errors, jaxprs, parallel
 
 __all__ = ["evaluation_mapping", "mesh_for", "split_cpu", "usual_mesh"]
+
+Recall = Callable[[str, Callable[[], float]], float]
 
 _NUM_CPU_DEVICES = 2
 # What is not spread is done by both devices, on half of the cores each.
@@ -42,7 +46,12 @@ def split_cpu() -> None:
 
 
 def mesh_for(
-    recipe: base.Recipe, data: Any, *, num_devices: int, axis: parallel.Axis
+    recipe: base.Recipe,
+    data: Any,
+    *,
+    num_devices: int,
+    axis: parallel.Axis,
+    recall: Recall | None = None,
 ) -> Mesh | None:
     """The devices of a run, as its config asks for them.
 
@@ -52,6 +61,8 @@ def mesh_for(
       num_devices: how many; 0 for what is fastest: one accelerator or, on the CPU, the
         two devices of :func:`split_cpu` for methods that spread most of their work.
       axis: what is spread, where a number is given.
+      recall: gives what an earlier process has noted under a name, or makes and notes
+        it: how much the devices share takes a trace of the step to find out.
 
     Returns:
       A mesh, or None for a single device.
@@ -81,8 +92,11 @@ def mesh_for(
     if num_devices:
         return parallel.device_mesh(num_devices, axis=axis)
     mesh = usual_mesh("any")
-    is_shared = mesh is not None and _share(recipe, data, mesh) >= _LEAST_SHARED
-    return mesh if is_shared else None
+    if mesh is None:
+        return None
+    count = functools.partial(_share, recipe, data, mesh)
+    share = count() if recall is None else recall("share", count)
+    return mesh if share >= _LEAST_SHARED else None
 
 
 def evaluation_mapping(task: base.Task, mesh: Mesh | None = None) -> Any:

@@ -48,6 +48,10 @@ __all__ = [
 ]
 
 
+# What decides nothing about the steps that are taken.
+_NOT_TRACED = "title", "seed", "evaluate", "log_every", "checkpoint_every"
+
+
 class Experiment(NamedTuple):
     """What a config stands for."""
 
@@ -55,6 +59,7 @@ class Experiment(NamedTuple):
     task: base.Task
     recipe: base.Recipe
     mapping: Any  # how the networks of evaluations are put side by side
+    shelf: runtime.Shelf | None  # where what it traces is kept
 
 
 def build(config: Any) -> Experiment:
@@ -93,14 +98,19 @@ def build(config: Any) -> Experiment:
         inner = tasks.classification(nets.build(inner_network), dataset.spec)
     recipe = _recipe(config, inner)
     _expert(config)
+    shelf = _shelf(config, dataset)
     mesh = devices.mesh_for(
-        recipe, dataset, num_devices=config.num_devices, axis=config.spread
+        recipe,
+        dataset,
+        num_devices=config.num_devices,
+        axis=config.spread,
+        recall=shelf and shelf.value,
     )
     if mesh is not None:
         recipe = parallel.spread_recipe(recipe, dataset, mesh)
     is_single = config.num_devices == 1
     mapping = "auto" if is_single else devices.evaluation_mapping(task, mesh)
-    return Experiment(dataset, task, recipe, mapping)
+    return Experiment(dataset, task, recipe, mapping, shelf)
 
 
 def load_for(config: Any) -> data.Dataset:
@@ -180,6 +190,7 @@ def distil(
         evaluate_every=max(1, config.num_steps // points) if points else None,
         progress=progress,
         tensorboard=config.tensorboard,
+        shelf=experiment.shelf,
     )
     # Before any process may write it.
     is_done = hosts.agree((workdir / "results.json").exists())
@@ -275,6 +286,13 @@ def _check_counts(config: Any) -> None:
             value = value[part]
         if value is not None and value < lowest:
             raise errors.InputError(f"`{name}` must be at least {lowest}, got {value}.")
+
+
+def _shelf(config: Any, dataset: data.Dataset) -> runtime.Shelf | None:
+    """The shelf of all runs that take the same steps."""
+    told = config.to_dict()
+    description = {k: v for k, v in told.items() if k not in _NOT_TRACED}
+    return runtime.shelf_for({**description, "data set": dataset.spec.fingerprint})
 
 
 def _expert(config: Any) -> evaluation.ExpertSettings:

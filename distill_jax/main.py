@@ -50,8 +50,9 @@ distill_jax: shrink a training set to a few examples that teach.
                               --process_id=0, the same command in each; --patience=100
                               seconds, after which a silent process counts as lost
 
-Compiled programs are kept for the next time in ~/.cache/distill_jax; the variable
-JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false none.
+Traced and compiled programs are kept for the next time in ~/.cache/distill_jax;
+JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false none;
+DISTILL_JAX_KEEP_TRACED=false traces every step anew.
 """
 
 

@@ -28,6 +28,8 @@ os.environ.setdefault(
     str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"),
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# A test that changes a function means the changed one.
+os.environ["DISTILL_JAX_KEEP_TRACED"] = "false"
 
 import jax
 import numpy as np

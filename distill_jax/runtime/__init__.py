@@ -9,12 +9,14 @@ from distill_jax.runtime.memory import device_memory, peak_memory
 from distill_jax.runtime.outlook import Forecast, forecast
 from distill_jax.runtime.runner import run
 from distill_jax.runtime.scan import compile_steps, scan_steps
+from distill_jax.runtime.shelf import Shelf, shelf_for
 from distill_jax.runtime.signals import Interrupted
 
 __all__ = [
     "Forecast",
     "History",
     "Interrupted",
+    "Shelf",
     "compile_steps",
     "device_memory",
     "forecast",
@@ -23,4 +25,5 @@ __all__ = [
     "peak_memory",
     "run",
     "scan_steps",
+    "shelf_for",
 ]

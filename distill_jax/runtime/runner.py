@@ -8,6 +8,7 @@ neither the size of the chunks nor a stop and a resumption changes a bit of the 
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import time
@@ -22,6 +23,7 @@ from distill_jax import base, bilevel, errors
 from distill_jax.runtime import book as books
 from distill_jax.runtime import history, hosts, logging, scan, signals
 from distill_jax.runtime import plan as plans
+from distill_jax.runtime import shelf as shelves
 from distill_jax.types import Array, Key
 
 __all__ = ["run"]
@@ -46,6 +48,7 @@ def run(
     evaluate_every: int | None = None,
     progress: bool | None = None,
     tensorboard: bool = False,
+    shelf: shelves.Shelf | None = None,
 ) -> tuple[base.State, history.History]:
     """Runs a recipe on a data set; goes on where an earlier run in `workdir` stopped.
 
@@ -69,6 +72,8 @@ def run(
         at the end only.
       progress: whether to show a progress bar; ``None`` where there is a terminal.
       tensorboard: whether to write event files to ``workdir/tensorboard`` too.
+      shelf: where the loop may lie traced by an earlier process; see
+        :func:`~distill_jax.runtime.compile_steps`.
 
     Returns:
       The last state, and the history of the whole run.
@@ -128,8 +133,16 @@ def run(
         evaluate(state)
         if int(state.step) < num_steps:
             source = recipe.source_fn(data)
+            compile_steps = functools.partial(scan.compile_steps, shelf=shelf)
             state = _take_steps(
-                recipe, plan, book, request, evaluate, progress, key_run, state, source
+                recipe,
+                plan,
+                book,
+                request,
+                evaluate,
+                progress,
+                compile_steps,
+                (key_run, state, source),
             )
     return state, history.from_rows(
         book.journal.rows,
@@ -139,11 +152,11 @@ def run(
 
 
 def _take_steps(
-    recipe, plan, book, request, evaluate, progress, key, state, source
+    recipe, plan, book, request, evaluate, progress, compile_steps, arguments
 ) -> base.State:
     """The loop over chunks."""
-    key, state, source = hosts.everywhere((key, state, source))
-    compiled = scan.compile_steps(
+    key, state, source = hosts.everywhere(arguments)
+    compiled = compile_steps(
         recipe.method,
         recipe.sampler,
         num_steps=CHUNK_CAPACITY,

@@ -1,0 +1,196 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what a start traces, from one process to the next.
+
+Tracing the step of a method and handing it to the compiler takes seconds, and the next
+run of the same config does it again. A shelf keeps the program as the compiler gets it
+(``jax.export``), under a name that is a digest of all that it is made from: the config,
+the data's fingerprint, the shapes of the arguments, the versions and settings of jax,
+and the files of this library. Machine code is kept beside it by JAX's own cache.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jaxlib
+import numpy as np
+import optax
+from jax import export
+
+from distill_jax.types import PyTree
+
+__all__ = ["Shelf", "shelf_for"]
+
+_SWITCH = "DISTILL_JAX_KEEP_TRACED"
+_DIGEST_SIZE = 64
+
+
+class Program(NamedTuple):
+    """A traced function of the leaves of its arguments, and what was noted of it."""
+
+    exported: export.Exported
+    notes: Any
+
+
+class Shelf(NamedTuple):
+    """A folder, and what all that is put there from here depends on."""
+
+    folder: pathlib.Path
+    identity: str
+
+    def value(self, name: str, make: Callable[[], Any]) -> Any:
+        """What was made under this name before, or is now.
+
+        Args:
+          name: of the value.
+          make: gives it, as JSON can hold it.
+
+        Example:
+          >>> import tempfile
+          >>> with tempfile.TemporaryDirectory() as folder:
+          ...     shelf = Shelf(pathlib.Path(folder), "of a config")
+          ...     shelf.value("share", lambda: 0.5), shelf.value("share", lambda: 0.7)
+          (0.5, 0.5)
+        """
+        path = self._path(name)
+        found = _read(path)
+        if found is not None:
+            return json.loads(found)
+        made = make()
+        _write(path, json.dumps(made).encode())
+        return made
+
+    def program(
+        self,
+        name: str,
+        fn: Callable[..., tuple[list, Any]],
+        arguments: PyTree,
+        *,
+        donated: tuple[int, ...],
+    ) -> Program | None:
+        """A function as it was traced before for such arguments, or is now.
+
+        Args:
+          name: of the function.
+          fn: the leaves of the arguments to ``(leaves of the result, notes)``; the
+            notes are told while tracing and must be such as JSON can hold.
+          arguments: a tree of arrays.
+          donated: the numbers of the leaves whose buffers the result may take.
+
+        Returns:
+          A :class:`Program`; None where the function cannot be exported.
+
+        Example:
+          >>> import tempfile, jax.numpy as jnp
+          >>> with tempfile.TemporaryDirectory() as folder:
+          ...     shelf = Shelf(pathlib.Path(folder), "of a config")
+          ...     program = shelf.program(
+          ...         "double", lambda x: ([2 * x], "noted"), jnp.ones(3), donated=())
+          >>> program.exported.call(jnp.ones(3))[0].tolist(), program.notes
+          ([2.0, 2.0, 2.0], 'noted')
+        """
+        leaves, tree = jax.tree.flatten(arguments)
+        described = [f"{jax.typeof(leaf)}" for leaf in leaves]
+        path = self._path(name, str(tree), *described, str(donated))
+        found = _read(path)
+        if found is not None:
+            notes, _, stored = found.partition(b"\n")
+            return Program(export.deserialize(bytearray(stored)), json.loads(notes))
+        told = []
+
+        def traced(*leaves):
+            out, notes = fn(*leaves)
+            told.append(notes)
+            return out
+
+        try:
+            exported = export.export(jax.jit(traced, donate_argnums=donated))(*leaves)
+            stored = bytes(exported.serialize())
+        except (NotImplementedError, ValueError):
+            return None  # A custom call that jax does not promise to keep.
+        _write(path, json.dumps(told[0]).encode() + b"\n" + stored)
+        return Program(exported, told[0])
+
+    def _path(self, *parts: str) -> pathlib.Path:
+        return self.folder / _digest(self.identity, *parts)
+
+
+def shelf_for(description: Mapping[str, Any]) -> Shelf | None:
+    """The shelf of a run, where compiled programs are kept too.
+
+    Args:
+      description: all that decides what is traced, beside the arguments.
+
+    Returns:
+      A :class:`Shelf`; None where no compiled programs are kept, with several
+      processes, and where ``DISTILL_JAX_KEEP_TRACED=false``.
+
+    Example:
+      >>> shelf = shelf_for({"method": "dm"})
+    """
+    compiled = jax.config.values["jax_compilation_cache_dir"]
+    is_on = jax.config.values["jax_enable_compilation_cache"] and compiled
+    is_wanted = os.environ.get(_SWITCH, "true").lower() not in ("false", "0")
+    if not is_on or not is_wanted or jax.process_count() > 1:
+        return None
+    identity = json.dumps(description, sort_keys=True, default=repr)
+    return Shelf(
+        pathlib.Path(compiled) / "traced", _digest(identity, *_surroundings(), _files())
+    )
+
+
+def _surroundings() -> list[str]:
+    """What a trace depends on beside the library and its arguments."""
+    versions = [module.__version__ for module in (jax, jaxlib, flax, optax, np)]
+    kept = "jax_compilation_cache", "jax_persistent_cache", "jax_enable_compilation"
+    options = {
+        name: repr(value)
+        for name, value in jax.config.values.items()
+        if not name.startswith(kept)
+    }
+    kinds = [device.device_kind for device in jax.devices()]
+    return [sys.version, *versions, *kinds, json.dumps(options, sort_keys=True)]
+
+
+@functools.cache
+def _files() -> str:
+    """A digest of the files of this library."""
+    root = pathlib.Path(__file__).parents[1]
+    return _digest(*(path.read_text() for path in sorted(root.rglob("*.py"))))
+
+
+def _digest(*parts: str) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(f"{len(part)} {part}".encode())
+    return found.hexdigest()
+
+
+def _read(path: pathlib.Path) -> bytes | None:
+    """What was written, unless it is not there or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+    is_whole = hashlib.sha256(content).hexdigest().encode() == digest
+    return content if is_whole else None
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """Whole or not at all; a folder that cannot be written is as good as none."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+        unfinished.replace(path)
+    except OSError:
+        pass

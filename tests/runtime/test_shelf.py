@@ -1,0 +1,172 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What one process traces is read back by the next, and never for something else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from distill_jax import devices, experiment, runtime, settings
+from distill_jax.runtime import scan, shelf
+
+KEY = jax.random.key(toy.KEY_SEED)
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A process that keeps what it traces in a folder of its own."""
+    former = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "compiled"))
+    monkeypatch.setenv("DISTILL_JAX_KEEP_TRACED", "true")
+    yield tmp_path / "compiled" / "traced"
+    jax.config.update("jax_compilation_cache_dir", former)
+
+
+def never():
+    raise AssertionError("made anew")
+
+
+def files(folder):
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def test_a_value_is_made_once(tmp_path):
+    one = shelf.Shelf(tmp_path, "one")
+    assert one.value("share", lambda: 0.25) == 0.25
+    assert one.value("share", never) == 0.25
+    assert one.value("other", lambda: 0.5) == 0.5
+    assert shelf.Shelf(tmp_path, "two").value("share", lambda: 0.0) == 0.0
+    assert shelf.Shelf(tmp_path, "two").value("share", never) == 0.0
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"0" * 70])
+def test_what_is_damaged_is_made_anew(tmp_path, damage):
+    one = shelf.Shelf(tmp_path, "one")
+    one.value("share", lambda: 0.25)
+    (path,) = files(tmp_path)
+    path.write_bytes(damage)
+    assert one.value("share", lambda: 0.75) == 0.75
+    assert one.value("share", never) == 0.75
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    one = shelf.Shelf(tmp_path / "file" / "folder", "one")
+    assert [one.value("share", lambda n=n: n) for n in (1, 2)] == [1, 2]
+
+
+def test_a_program_is_traced_once_for_arguments_of_a_kind(tmp_path):
+    count = []
+
+    def fn(x, key):
+        count.append(x.shape)
+        return [x + jax.random.normal(key, x.shape)], ["noise"]
+
+    one, key = shelf.Shelf(tmp_path, "one"), jax.random.key(0)
+    for shape in ((3,), (4,), (3,)):
+        x = jnp.ones(shape)
+        program = one.program("noisy", fn, (x, key), donated=())
+        assert program.notes == ["noise"]
+        expected = x + jax.random.normal(key, shape)
+        found = program.exported.call(x, key)[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert count == [(3,), (4,)]
+    one.program("noisy", fn, (jnp.ones(3, jnp.int32), key), donated=())
+    assert len(count) == 3
+
+
+def test_what_cannot_be_kept_is_left_alone(tmp_path):
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+    calls_back = lambda x: ([jax.pure_callback(lambda x: x, shape, x)], None)
+    one = shelf.Shelf(tmp_path, "one")
+    assert one.program("host", calls_back, jnp.float32(1.0), donated=()) is None
+    assert files(tmp_path) == []
+
+
+def run(folder, *, recipe=None, **changes):
+    arguments = {"num_steps": 50, "key": KEY, "log_every": 4} | changes
+    kept = None if folder is None else shelf.Shelf(folder, "the toy")
+    return runtime.run(recipe or toy.recipe(), toy.DATA, shelf=kept, **arguments)
+
+
+def test_a_run_from_the_shelf_is_the_same(tmp_path):
+    recipe = toy.recipe()
+    plain, first = run(None), run(tmp_path)
+    broken = recipe._replace(method=recipe.method._replace(step=never))
+    second = run(tmp_path, recipe=broken)
+    toy.assert_same(first[0], second[0])
+    np.testing.assert_array_equal(first[1].loss, second[1].loss)
+    for name, values in first[1].metrics.items():
+        np.testing.assert_array_equal(values, second[1].metrics[name])
+    np.testing.assert_allclose(first[1].loss, plain[1].loss, rtol=1e-5)
+
+
+def test_loops_of_other_lengths_are_other_programs(tmp_path, monkeypatch):
+    whole, _ = run(tmp_path)
+    monkeypatch.setattr(runtime.runner, "CHUNK_CAPACITY", 7)
+    in_pieces, _ = run(tmp_path)
+    toy.assert_same(whole, in_pieces)
+    assert len(files(tmp_path)) == 2
+
+
+def small(**fields):
+    config = settings.finish(settings.default(), "runlocal")
+    config.network = {"name": "convnet", "width": 4, "depth": 1}
+    config.num_steps, config.evaluate.arms = 3, False
+    config.evaluate.num_curve_points = 0
+    config.num_per_class = 1
+    for name, value in fields.items():
+        section, _, field = name.rpartition("__")
+        (config[section] if section else config)[field] = value
+    return config
+
+
+def test_a_second_command_traces_no_step(kept, tmp_path, monkeypatch):
+    experiment.distil(small(), tmp_path / "one", progress=False)
+    assert len(files(kept)) == 2  # What two devices share, and the loop.
+    monkeypatch.setattr(devices, "_share", never)
+    monkeypatch.setattr(scan, "_loop", lambda *args: never)
+    experiment.distil(small(seed=1), tmp_path / "two", progress=False)
+    monkeypatch.undo()
+    assert len(files(kept)) == 2
+    experiment.distil(small(seed=1), tmp_path / "three", progress=False)
+    two, three = (
+        np.load(tmp_path / name / "distilled.npz")["x"] for name in ("two", "three")
+    )
+    np.testing.assert_array_equal(two, three)
+
+
+def test_what_decides_the_steps_has_a_shelf_of_its_own(kept, monkeypatch):
+    of = lambda **fields: experiment.build(small(num_devices=1, **fields)).shelf
+    first = of()
+    assert first == of(seed=3, title="other", evaluate__num_runs=9, log_every=2)
+    others = [
+        of(method={"name": "dm", "batch_size": 8}),
+        of(network={"name": "convnet", "width": 8, "depth": 1}),
+        of(num_steps=4),
+        of(data__validation_fraction=0.3),
+        of(precision="float32"),
+    ]
+    with jax.numpy_dtype_promotion("strict"):
+        others.append(of())
+    monkeypatch.setattr(shelf, "_files", lambda: "the library after a change")
+    others.append(of())
+    identities = {other.identity for other in [first, *others]}
+    assert len(identities) == 1 + len(others)
+
+
+@pytest.mark.usefixtures("kept")
+def test_it_can_be_turned_off(monkeypatch):
+    assert shelf.shelf_for({}) is not None
+    with monkeypatch.context() as patch:
+        patch.setenv("DISTILL_JAX_KEEP_TRACED", "false")
+        assert shelf.shelf_for({}) is None
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        assert shelf.shelf_for({}) is None
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert shelf.shelf_for({}) is None
