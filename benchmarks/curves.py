@@ -65,16 +65,30 @@ def curve(path: pathlib.Path, method: str, count: int, num_points: int, tell) ->
 
 
 def draw(content: dict, path: pathlib.Path) -> None:
-    """All curves, with the start at minute zero."""
+    """A panel for each number of images per class, with the start at minute zero."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    panels: dict[str, dict] = {}
     for name, points in content["curves"].items():
-        means = [100 * sum(p["accuracies"]) / len(p["accuracies"]) for p in points]
-        axes.plot([p["minutes"] for p in points], means, marker="o", ms=3, label=name)
-    axes.set(xlabel="minutes of distilling", ylabel="validation accuracy (%)")
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.3)
+        method, _, count = name.partition(", ")
+        panels.setdefault(count, {})[method] = points
+    methods = dict.fromkeys(method for panel in panels.values() for method in panel)
+    colors = {method: f"C{i}" for i, method in enumerate(methods)}
+    width = 4.4 * len(panels)
+    figure, row = plt.subplots(
+        1, len(panels), figsize=(width, 3.6), layout="constrained", squeeze=False
+    )
+    for axes, (count, curves) in zip(row[0], panels.items(), strict=True):
+        for method, points in curves.items():
+            means = [100 * sum(p["accuracies"]) / len(p["accuracies"]) for p in points]
+            minutes = [p["minutes"] for p in points]
+            axes.plot(
+                minutes, means, marker="o", ms=3, label=method, color=colors[method]
+            )
+        axes.set(title=count, xlabel="minutes of distilling")
+        axes.grid(alpha=0.3)
+    row[0][0].set_ylabel("validation accuracy (%)")
+    row[0][-1].legend(frameon=False)
     figure.savefig(path, dpi=150)
 
 
