@@ -49,7 +49,14 @@ __all__ = [
 
 
 # What decides nothing about the steps that are taken.
-_NOT_TRACED = "title", "seed", "evaluate", "log_every", "checkpoint_every"
+_NOT_TRACED = {
+    "title",
+    "seed",
+    "evaluate",
+    "log_every",
+    "checkpoint_every",
+    "tensorboard",
+}
 
 
 class Experiment(NamedTuple):

@@ -115,7 +115,9 @@ class Shelf(NamedTuple):
             exported = export.export(jax.jit(traced, donate_argnums=donated))(*leaves)
             stored = bytes(exported.serialize())
         except (NotImplementedError, ValueError):
-            return None  # A custom call that jax does not promise to keep.
+            # A custom call that jax does not promise to keep, or one of the host. What
+            # is wrong with the function itself is told again by whoever traces it now.
+            return None
         _write(path, json.dumps(told[0]).encode() + b"\n" + stored)
         return Program(exported, told[0])
 
