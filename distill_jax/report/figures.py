@@ -255,10 +255,10 @@ def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
             name,
             (1.0, level),
             xycoords=ax.get_yaxis_transform(),
-            xytext=(0, -2),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="right",
-            va="top",
+            ha="left",
+            va="center",
             fontsize=9.5,
             color=GREY,
         )
