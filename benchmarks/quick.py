@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 import distill_jax as dj
-from distill_jax import base, evaluation
+from distill_jax import base, compiling, evaluation
 from distill_jax.data import Arrays, Dataset, DataSpec
 from distill_jax.inner import learn
 
@@ -103,7 +103,7 @@ def rows() -> dict[str, tuple[Callable, tuple, int]]:
 def measure(fn: Callable, args: tuple, units: int) -> dict[str, float]:
     """Units per second, median and extremes, and the seconds to compile."""
     start = time.perf_counter()
-    compiled = jax.jit(fn).lower(*args).compile()
+    compiled = compiling.ahead_of_time(fn, *args)
     compile_seconds = time.perf_counter() - start
     jax.block_until_ready(compiled(*args))
     rates = []

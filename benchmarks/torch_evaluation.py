@@ -19,7 +19,7 @@ import torch_network
 import turns
 from torch_network import mean_loss
 
-from distill_jax import base, evaluation
+from distill_jax import base, compiling, evaluation
 from distill_jax.inner import learn, pool
 
 __all__ = ["CASES", "Case", "prepare"]
@@ -65,7 +65,7 @@ def prepare(case: Case) -> turns.Contest:
 
     judge, (stacked, few, real) = turns.over_devices(judge, stacked, few, real)
     began = time.perf_counter()
-    compiled = jax.jit(judge).lower(stacked, few, real.x).compile()
+    compiled = compiling.ahead_of_time(judge, stacked, few, real.x)
     compile_seconds = time.perf_counter() - began
 
     def ours(count: int):

@@ -12,7 +12,7 @@ import torch
 import turns
 
 import distill_jax as dj
-from distill_jax import base
+from distill_jax import base, compiling
 
 __all__ = ["Side", "outer_contest"]
 
@@ -50,7 +50,9 @@ def outer_contest(
     state = jax.jit(method.init)(jax.random.key(1), seed)
     step, (state, batch) = turns.over_devices(method.step, state, batch)
     method = method._replace(step=step)
-    run = dj.runtime.scan_steps(method, lambda key, step, source: source, num_steps=100)
+    run = compiling.jit(
+        dj.runtime.scan_steps(method, lambda key, step, source: source, num_steps=100)
+    )
     key = jax.random.key(2)
     began = time.perf_counter()
     jax.block_until_ready(run(key, state, batch, 0))

@@ -18,7 +18,7 @@ import torch_network
 import turns
 from torch_network import mean_loss
 
-from distill_jax import base, data, scores
+from distill_jax import base, compiling, data, scores
 
 __all__ = ["CASES", "Case", "prepare"]
 
@@ -53,7 +53,7 @@ def prepare(case: Case) -> turns.Contest:
 
     rate, (stacked, source) = turns.over_devices(rate, stacked, source)
     began = time.perf_counter()
-    compiled = jax.jit(rate).lower(stacked, source).compile()
+    compiled = compiling.ahead_of_time(rate, stacked, source)
     compile_seconds = time.perf_counter() - began
 
     def ours(count: int):

@@ -19,7 +19,7 @@ import torch_network
 import turns
 from torch_network import mean_loss
 
-from distill_jax import base
+from distill_jax import base, compiling
 from distill_jax.inner import learn
 
 __all__ = ["CASES", "Case", "prepare"]
@@ -69,7 +69,7 @@ def prepare(case: Case) -> turns.Contest:
 
     epoch, (start, real) = turns.over_devices(epoch, start, real)
     began = time.perf_counter()
-    compiled = jax.jit(epoch).lower(start, real).compile()
+    compiled = compiling.ahead_of_time(epoch, start, real)
     compile_seconds = time.perf_counter() - began
 
     def ours(count: int):

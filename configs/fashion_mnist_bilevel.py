@@ -4,8 +4,9 @@ r"""Bilevel methods on Fashion-MNIST, sized for two CPU cores.
 
 Paper:    those of the methods. There, best checkpoint by test accuracy, at 1 and 10
           images per class: FRePo 75.6 and 86.2 %, RCIG 79.8 and 88.5 % (width
-          128-256-512, batch norm, up to 500,000 steps, a GPU); here: width 32 without
-          normalisation, batches of 256, higher learning rates, the final set.
+          128-256-512, batch norm, up to 500,000 steps, a GPU); here: width 32 (auto
+          at 10 per class: 64) without normalisation, batches of 256, higher learning
+          rates, the final set.
 Command:  DISTILL_JAX_DATA=data distill-jax distill \
             --config=configs/fashion_mnist_bilevel.py:rcig,1 \
             --workdir=runs/fashion_rcig
@@ -52,7 +53,9 @@ def get_config(arg=None):
     config.data.name = "fashion_mnist"
     config.num_per_class = num_per_class
     config.num_steps = STEPS[method][0 if num_per_class == 1 else 1]
-    config.network = {"name": "convnet", "width": 32, "depth": 3, "norm": "none"}
+    # Width 64 for 32: 85.8 for 85.5 on the validation split, in twice the time.
+    width = 64 if method == "auto" and num_per_class > 1 else 32
+    config.network = {"name": "convnet", "width": width, "depth": 3, "norm": "none"}
     ridge = {"ridge": RIDGE[1 if num_per_class == 1 else 10]}
     options = OPTIONS[method] | (ridge if method in ("rcig", "auto") else {})
     config.method = {"name": method, "batch_size": 256, **options}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, buffers, data, evaluation, experiment, runtime
+from distill_jax import base, buffers, compiling, data, evaluation, experiment, runtime
 from distill_jax import seeds as seeds_lib
 from distill_jax.inner import experts
 from distill_jax.report import tables
@@ -213,7 +213,7 @@ def _expert_seconds(built: experiment.Experiment) -> float | None:
         return experts.train_expert(key, built.task, source, **options)
 
     args = jax.random.key(plan.seed), source
-    compiled = jax.jit(one).lower(*args).compile()
+    compiled = compiling.ahead_of_time(one, *args)
     start = time.perf_counter()
     jax.block_until_ready(compiled(*args))
     return (time.perf_counter() - start) * plan.num_epochs * plan.num_experts
@@ -223,7 +223,7 @@ def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
     """To train one network on a set as it is at the start, and to judge it."""
     recipe = runnable(built, config)
     key = jax.random.key(config.seed)
-    state = jax.jit(recipe.method.init)(key, recipe.seed_fn(key, built.dataset))
+    state = compiling.jit(recipe.method.init)(key, recipe.seed_fn(key, built.dataset))
     return evaluation.evaluate(
         built.task,
         recipe.method.read(state),

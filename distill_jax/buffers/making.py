@@ -12,7 +12,7 @@ import numpy as np
 from rich import console as rich_console
 from rich import progress as rich_progress
 
-from distill_jax import base, data, errors, parallel
+from distill_jax import base, compiling, data, errors, parallel
 from distill_jax.buffers import files, snapshots
 from distill_jax.buffers import plan as plans
 from distill_jax.inner import experts
@@ -71,7 +71,7 @@ def make_buffer(
     missing = [e for e in range(plan.num_experts) if files.expert_name(e) not in rows]
     is_shown = sys.stderr.isatty() if progress is None else progress
     in_memory: dict[int, np.ndarray] = {}
-    train = jax.jit(_trainer(plan, task))
+    train = compiling.jit(_trainer(plan, task))
     splits = data.to_source(dataset), data.to_source(dataset, "validation")
     with _bar(plan.num_experts, len(missing), is_shown) as advance:
         for group in _groups(missing):

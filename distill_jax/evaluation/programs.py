@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, parallel
+from distill_jax import base, compiling, parallel
 
 __all__ = ["Outcome", "call"]
 
@@ -88,6 +88,6 @@ def _compiled(build, task, static, treedef, avals, mesh):
     args = jax.tree.unflatten(treedef, avals)
     program = parallel.over_mesh(build(task.value, *static), mesh)
     if mesh is None:
-        return jax.jit(program).lower(*args).compile()
+        return compiling.ahead_of_time(program, *args)
     everywhere = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    return jax.jit(program, in_shardings=everywhere).lower(*args).compile()
+    return compiling.ahead_of_time(program, *args, in_shardings=everywhere)

@@ -7,7 +7,7 @@ are dropped on resuming: so no step is ever missing or told twice.
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -75,11 +75,11 @@ class Book:
                 use_tensorboard=use_tensorboard,
             )
 
-    def restore(self, template: PyTree) -> base.State | None:
+    def restore(self, template_fn: Callable[[], PyTree]) -> base.State | None:
         """The last saved state, on the device; ``None`` where there is none."""
         if self._checkpoints is None or self.saved_step is None:
             return None
-        return owned(self._checkpoints.restore(template, self.saved_step))
+        return owned(self._checkpoints.restore(template_fn(), self.saved_step))
 
     def save(self, state: base.State) -> None:
         """Saves a state, unless that was done or there is no folder."""

@@ -9,9 +9,10 @@ each other forever.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -22,6 +23,7 @@ __all__ = [
     "agree",
     "barrier",
     "everywhere",
+    "fetched",
     "is_first",
     "join",
     "largest",
@@ -128,14 +130,37 @@ def everywhere(tree: PyTree) -> PyTree:
     mesh = parallel.device_mesh()
     replicated = jax.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
-    def put(leaf):
-        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
-            data = put(jax.random.key_data(leaf))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        # An array of this process alone cannot be put on devices of another one.
-        return jax.device_put(np.asarray(leaf), replicated)
+    # An array of this process alone cannot be put on devices of another one.
+    return _by_host(tree, lambda leaf: jax.device_put(leaf, replicated))
 
-    return jax.tree.map(put, tree)
+
+def fetched(tree: PyTree) -> PyTree:
+    """The same arrays, by way of the host: they are bound to no device then.
+
+    Args:
+      tree: arrays that this process has.
+
+    Returns:
+      Them on the default device, from where a program may move them.
+
+    Example:
+      >>> x = jax.device_put(np.ones(2), jax.devices()[0])
+      >>> x.committed, fetched(x).committed
+      (True, False)
+    """
+    return _by_host(tree, jnp.asarray)
+
+
+def _by_host(tree: PyTree, put: Callable[[np.ndarray], jax.Array]) -> PyTree:
+    """Takes every array to the host and puts it somewhere, random keys included."""
+
+    def move(leaf):
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            data = put(np.asarray(jax.random.key_data(leaf)))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return put(np.asarray(leaf))
+
+    return jax.tree.map(move, tree)
 
 
 def barrier(name: str) -> None:

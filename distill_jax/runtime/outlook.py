@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, errors
+from distill_jax import base, compiling, errors
 from distill_jax.runtime import memory, runner, scan
 from distill_jax.types import Key
 
@@ -78,7 +78,7 @@ def forecast(
         raise errors.InputError(f"`num_steps` must be at least 1, got {num_steps}.")
     key_seed, key_init, key_run = jax.random.split(key, 3)
     seed = recipe.seed_fn(key_seed, data)
-    state = jax.jit(recipe.method.init)(key_init, seed)
+    state = compiling.jit(recipe.method.init)(key_init, seed)
     # A leaf may be there twice, which cannot be donated.
     state = jax.tree.map(lambda leaf: leaf.copy(), state)
     source = recipe.source_fn(data)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, bilevel, errors
+from distill_jax import base, bilevel, compiling, errors
 from distill_jax.runtime import book as books
 from distill_jax.runtime import history, hosts, logging, scan, signals
 from distill_jax.runtime import plan as plans
@@ -72,8 +72,8 @@ def run(
         at the end only.
       progress: whether to show a progress bar; ``None`` where there is a terminal.
       tensorboard: whether to write event files to ``workdir/tensorboard`` too.
-      shelf: where the loop may lie traced by an earlier process; see
-        :func:`~distill_jax.runtime.compile_steps`.
+      shelf: where the first state and the loop may lie traced by an earlier process;
+        see :func:`~distill_jax.runtime.compile_steps`.
 
     Returns:
       The last state, and the history of the whole run.
@@ -125,9 +125,9 @@ def run(
         signals.requests() as request,
         contextlib.closing(book.journal),
     ):
-        state = book.restore(jax.eval_shape(recipe.method.init, key_init, seed))
+        state = book.restore(lambda: jax.eval_shape(recipe.method.init, key_init, seed))
         if state is None:
-            state, seconds = _timed(lambda: _init(recipe.method, key_init, seed))
+            state, seconds = _timed(lambda: _init(recipe.method, key_init, seed, shelf))
             book.compile_seconds += seconds
         evaluate = _evaluator(recipe.method, plan, evaluate_fn, book)
         evaluate(state)
@@ -239,7 +239,7 @@ def _inspector(first: base.State) -> Callable[[base.State, books.Book], None]:
                 found[name] = bad.any()
         return found
 
-    jitted = jax.jit(flags)
+    jitted = compiling.jit(flags)
     known = jax.device_get(jitted(first))
 
     def inspect(state: base.State, book: books.Book) -> None:
@@ -257,7 +257,7 @@ def _inspector(first: base.State) -> Callable[[base.State, books.Book], None]:
 
 def _evaluator(method, plan, evaluate_fn, book) -> Callable[[base.State], None]:
     """A function that evaluates a state where that is due and not yet done."""
-    read = jax.jit(method.read)
+    read = compiling.jit(method.read)
 
     def evaluate(state: base.State) -> None:
         step = int(state.step)
@@ -290,8 +290,14 @@ def _stop(book: books.Book, state: base.State, signum: int) -> None:
     )
 
 
-def _init(method: base.Method, key: Key, seed: base.Examples) -> base.State:
-    return books.owned(jax.jit(method.init)(key, seed))
+def _init(method, key: Key, seed: base.Examples, shelf) -> base.State:
+    """The first state, on no device in particular."""
+    program = shelf and shelf.program("first state", method.init, (key, seed))
+    if program is None:
+        return books.owned(compiling.jit(method.init)(key, seed))
+    _, call = program.compile((key, seed))
+    # What comes out is bound to its device, and a loop over several would refuse it.
+    return books.owned(hosts.fetched(call(key, seed)))
 
 
 def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:

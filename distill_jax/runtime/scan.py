@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distill_jax import base, errors
+from distill_jax import base, compiling, errors
 from distill_jax.runtime import shelf as shelves
 from distill_jax.types import Array, Key, PyTree
 
@@ -125,12 +124,15 @@ def compile_steps(
     key, state, source = arguments
     state = jax.tree.map(_strong, state)
     given = key, state, source, jnp.int32(num_steps)
-    ready = _from_shelf(shelf, f"{num_steps} steps", loop, given)
-    if ready is None:
-        jitted = jax.jit(loop, donate_argnums=1)
-        compiled = jitted.lower(*given).compile()
-        ready = compiled, compiled, compiled.input_shardings[0][1]
-    call, compiled, state_sharding = ready
+    name, donated = f"{num_steps} steps", (1,)
+    program = shelf and shelf.program(name, loop, given, donate_argnums=donated)
+    if program is None:
+        call = compiled = compiling.ahead_of_time(loop, *given, donate_argnums=donated)
+        state_sharding = compiled.input_shardings[0][1]
+    else:
+        compiled, call = program.compile(given)
+        shardings = compiled.input_shardings[0]  # None for what the loop does not read.
+        state_sharding = jax.tree.unflatten(jax.tree.structure(given), shardings)[1]
     seconds = time.perf_counter() - start
 
     def run(key: Key, state: base.State, source: Any, count=None):
@@ -141,45 +143,6 @@ def compile_steps(
     shardings = jax.tree.leaves(state_sharding)
     num_devices = len(shardings[0].addressable_devices) if shardings else 1
     return Compiled(run, seconds, _peak_bytes(compiled.memory_analysis()), num_devices)
-
-
-def _from_shelf(
-    shelf: shelves.Shelf | None, name: str, loop: Run, arguments: tuple
-) -> tuple[Run, Any, PyTree] | None:
-    """A loop that need not be traced: its call, the program, how it shards the state.
-
-    None where there is no shelf, or the loop cannot be kept.
-    """
-    leaves, tree = jax.tree.flatten(arguments)
-    state_tree = jax.tree.structure(arguments[1])
-    stop = 1 + state_tree.num_leaves  # The key is first, the state next.
-
-    def flat(*leaves):
-        state, infos = loop(*jax.tree.unflatten(tree, leaves))
-        names = sorted(infos.metrics)
-        logged = [infos.loss, *(infos.metrics[name] for name in names)]
-        return jax.tree.leaves(state) + logged, names
-
-    donated = tuple(range(1, stop))
-    program = shelf and shelf.program(name, flat, arguments, donated=donated)
-    if program is None:
-        return None
-    exported, names = program
-    options = {}
-    if exported.nr_devices > 1:
-        mesh = Mesh(jax.devices()[: exported.nr_devices], ("all",))
-        options["in_shardings"] = NamedSharding(mesh, PartitionSpec())
-    jitted = jax.jit(exported.call, donate_argnums=donated, **options)
-    compiled = jitted.lower(*leaves).compile()
-
-    def call(key: Key, state: base.State, source: Any, count: Array):
-        out = compiled(*jax.tree.leaves((key, state, source, count)))
-        state = jax.tree.unflatten(state_tree, out[: stop - 1])
-        loss, *metrics = out[stop - 1 :]
-        return state, base.Info(loss, dict(zip(names, metrics, strict=True)))
-
-    shardings = compiled.input_shardings[0][1:stop]
-    return call, compiled, jax.tree.unflatten(state_tree, shardings)
 
 
 def _peak_bytes(analysis: Any) -> int:

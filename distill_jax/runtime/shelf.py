@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pickle
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -24,8 +25,9 @@ import jaxlib
 import numpy as np
 import optax
 from jax import export
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distill_jax.types import PyTree
+from distill_jax import compiling
 
 __all__ = ["Shelf", "shelf_for"]
 
@@ -34,10 +36,26 @@ _DIGEST_SIZE = 64
 
 
 class Program(NamedTuple):
-    """A traced function of the leaves of its arguments, and what was noted of it."""
+    """A traced function of the leaves of its arguments."""
 
     exported: export.Exported
-    notes: Any
+    result: Any  # the structure of its result
+    donated: tuple[int, ...]  # the leaves whose buffers the result may take
+
+    def compile(self, arguments: tuple) -> tuple[jax.stages.Compiled, Callable]:
+        """The machine code, and a function of such arguments that runs it."""
+        options: dict[str, Any] = {"donate_argnums": self.donated}
+        if self.exported.nr_devices > 1:
+            mesh = Mesh(jax.devices()[: self.exported.nr_devices], ("all",))
+            options["in_shardings"] = NamedSharding(mesh, PartitionSpec())
+        leaves = jax.tree.leaves(arguments)
+        compiled = compiling.ahead_of_time(self.exported.call, *leaves, **options)
+
+        def call(*arguments):
+            out = compiled(*jax.tree.leaves(arguments))
+            return jax.tree.unflatten(self.result, out)
+
+        return compiled, call
 
 
 class Shelf(NamedTuple):
@@ -71,55 +89,57 @@ class Shelf(NamedTuple):
     def program(
         self,
         name: str,
-        fn: Callable[..., tuple[list, Any]],
-        arguments: PyTree,
+        fn: Callable,
+        arguments: tuple,
         *,
-        donated: tuple[int, ...],
+        donate_argnums: tuple[int, ...] = (),
     ) -> Program | None:
         """A function as it was traced before for such arguments, or is now.
 
         Args:
           name: of the function.
-          fn: the leaves of the arguments to ``(leaves of the result, notes)``; the
-            notes are told while tracing and must be such as JSON can hold.
-          arguments: a tree of arrays.
-          donated: the numbers of the leaves whose buffers the result may take.
+          fn: of the arguments; its result is a tree of classes that can be pickled.
+          arguments: trees of arrays.
+          donate_argnums: the arguments whose buffers the result may take.
 
         Returns:
-          A :class:`Program`; None where the function cannot be exported.
+          A :class:`Program`; None where the function cannot be kept.
 
         Example:
           >>> import tempfile, jax.numpy as jnp
           >>> with tempfile.TemporaryDirectory() as folder:
           ...     shelf = Shelf(pathlib.Path(folder), "of a config")
           ...     program = shelf.program(
-          ...         "double", lambda x: ([2 * x], "noted"), jnp.ones(3), donated=())
-          >>> program.exported.call(jnp.ones(3))[0].tolist(), program.notes
-          ([2.0, 2.0, 2.0], 'noted')
+          ...         "double", lambda x: {"twice": 2 * x}, (jnp.ones(3),))
+          >>> compiled, call = program.compile((jnp.ones(3),))
+          >>> call(jnp.ones(3))["twice"].tolist()
+          [2.0, 2.0, 2.0]
         """
         leaves, tree = jax.tree.flatten(arguments)
         described = [f"{jax.typeof(leaf)}" for leaf in leaves]
-        path = self._path(name, str(tree), *described, str(donated))
-        found = _read(path)
+        path = self._path(name, str(tree), *described, str(donate_argnums))
+        donated = _numbers_of_leaves(arguments, donate_argnums)
+        found = _unpickled(_read(path))
         if found is not None:
-            notes, _, stored = found.partition(b"\n")
-            return Program(export.deserialize(bytearray(stored)), json.loads(notes))
-        told = []
+            result, stored = found
+            return Program(export.deserialize(bytearray(stored)), result, donated)
+        results = []
 
         def traced(*leaves):
-            out, notes = fn(*leaves)
-            told.append(notes)
+            out, result = jax.tree.flatten(fn(*jax.tree.unflatten(tree, leaves)))
+            results.append(result)
             return out
 
         try:
             exported = export.export(jax.jit(traced, donate_argnums=donated))(*leaves)
-            stored = bytes(exported.serialize())
-        except (NotImplementedError, ValueError):
-            # A custom call that jax does not promise to keep, or one of the host. What
-            # is wrong with the function itself is told again by whoever traces it now.
+            kept = pickle.dumps((results[0], bytes(exported.serialize())))
+        except (NotImplementedError, ValueError, pickle.PicklingError, AttributeError):
+            # A custom call that jax does not promise to keep, one of the host, or a
+            # class made in a function. What is wrong with the function itself is told
+            # again by whoever traces it now.
             return None
-        _write(path, json.dumps(told[0]).encode() + b"\n" + stored)
-        return Program(exported, told[0])
+        _write(path, kept)
+        return Program(exported, results[0], donated)
 
     def _path(self, *parts: str) -> pathlib.Path:
         return self.folder / _digest(self.identity, *parts)
@@ -167,6 +187,25 @@ def _files() -> str:
     """A digest of the files of this library."""
     root = pathlib.Path(__file__).parents[1]
     return _digest(*(path.read_text() for path in sorted(root.rglob("*.py"))))
+
+
+def _numbers_of_leaves(arguments: tuple, argnums: tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers of the leaves, of all arguments, that these arguments have."""
+    sizes = [len(jax.tree.leaves(argument)) for argument in arguments]
+    starts = [sum(sizes[:argnum]) for argnum in argnums]
+    return tuple(
+        start + i
+        for start, argnum in zip(starts, argnums, strict=True)
+        for i in range(sizes[argnum])
+    )
+
+
+def _unpickled(content: bytes | None) -> Any:
+    """What was pickled; None for nothing, and where a class is no longer there."""
+    try:
+        return content and pickle.loads(content)
+    except (pickle.UnpicklingError, AttributeError, ImportError):
+        return None
 
 
 def _digest(*parts: str) -> str:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one process traces is read back by the next, and never for something else."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,27 +64,60 @@ def test_a_program_is_traced_once_for_arguments_of_a_kind(tmp_path):
 
     def fn(x, key):
         count.append(x.shape)
-        return [x + jax.random.normal(key, x.shape)], ["noise"]
+        return {"noisy": x + jax.random.normal(key, x.shape), "key": key}
 
     one, key = shelf.Shelf(tmp_path, "one"), jax.random.key(0)
     for shape in ((3,), (4,), (3,)):
         x = jnp.ones(shape)
-        program = one.program("noisy", fn, (x, key), donated=())
-        assert program.notes == ["noise"]
+        program = one.program("noisy", fn, (x, key))
         expected = x + jax.random.normal(key, shape)
-        found = program.exported.call(x, key)[0]
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        _, call = program.compile((x, key))
+        found = call(x, key)
+        np.testing.assert_allclose(found["noisy"], expected, rtol=1e-6)
+        assert found["key"] == key
     assert count == [(3,), (4,)]
-    one.program("noisy", fn, (jnp.ones(3, jnp.int32), key), donated=())
+    one.program("noisy", fn, (jnp.ones(3, jnp.int32), key))
     assert len(count) == 3
 
 
-def test_what_cannot_be_kept_is_left_alone(tmp_path):
-    shape = jax.ShapeDtypeStruct((), jnp.float32)
-    calls_back = lambda x: ([jax.pure_callback(lambda x: x, shape, x)], None)
+def test_only_what_is_donated_is_taken(tmp_path):
     one = shelf.Shelf(tmp_path, "one")
-    assert one.program("host", calls_back, jnp.float32(1.0), donated=()) is None
+    add = lambda second, first: jax.tree.map(lambda leaf: leaf + second, first)
+    for _ in range(2):  # Made, and read back.
+        second, first = jnp.zeros(()), {"x": jnp.ones(3), "y": jnp.ones(2)}
+        program = one.program("add", add, (second, first), donate_argnums=(1,))
+        program.compile((second, first))[1](second, first)
+        assert first["x"].is_deleted()
+        assert first["y"].is_deleted()
+        assert not second.is_deleted()
+
+
+def test_what_cannot_be_kept_is_left_alone(tmp_path):
+    class Local(NamedTuple):
+        x: jax.Array
+
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+    calls_back = lambda x: jax.pure_callback(lambda x: x, shape, x)
+    one = shelf.Shelf(tmp_path, "one")
+    assert one.program("host", calls_back, (jnp.float32(1.0),)) is None
+    assert one.program("class", Local, (jnp.float32(1.0),)) is None
     assert files(tmp_path) == []
+
+
+class Gone(NamedTuple):
+    """What a later version does not have."""
+
+    x: jax.Array
+
+
+def test_a_class_that_is_gone_makes_it_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "Gone", Gone, raising=False)
+    monkeypatch.setattr(Gone, "__module__", "toy")
+    one, x = shelf.Shelf(tmp_path, "one"), jnp.ones(2)
+    assert isinstance(one.program("class", Gone, (x,)).compile((x,))[1](x), Gone)
+    monkeypatch.delattr(toy, "Gone")
+    program = one.program("class", lambda x: [x], (x,))
+    assert isinstance(program.compile((x,))[1](x), list)
 
 
 def run(folder, *, recipe=None, **changes):
@@ -94,7 +129,7 @@ def run(folder, *, recipe=None, **changes):
 def test_a_run_from_the_shelf_is_the_same(tmp_path):
     recipe = toy.recipe()
     plain, first = run(None), run(tmp_path)
-    broken = recipe._replace(method=recipe.method._replace(step=never))
+    broken = recipe._replace(method=recipe.method._replace(init=never, step=never))
     second = run(tmp_path, recipe=broken)
     toy.assert_same(first[0], second[0])
     np.testing.assert_array_equal(first[1].loss, second[1].loss)
@@ -108,7 +143,7 @@ def test_loops_of_other_lengths_are_other_programs(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime.runner, "CHUNK_CAPACITY", 7)
     in_pieces, _ = run(tmp_path)
     toy.assert_same(whole, in_pieces)
-    assert len(files(tmp_path)) == 2
+    assert len(files(tmp_path)) == 3  # The first state is the same.
 
 
 def small(**fields):
@@ -125,12 +160,12 @@ def small(**fields):
 
 def test_a_second_command_traces_no_step(kept, tmp_path, monkeypatch):
     experiment.distil(small(), tmp_path / "one", progress=False)
-    assert len(files(kept)) == 2  # What two devices share, and the loop.
+    assert len(files(kept)) == 3  # What two devices share, the first state, the loop.
     monkeypatch.setattr(devices, "_share", never)
     monkeypatch.setattr(scan, "_loop", lambda *args: never)
     experiment.distil(small(seed=1), tmp_path / "two", progress=False)
     monkeypatch.undo()
-    assert len(files(kept)) == 2
+    assert len(files(kept)) == 3
     experiment.distil(small(seed=1), tmp_path / "three", progress=False)
     two, three = (
         np.load(tmp_path / name / "distilled.npz")["x"] for name in ("two", "three")
