@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import distill_jax as dj
-from distill_jax import base
+from distill_jax import base, compiling
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "memory.json"
 SHAPE, NUM_CLASSES = (28, 28, 1), 10
@@ -62,7 +62,7 @@ def arguments_of(task: base.Task, batch_size: int):
 
 def measure(step: Any, arguments: tuple, *, limit: int, is_timed: bool = True) -> dict:
     """One row of a table: bytes, and seconds unless the bytes are above the limit."""
-    compiled = step.lower(*arguments).compile()
+    compiled = step.lower(*arguments).compile(compiling.options())
     analysis = compiled.memory_analysis()
     assert analysis is not None
     row = {"temp_bytes": analysis.temp_size_in_bytes}

@@ -151,7 +151,12 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
     config.log_every = min(config.log_every, 5)
     config.num_per_class = min(config.num_per_class, 2)
     if "width" in config.network:
-        config.network.width = min(config.network.width, 16)
+        widths = config.network.width
+        config.network.width = (
+            min(widths, 16)
+            if isinstance(widths, int)
+            else tuple(min(width, 16) for width in widths)
+        )
     if "batch_size" in config.method:
         config.method.batch_size = min(config.method.batch_size, 128)
     if "num_inner_steps" in config.method:

@@ -11,7 +11,7 @@ import pytest
 import toy
 
 from distill_jax import devices, experiment, runtime, settings
-from distill_jax.runtime import scan, shelf
+from distill_jax.runtime import runner, scan, shelf
 
 KEY = jax.random.key(toy.KEY_SEED)
 
@@ -140,7 +140,7 @@ def test_a_run_from_the_shelf_is_the_same(tmp_path):
 
 def test_loops_of_other_lengths_are_other_programs(tmp_path, monkeypatch):
     whole, _ = run(tmp_path)
-    monkeypatch.setattr(runtime.runner, "CHUNK_CAPACITY", 7)
+    monkeypatch.setattr(runner, "CHUNK_CAPACITY", 7)
     in_pieces, _ = run(tmp_path)
     toy.assert_same(whole, in_pieces)
     assert len(files(tmp_path)) == 3  # The first state is the same.
