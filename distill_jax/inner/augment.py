@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from distill_jax import errors
+from distill_jax import errors, randomness
 from distill_jax.inner import operations as operations_lib
 from distill_jax.types import Array, Key
 
@@ -338,15 +338,13 @@ def sample_augmentation(
         return Augmentation(_Static(None), None, ())
     check_fit(policy, shape)
     num = 1 if policy.siamese else num_examples
-    key_choice, *keys = jax.random.split(key, len(policy.operations) + 1)
-    draws = tuple(
-        operations_lib.OPERATIONS[name].sample(key, policy.strengths, num, tuple(shape))
-        for key, name in zip(keys, policy.operations, strict=True)
+    spare, draws = operations_lib.sample(
+        key, policy.operations, policy.strengths, num, tuple(shape)
     )
     choice = None
     if policy.mode != "all":
-        sizes = (num,) if policy.mode == "per_example" else ()
-        choice = jax.random.randint(key_choice, sizes, 0, len(policy.operations))
+        choice = randomness.whole_numbers(spare, 0, len(policy.operations))
+        choice = choice if policy.mode == "per_example" else choice[0]
     return Augmentation(_Static(policy), choice, draws)
 
 

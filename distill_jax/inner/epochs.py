@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base
+from distill_jax import base, randomness
 from distill_jax.types import Array, Key
 
 __all__ = ["mini_batches", "num_steps_per_epoch", "take_rows"]
@@ -59,8 +59,7 @@ def mini_batches(
     per_epoch = num_steps_per_epoch(num_examples, batch_size)
     num_epochs = -(-num_steps // per_epoch)
     if order is None:
-        keys = jax.random.split(key, num_epochs)
-        order = jax.vmap(lambda key: jax.random.permutation(key, num_examples))(keys)
+        order = randomness.permutations(key, num_examples, num_epochs)
     num_missing = per_epoch * batch_size - num_examples
     order = jnp.concatenate([order, order[:, :num_missing]], axis=1)[:num_epochs]
     index = order.reshape(-1, batch_size)[:num_steps].astype(jnp.int32)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors
+from distill_jax import base, errors, randomness
 from distill_jax.types import Array, Key
 
 __all__ = ["Kind", "Mixing", "mix", "mix_labels", "sample_mixing"]
@@ -69,7 +69,7 @@ def sample_mixing(
     if kind == "none":
         return Mixing(None, None, None)
     key_permutation, key_share = jax.random.split(key)
-    permutation = jax.random.permutation(key_permutation, num_examples)
+    permutation = randomness.permutation(key_permutation, num_examples)
     if kind == "mixup":
         share = jax.random.beta(key_share, concentration, concentration)
         return Mixing(permutation, share, None)
@@ -138,16 +138,16 @@ def mix_labels(params: Mixing, y: Array) -> Array:
 
 def _rectangle(key: Key, height: int, width: int) -> Array:
     """[H, W] bool, true inside a random rectangle."""
-    key_area, key_row, key_column = jax.random.split(key, 3)
-    side = jnp.sqrt(jax.random.uniform(key_area))
+    area, row, column = jax.random.uniform(key, (3,))
+    side = jnp.sqrt(area)
 
-    def inside(key: Key, length: int) -> Array:
+    def inside(u: Array, length: int) -> Array:
         cut = (side * length).astype(jnp.int32)
-        start = jax.random.randint(key, (), 0, length) - cut // 2
+        start = randomness.whole_numbers(u, 0, length) - cut // 2
         position = jnp.arange(length)
         return (position >= start) & (position < start + cut)
 
-    return inside(key_row, height)[:, None] & inside(key_column, width)[None]
+    return inside(row, height)[:, None] & inside(column, width)[None]
 
 
 def _check(kind: str, shape: tuple[int, ...], concentration: float) -> None:

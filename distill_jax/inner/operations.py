@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The operations by name: how the parameters of each are drawn, and how strong it is.
+"""The operations by name: what random numbers each makes its parameters from.
 
     u ~ U(0, 1):  brightness offset (u - 1/2) 1.0;  saturation factor 2 u;  contrast
     factor u + 1/2;  shift in {-s..s}, s = floor(side / 8 + 1/2);  angle (2 u - 1) 15°
@@ -9,17 +9,24 @@ Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese Augmenta
 2021.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from distill_jax import errors
+from distill_jax import errors, randomness
 from distill_jax.inner import distortions
 from distill_jax.types import Array, Key
 
-__all__ = ["OPERATIONS", "Operation", "Strengths", "check_fit"]
+__all__ = [
+    "OPERATIONS",
+    "Operation",
+    "Strengths",
+    "check_fit",
+    "sample",
+]
 
 Draws = dict[str, Array]  # each [E, ...]
 Shape = tuple[int, ...]  # [H, W, channels]
@@ -43,11 +50,45 @@ class Strengths(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One operation: a random half and a deterministic half."""
+    """One operation: what is random in it, and a deterministic half."""
 
-    sample: Callable[[Key, Strengths, int, Shape], Draws]  # (key, strengths, E, shape)
+    num: int | None  # of random numbers for a picture; None for one for each value
+    read: Callable[[Array, Strengths, Shape], Draws]
+    # (numbers in [0, 1) [num, E], strengths, shape)
     apply: Callable[[Draws, Array, Strengths, bool], Array]
     # (draws, x [B, H, W, channels], strengths, align_corners)
+
+
+def sample(
+    key: Key, names: Sequence[str], strengths: Strengths, num: int, shape: Shape
+) -> tuple[Array, tuple[Draws, ...]]:
+    """Draws the parameters of some operations, all from one draw of random numbers.
+
+    Args:
+      key: a random key.
+      names: keys of ``OPERATIONS``.
+      strengths: how far each goes.
+      num: E, for how many examples.
+      shape: of one example.
+
+    Returns:
+      E numbers in [0, 1) that no operation has seen, and the draws of each operation.
+
+    Example:
+      >>> import jax
+      >>> spare, (crop, flip) = sample(
+      ...     jax.random.key(0), ["crop", "flip"], Strengths(), 5, (8, 8, 1))
+      >>> spare.shape, crop["rows"].shape, flip["flipped"].shape
+      ((5,), (5,), (5,))
+    """
+    chosen = [OPERATIONS[name] for name in names]
+    sizes = [math.prod(shape) if one.num is None else one.num for one in chosen]
+    numbers = jax.random.uniform(key, (1 + sum(sizes), num))
+    ends = [1 + sum(sizes[:number]) for number in range(len(sizes) + 1)]
+    return numbers[0], tuple(
+        operation.read(numbers[start:end], strengths, shape)
+        for operation, start, end in zip(chosen, ends, ends[1:], strict=False)
+    )
 
 
 def check_fit(names: Sequence[str], strengths: Strengths, shape: Shape) -> None:
@@ -77,12 +118,12 @@ def check_fit(names: Sequence[str], strengths: Strengths, shape: Shape) -> None:
         )
 
 
-def _sample_color(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
-    samples = (_sample_brightness, _sample_saturation, _sample_contrast)
-    draws = {}
-    for key_part, sample in zip(jax.random.split(key, 3), samples, strict=True):
-        draws |= sample(key_part, strengths, num, shape)
-    return draws
+def _read_color(u: Array, strengths: Strengths, shape: Shape) -> Draws:
+    return (
+        _read_brightness(u[:1], strengths, shape)
+        | _read_saturation(u[1:2], strengths, shape)
+        | _read_contrast(u[2:], strengths, shape)
+    )
 
 
 def _color(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
@@ -91,10 +132,9 @@ def _color(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) ->
     return _contrast(draws, x, strengths, align_corners)
 
 
-def _sample_brightness(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_brightness(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     del shape  # The draw is the same for pictures of any size.
-    u = jax.random.uniform(key, (num,))
-    return {"offset": (u - 0.5) * strengths.brightness}
+    return {"offset": (u[0] - 0.5) * strengths.brightness}
 
 
 def _brightness(
@@ -104,9 +144,9 @@ def _brightness(
     return distortions.brightness(x, draws["offset"])
 
 
-def _sample_saturation(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_saturation(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     del shape
-    return {"saturation": jax.random.uniform(key, (num,)) * strengths.saturation}
+    return {"saturation": u[0] * strengths.saturation}
 
 
 def _saturation(
@@ -116,9 +156,9 @@ def _saturation(
     return distortions.saturation(x, draws["saturation"])
 
 
-def _sample_contrast(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_contrast(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     del shape
-    return {"contrast": jax.random.uniform(key, (num,)) + strengths.contrast}
+    return {"contrast": u[0] + strengths.contrast}
 
 
 def _contrast(
@@ -128,12 +168,11 @@ def _contrast(
     return distortions.contrast(x, draws["contrast"])
 
 
-def _sample_shift(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
-    key_rows, key_columns = jax.random.split(key)
+def _read_shift(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     high, wide = _shift_limit(strengths, shape)
     return {
-        "rows": jax.random.randint(key_rows, (num,), -high, high + 1),
-        "columns": jax.random.randint(key_columns, (num,), -wide, wide + 1),
+        "rows": randomness.whole_numbers(u[0], -high, high + 1),
+        "columns": randomness.whole_numbers(u[1], -wide, wide + 1),
     }
 
 
@@ -144,16 +183,15 @@ def _shift(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) ->
     return fill + distortions.shift(x - fill, **draws, limit=limit)
 
 
-def _sample_cutout(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
-    key_rows, key_columns = jax.random.split(key)
+def _read_cutout(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     # The centre may lie just outside where the side is even, as in the original.
     high, wide = (
         length + 1 - size % 2
         for length, size in zip(shape, _cutout_size(strengths, shape), strict=False)
     )
     return {
-        "centre_rows": jax.random.randint(key_rows, (num,), 0, high),
-        "centre_columns": jax.random.randint(key_columns, (num,), 0, wide),
+        "centre_rows": randomness.whole_numbers(u[0], 0, high),
+        "centre_columns": randomness.whole_numbers(u[1], 0, wide),
     }
 
 
@@ -162,9 +200,9 @@ def _cutout(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -
     return distortions.cutout(x, **draws, size=_cutout_size(strengths, x.shape[1:]))
 
 
-def _sample_flip(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_flip(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     del shape
-    return {"flipped": jax.random.uniform(key, (num,)) < strengths.flip}
+    return {"flipped": u[0] < strengths.flip}
 
 
 def _flip(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
@@ -172,10 +210,10 @@ def _flip(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> 
     return distortions.flip(x, draws["flipped"])
 
 
-def _sample_scale(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_scale(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     del shape
     low, high = strengths.scale
-    factors = jax.random.uniform(key, (2, num), minval=low, maxval=high)
+    factors = low + u * (high - low)
     return {"scale_x": factors[0], "scale_y": factors[1]}
 
 
@@ -184,9 +222,9 @@ def _scale(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) ->
     return fill + distortions.scale(x - fill, **draws, align_corners=align_corners)
 
 
-def _sample_rotate(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_rotate(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     del shape
-    degrees = (jax.random.uniform(key, (num,)) - 0.5) * 2 * strengths.rotate
+    degrees = (u[0] - 0.5) * 2 * strengths.rotate
     return {"angle": degrees * (jnp.pi / 180)}
 
 
@@ -195,8 +233,10 @@ def _rotate(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -
     return fill + distortions.rotate(x - fill, **draws, align_corners=align_corners)
 
 
-def _sample_noise(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
-    return {"noise": jax.random.normal(key, (num, *shape)) * strengths.noise}
+def _read_noise(u: Array, strengths: Strengths, shape: Shape) -> Draws:
+    middle = u + jnp.finfo(u.dtype).eps / 2  # Never 0 or 1.
+    normal = jax.scipy.special.ndtri(middle)
+    return {"noise": normal.T.reshape(-1, *shape) * strengths.noise}
 
 
 def _noise(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
@@ -204,12 +244,10 @@ def _noise(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) ->
     return x + draws["noise"]
 
 
-def _sample_rrc(key: Key, strengths: Strengths, num: int, shape: Shape) -> Draws:
+def _read_rrc(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     low, high = strengths.area
-    key_area, key_corner = jax.random.split(key)
-    area = jax.random.uniform(key_area, (num,), minval=low, maxval=high)
-    side = jnp.sqrt(area)
-    corner = jax.random.uniform(key_corner, (2, num)) * (1 - side)[None]
+    side = jnp.sqrt(low + u[0] * (high - low))
+    corner = u[1:] * (1 - side)[None]
     return {"top": corner[0] * shape[0], "left": corner[1] * shape[1], "side": side}
 
 
@@ -237,16 +275,16 @@ def _fill(x: Array, strengths: Strengths) -> Array | float:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "color": Operation(_sample_color, _color),
-    "brightness": Operation(_sample_brightness, _brightness),
-    "saturation": Operation(_sample_saturation, _saturation),
-    "contrast": Operation(_sample_contrast, _contrast),
-    "crop": Operation(_sample_shift, _shift),
-    "translate": Operation(_sample_shift, _shift),
-    "cutout": Operation(_sample_cutout, _cutout),
-    "flip": Operation(_sample_flip, _flip),
-    "scale": Operation(_sample_scale, _scale),
-    "rotate": Operation(_sample_rotate, _rotate),
-    "noise": Operation(_sample_noise, _noise),
-    "rrc": Operation(_sample_rrc, _rrc),
+    "color": Operation(3, _read_color, _color),
+    "brightness": Operation(1, _read_brightness, _brightness),
+    "saturation": Operation(1, _read_saturation, _saturation),
+    "contrast": Operation(1, _read_contrast, _contrast),
+    "crop": Operation(2, _read_shift, _shift),
+    "translate": Operation(2, _read_shift, _shift),
+    "cutout": Operation(2, _read_cutout, _cutout),
+    "flip": Operation(1, _read_flip, _flip),
+    "scale": Operation(2, _read_scale, _scale),
+    "rotate": Operation(1, _read_rotate, _rotate),
+    "noise": Operation(None, _read_noise, _noise),
+    "rrc": Operation(3, _read_rrc, _rrc),
 }

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors, parallel
+from distill_jax import base, errors, parallel, randomness
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Pool", "advance_pool", "init_pool", "map_networks", "members"]
@@ -99,7 +99,7 @@ def members(pool: Pool) -> base.Variables:
       >>> members(pool).params.tolist()
       [2.0]
     """
-    return jax.tree.map(lambda leaf: leaf[pool.active], pool.variables)
+    return _taken(pool.variables, pool.active)
 
 
 def advance_pool(
@@ -154,20 +154,19 @@ def advance_pool(
             return fresh()
         return jax.lax.cond(age >= max_age, fresh, grown)
 
-    take = lambda tree: jax.tree.map(lambda leaf: leaf[pool.active], tree)
     keys = jax.random.split(key_members, num_active)
     variables, opt, age = map_networks(
         lambda args: turn(*args),
-        (keys, take(pool.variables), take(pool.opt), pool.age[pool.active]),
+        (keys, *_taken((pool.variables, pool.opt, pool.age), pool.active)),
     )
-    put = lambda old, new: jax.tree.map(
-        lambda o, n: o.at[pool.active].set(n.astype(o.dtype)), old, new
-    )
+    put = lambda old, new: _replaced(old, pool.active, new)
     return Pool(
         variables=put(pool.variables, variables),
         opt=put(pool.opt, opt),
-        age=pool.age.at[pool.active].set(age),
-        generation=pool.generation.at[pool.active].add(age == 0),
+        age=put(pool.age, age),
+        generation=put(
+            pool.generation, _taken(pool.generation, pool.active) + (age == 0)
+        ),
         active=_draw_active(key_active, num_networks, num_active),
     )
 
@@ -197,4 +196,21 @@ def map_networks(fn: Callable, stacked: PyTree) -> PyTree:
 
 
 def _draw_active(key: Key, num_networks: int, num_active: int) -> Array:
-    return jax.random.permutation(key, num_networks)[:num_active].astype(jnp.int32)
+    if num_networks == 1:
+        return jnp.zeros(1, jnp.int32)
+    return randomness.permutation(key, num_networks)[:num_active]
+
+
+# A pool of one needs no gathers and scatters, all of which would be compiled.
+def _taken(stacked: PyTree, active: Array) -> PyTree:
+    return jax.tree.map(
+        lambda leaf: leaf if leaf.shape[0] == 1 else leaf[active], stacked
+    )
+
+
+def _replaced(stacked: PyTree, active: Array, new: PyTree) -> PyTree:
+    def put(old: Array, new: Array) -> Array:
+        new = new.astype(old.dtype)
+        return new if old.shape[0] == 1 else old.at[active].set(new)
+
+    return jax.tree.map(put, stacked, new)

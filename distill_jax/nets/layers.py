@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen
 
-from distill_jax.nets import conv
+from distill_jax.nets import conv, initial
 from distill_jax.types import Array
 
 __all__ = [
@@ -49,7 +49,7 @@ class Conv(linen.Module):
         which a bias has no effect.
         """
         shape = (self.size, self.size, x.shape[-1], self.width)
-        init = _uniform(fan_in=self.size**2 * x.shape[-1])
+        init = initial.uniform(fan_in=self.size**2 * x.shape[-1])
         kernel = self.param("kernel", init, shape)
         bias = self.param("bias", init, (self.width,)) if self.use_bias else None
         if affine is not None:
@@ -70,7 +70,7 @@ class Dense(linen.Module):
     @linen.compact
     def __call__(self, x: Array) -> Array:
         """Maps [B, D] to [B, width]."""
-        init = _uniform(x.shape[-1])
+        init = initial.uniform(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.width))
         bias = self.param("bias", init, (self.width,))
         return x @ kernel + bias.reshape(1, -1)
@@ -264,16 +264,6 @@ def relu(x: Array) -> Array:
 def _relu_jvp(primals, tangents):
     (x,), (tangent,) = primals, tangents
     return relu(x), jnp.where(x > 0, tangent, jnp.zeros_like(tangent))
-
-
-def _uniform(fan_in: int):
-    """An initialiser: uniform in +-1/sqrt(fan_in)."""
-    limit = fan_in**-0.5
-
-    def init(key, shape, dtype=float):
-        return jax.random.uniform(key, shape, dtype, -limit, limit)
-
-    return init
 
 
 def _wide(x: Array) -> Array:

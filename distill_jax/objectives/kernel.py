@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, errors, randomness
 from distill_jax.inner import blocks, descent
 from distill_jax.inner import implicit as implicit_lib
 from distill_jax.inner import pool as pools
@@ -287,7 +287,7 @@ def _subset(key: Key, synthetic: base.Synthetic, num: int) -> base.Synthetic:
     num_rows = synthetic.y.shape[0]
     if num_rows <= num:
         return synthetic
-    rows = jax.random.permutation(key, num_rows)[:num]
+    rows = randomness.permutation(key, num_rows)[:num]
     take = lambda leaf: leaf[rows]
     weight = None if synthetic.weight is None else take(synthetic.weight)
     x = jax.tree.map(take, synthetic.x)

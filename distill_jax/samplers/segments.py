@@ -12,7 +12,7 @@ Trajectory Matching", 2024, section 3.2). Without growth T_k = T+.
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, buffers, errors
+from distill_jax import base, buffers, errors, randomness
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["segment_window", "trajectory_segments"]
@@ -60,7 +60,7 @@ def trajectory_segments(
     def sample(key: Key, step: Array, source: buffers.Trajectories) -> base.Segment:
         _check_fit(source, num_epochs, first_start, last_start, num_experts)
         key_expert, key_start = jax.random.split(key)
-        chosen = jax.random.permutation(key_expert, source.num_experts)[:num_experts]
+        chosen = randomness.permutation(key_expert, source.num_experts)[:num_experts]
         limit = segment_window(step, last_start, window)
         start = jax.random.randint(key_start, (num_experts,), first_start, limit)
         rows = jnp.stack([start, start + num_epochs], axis=1) - source.first_epoch
