@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from distill_jax.inner import augment, distortions
 
@@ -199,3 +200,24 @@ def test_a_turn_of_90_degrees_moves_pixels_exactly():
             x, jnp.array([jnp.pi / 2]), align_corners=align_corners
         )
         np.testing.assert_allclose(out, jnp.rot90(x, axes=(1, 2)), atol=1e-5)
+
+
+def test_all_parameters_come_from_one_draw():
+    policy = augment.dsa(mode="per_example")
+
+    def sample(key):
+        return augment.sample_augmentation(
+            key, policy, num_examples=4, shape=(8, 8, 3)
+        ).draws
+
+    assert str(jax.make_jaxpr(sample)(jax.random.key(0))).count("random_bits") == 1
+
+
+def test_noise_is_gaussian_and_its_own_for_every_value():
+    drawn = augment.sample_augmentation(
+        jax.random.key(0), augment.noise(0.5), num_examples=40, shape=(8, 8, 3)
+    ).draws[0]["noise"]
+    assert drawn.shape == (40, 8, 8, 3)
+    values = np.ravel(drawn) / 0.5
+    assert stats.kstest(values, "norm").pvalue > 1e-3
+    assert np.unique(values).size > 0.99 * values.size
