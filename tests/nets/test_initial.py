@@ -49,7 +49,9 @@ class Mixed(linen.Module):
 
     @linen.compact
     def __call__(self, x):
-        return layers.Dense(2)(x) + linen.Dense(2, bias_init=linen.initializers.normal())(x)
+        return layers.Dense(2)(x) + linen.Dense(
+            2, bias_init=linen.initializers.normal()
+        )(x)
 
 
 def test_what_a_module_draws_itself_stays():
