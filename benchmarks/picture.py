@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the recorded comparison with PyTorch.
+"""Draws the recorded comparison with PyTorch, and prints it as a table for the docs.
 
 ``docs/_static/versus_torch.png``: how many times as long PyTorch takes, its best form,
 in the median with the smallest and the largest. ``docs/_static/roofline.png``: what
@@ -11,7 +11,9 @@ Command: python benchmarks/picture.py
 """
 
 import json
+import math
 import pathlib
+import statistics
 
 import matplotlib.pyplot as plt
 import turns
@@ -35,12 +37,14 @@ KINDS = {
 
 
 def main() -> None:
-    """Draws both pictures and prints the mean."""
+    """Draws both pictures, and prints the table and the mean."""
     content = json.loads(RESULTS.read_text())
     order = lambda name: list(KINDS).index(name.split("-")[0])
     rows = {name: content["rows"][name] for name in sorted(content["rows"], key=order)}
     mean = turns.geometric_mean(rows)
-    print(f"Geometric mean of {len(rows)} rows: {mean:.2f}")
+    print(table(rows))
+    eager = math.exp(statistics.mean(math.log(best_eager(r)[0]) for r in rows.values()))
+    print(f"Geometric mean of {len(rows)} rows: {mean:.2f}; of eager forms {eager:.2f}")
     draw_ratios(rows, mean, PICTURES / "versus_torch.png")
     counted = {name: row for name, row in rows.items() if "gflop" in row}
     if counted:
@@ -82,6 +86,46 @@ def draw_rates(rows: dict, matmul_gflops: float, path: pathlib.Path) -> None:
     axes.axvline(matmul_gflops, color="black", lw=1, ls="--", label=label)
     axes.set(xlabel="GFLOP/s in float32, counted for plain convolutions")
     _finish(figure, axes, path)
+
+
+def best_eager(row: dict) -> tuple[float, float, float]:
+    """Median, smallest and largest ratio of PyTorch's fastest eager form.
+
+    Example:
+      >>> ratio = {"median": 2.0, "min": 1.5, "max": 2.5}
+      >>> best_eager({"torch_loop_over_jax": ratio, "torch_compiled_over_jax": {}})
+      (2.0, 1.5, 2.5)
+    """
+    ratios = [
+        ratio
+        for form, ratio in row.items()
+        if form.endswith("_over_jax") and form != "torch_compiled_over_jax"
+    ]
+    best = min(ratios, key=lambda ratio: ratio["median"])
+    return best["median"], best["min"], best["max"]
+
+
+def table(rows: dict) -> str:
+    """A table in Markdown."""
+    lines = [
+        "| work | per second | times PyTorch, eager | times PyTorch, compiled "
+        "| GFLOP/s | compiled in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        compiled = row.get("torch_compiled_over_jax")
+        cells = [
+            label_of(name),
+            f"{row['per_second']['jax']:.3g}",
+            "{:.2f} ({:.2f} to {:.2f})".format(*best_eager(row)),
+            "{median:.2f} ({min:.2f} to {max:.2f})".format(**compiled)
+            if compiled
+            else "-",
+            f"{row['gflop'] * row['per_second']['jax']:.0f}" if "gflop" in row else "-",
+            f"{row['compile_seconds']:.0f} s",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def label_of(name: str) -> str:
