@@ -62,7 +62,8 @@ def trajectory_segments(
         key_expert, key_start = jax.random.split(key)
         chosen = randomness.permutation(key_expert, source.num_experts)[:num_experts]
         limit = segment_window(step, last_start, window)
-        start = jax.random.randint(key_start, (num_experts,), first_start, limit)
+        u = jax.random.uniform(key_start, (num_experts,))
+        start = randomness.whole_numbers(u, first_start, limit)
         rows = jnp.stack([start, start + num_epochs], axis=1) - source.first_epoch
         found = _read(source.snapshots, chosen, rows)
         parts = jax.vmap(jax.vmap(lambda row: buffers.unflatten(row, template)))(found)
