@@ -108,15 +108,15 @@ def train_student(
     whole = _whole(synthetic)
     opt = optimizer.init(variables.params) if opt is None else opt
 
-    def step(carry, this):
-        (variables, opt), (number, keys) = carry, this
-        key_loss, batch = _batch_at(number, keys, whole, batches, policy)
+    def step(carry, number):
+        variables, opt = carry
+        key_loss, batch = _batch_at(key, number, whole, batches, policy)
 
         is_held = estimator == "tesla"
-        held = jax.lax.stop_gradient(variables.params) if is_held else variables.params
-        held = variables._replace(params=held)
+        at = jax.lax.stop_gradient(variables.params) if is_held else variables.params
+        at = variables._replace(params=at)
         grads, stats = descent.gradient(
-            key_loss, held, task, batch, context=context, in_blocks=remat != "none"
+            key_loss, at, task, batch, context=context, in_blocks=remat != "none"
         )
         grads = checkpoint_name(grads, _KEPT)
         updates, opt = optimizer.update(grads, opt, variables.params)
@@ -124,9 +124,7 @@ def train_student(
         return (base.Variables(params, stats), opt), grads if has_gradients else None
 
     numbers = jnp.asarray(first, jnp.int32) + jnp.arange(num_steps, dtype=jnp.int32)
-    # Before the loop, not to derive them again in the backward pass.
-    each = numbers, jax.vmap(lambda number: _keys_of(key, number))(numbers)
-    (variables, _), grads = _scan(step, (variables, opt), each, num_steps, remat)
+    (variables, _), grads = _scan(step, (variables, opt), numbers, num_steps, remat)
     return variables, grads
 
 
@@ -179,8 +177,7 @@ def lead_student(
     opt = optimizer.init(variables.params) if opt is None else opt
 
     def step(number, carry):
-        keys = _keys_of(key, number)
-        key_loss, batch = _batch_at(number, keys, whole, batches, policy)
+        key_loss, batch = _batch_at(key, number, whole, batches, policy)
         variables, opt = carry
         return descent.descend(
             key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
@@ -301,20 +298,15 @@ def _whole(synthetic: Any) -> base.Examples:
     return jax.tree.map(jnp.asarray, examples)
 
 
-def _keys_of(key: Key, number: Array) -> Key:
-    """What a step draws from: [2], for its augmentation and for its loss."""
-    return jax.random.split(jax.random.fold_in(key, number))
-
-
 def _batch_at(
+    key: Key,
     number: Array,
-    keys: Key,
     whole: base.Examples,
     batches: tuple[Array, Array] | None,
     policy: augment.Policy | None,
 ) -> tuple[Key, base.Examples]:
-    """The key of a step's loss, and what it learns from; the same whoever takes it."""
-    key_augment, key_loss = keys
+    """What a step draws from and learns from; the same whoever takes it."""
+    key_augment, key_loss = jax.random.split(jax.random.fold_in(key, number))
     batch = whole
     if batches is not None:
         batch = epochs.take_rows(whole, batches[0][number], batches[1][number])
@@ -322,28 +314,28 @@ def _batch_at(
 
 
 def _scan(
-    step: Callable, carry: PyTree, each: PyTree, num_steps: int, remat: Remat
+    step: Callable, carry: PyTree, numbers: Array, num_steps: int, remat: Remat
 ) -> tuple[PyTree, PyTree]:
     """A scan whose backward pass keeps as little as asked for."""
     if remat == "none":
-        return jax.lax.scan(step, carry, each)
+        return jax.lax.scan(step, carry, numbers)
     # Inside a scan nothing can be merged with what was computed before. Gradients have
     # a derivative that computes them again, so that they themselves are kept.
     policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
     step = jax.checkpoint(step, prevent_cse=False, policy=policy)
     if remat == "step" or num_steps < 4:
-        return jax.lax.scan(step, carry, each)
+        return jax.lax.scan(step, carry, numbers)
     length = math.isqrt(num_steps)
     num_whole = num_steps // length * length
     stretch = jax.checkpoint(functools.partial(jax.lax.scan, step))
-    cut = lambda leaf: leaf[:num_whole].reshape(-1, length, *leaf.shape[1:])
-    carry, outputs = jax.lax.scan(stretch, carry, jax.tree.map(cut, each))
+    carry, outputs = jax.lax.scan(
+        stretch, carry, numbers[:num_whole].reshape(-1, length)
+    )
     outputs = jax.tree.map(
         lambda leaf: leaf.reshape(num_whole, *leaf.shape[2:]), outputs
     )
     if num_whole == num_steps:
         return carry, outputs
-    rest = jax.tree.map(lambda leaf: leaf[num_whole:], each)
-    carry, last = jax.lax.scan(step, carry, rest)
+    carry, last = jax.lax.scan(step, carry, numbers[num_whole:])
     join = lambda first, then: jnp.concatenate([first, then])
     return carry, jax.tree.map(join, outputs, last)
