@@ -388,6 +388,7 @@ def test_a_checkpoint_restores_every_leaf(name, tmp_path):
 
 @every_method
 def test_no_key_is_used_twice(name):
+    given = recipe(name).seed_fn(jax.random.key(7), digits()), source(name)
     with jax.debug_key_reuse(True):
 
         def run(key, seed_examples, source):
@@ -396,8 +397,7 @@ def test_no_key_is_used_twice(name):
             drawn = recipe(name).sampler(key_batch, state.step, source)
             return recipe(name).method.step(key_step, state, drawn)
 
-        seed_examples = recipe(name).seed_fn(jax.random.key(7), digits())
-        jax.jit(run).trace(jax.random.key(0), seed_examples, source(name))
+        jax.jit(run).trace(jax.random.key(0), *given)
 
 
 @every_method
