@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import distill_jax as dj
-from distill_jax import base, compiling
+from distill_jax import base
+from distill_jax.compute import compiling
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "memory.json"
 SHAPE, NUM_CLASSES = (28, 28, 1), 10

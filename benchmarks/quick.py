@@ -23,7 +23,8 @@ import jax
 import numpy as np
 
 import distill_jax as dj
-from distill_jax import base, compiling, evaluation
+from distill_jax import base, evaluation
+from distill_jax.compute import compiling
 from distill_jax.data import Arrays, Dataset, DataSpec
 from distill_jax.inner import learn
 

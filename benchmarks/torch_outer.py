@@ -12,7 +12,8 @@ import torch
 import turns
 
 import distill_jax as dj
-from distill_jax import base, compiling
+from distill_jax import base
+from distill_jax.compute import compiling
 
 __all__ = ["Side", "outer_contest"]
 

@@ -18,7 +18,8 @@ import torch_network
 import turns
 from torch_network import mean_loss
 
-from distill_jax import base, compiling, data, scores
+from distill_jax import base, data, scores
+from distill_jax.compute import compiling
 
 __all__ = ["CASES", "Case", "prepare"]
 

@@ -19,7 +19,8 @@ import torch_network
 import turns
 from torch_network import mean_loss
 
-from distill_jax import base, compiling
+from distill_jax import base
+from distill_jax.compute import compiling
 from distill_jax.inner import learn
 
 __all__ = ["CASES", "Case", "prepare"]

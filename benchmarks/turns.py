@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import devices, parallel
+from distill_jax.compute import devices, parallel
 
 __all__ = [
     "Contest",

@@ -35,7 +35,7 @@ import torch_trajectories
 import torch_unrolled
 import turns
 
-from distill_jax import devices
+from distill_jax.compute import devices
 
 MODULES = (
     torch_training,

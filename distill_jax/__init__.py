@@ -17,14 +17,12 @@ from distill_jax import (
     buffers,
     composition,
     data,
-    devices,
     distilled,
     evaluation,
     inner,
     methods,
     nets,
     objectives,
-    parallel,
     runtime,
     samplers,
     scores,
@@ -51,6 +49,7 @@ from distill_jax.base import (
 )
 from distill_jax.bilevel import distill
 from distill_jax.composition import compose, plain_decoder
+from distill_jax.compute import devices, parallel
 from distill_jax.distilled import DistilledSet
 from distill_jax.errors import InputError, LostProcessError, NonFiniteError
 from distill_jax.evaluation import evaluate

@@ -23,18 +23,17 @@ import numpy as np
 from distill_jax import (
     base,
     data,
-    devices,
     distilled,
     errors,
     evaluation,
     methods,
     nets,
-    parallel,
     runtime,
     tasks,
 )
+from distill_jax.compute import devices, parallel, processes
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.runtime import book, hosts
+from distill_jax.runtime import book
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key
 
@@ -66,7 +65,7 @@ class Experiment(NamedTuple):
     task: base.Task
     recipe: base.Recipe
     mapping: Any  # how the networks of evaluations are put side by side
-    shelf: runtime.Shelf | None  # where what it traces is kept
+    trace_cache: runtime.TraceCache | None  # where what it traces is kept
 
 
 def build(config: Any) -> Experiment:
@@ -105,19 +104,19 @@ def build(config: Any) -> Experiment:
         inner = tasks.classification(nets.build(inner_network), dataset.spec)
     recipe = _recipe(config, inner)
     _expert(config)
-    shelf = _shelf(config, dataset)
+    trace_cache = _trace_cache(config, dataset)
     mesh = devices.mesh_for(
         recipe,
         dataset,
         num_devices=config.num_devices,
         axis=config.spread,
-        recall=shelf and shelf.value,
+        recall=trace_cache and trace_cache.value,
     )
     if mesh is not None:
         recipe = parallel.spread_recipe(recipe, dataset, mesh)
     is_single = config.num_devices == 1
     mapping = "auto" if is_single else devices.evaluation_mapping(task, mesh)
-    return Experiment(dataset, task, recipe, mapping, shelf)
+    return Experiment(dataset, task, recipe, mapping, trace_cache)
 
 
 def load_for(config: Any) -> data.Dataset:
@@ -197,10 +196,10 @@ def distil(
         evaluate_every=max(1, config.num_steps // points) if points else None,
         progress=progress,
         tensorboard=config.tensorboard,
-        shelf=experiment.shelf,
+        trace_cache=experiment.trace_cache,
     )
     # Before any process may write it.
-    is_done = hosts.agree((workdir / "results.json").exists())
+    is_done = processes.agree((workdir / "results.json").exists())
     if is_done:
         return
     synthetic = book.owned(jax.device_get(experiment.recipe.method.read(state)))
@@ -214,10 +213,10 @@ def distil(
         "compile": history.compile_seconds + during("compile_seconds") + compiling,
     }
     results["environment"] = _environment()
-    if hosts.is_first():
+    if processes.is_first():
         _to_distilled(experiment, synthetic, config, results).save(workdir)
         _write_json(workdir / "results.json", results)
-    hosts.barrier("the results are written")
+    processes.barrier("the results are written")
 
 
 def method_options(config: Any) -> dict[str, Any]:
@@ -295,11 +294,13 @@ def _check_counts(config: Any) -> None:
             raise errors.InputError(f"`{name}` must be at least {lowest}, got {value}.")
 
 
-def _shelf(config: Any, dataset: data.Dataset) -> runtime.Shelf | None:
-    """The shelf of all runs that take the same steps."""
+def _trace_cache(config: Any, dataset: data.Dataset) -> runtime.TraceCache | None:
+    """The trace cache of all runs that take the same steps."""
     told = config.to_dict()
     description = {k: v for k, v in told.items() if k not in _NOT_TRACED}
-    return runtime.shelf_for({**description, "data set": dataset.spec.fingerprint})
+    return runtime.trace_cache_for(
+        {**description, "data set": dataset.spec.fingerprint}
+    )
 
 
 def _expert(config: Any) -> evaluation.ExpertSettings:

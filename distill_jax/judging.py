@@ -12,7 +12,6 @@ import ml_collections
 
 from distill_jax import (
     data,
-    devices,
     distilled,
     errors,
     evaluation,
@@ -21,6 +20,7 @@ from distill_jax import (
     storage,
     tasks,
 )
+from distill_jax.compute import devices
 from distill_jax.evaluation import protocol as protocols
 
 __all__ = ["evaluate_stored", "is_several", "network_words", "transfer_stored"]

@@ -140,9 +140,9 @@ def _join(values: flags.FlagValues) -> bool:
             "--process_id together; on a TPU pod slice or under Slurm --distributed "
             "finds all three."
         )
-    from distill_jax.runtime import hosts
+    from distill_jax.compute import processes
 
-    return hosts.join(*given, patience=values.patience)
+    return processes.join(*given, patience=values.patience)
 
 
 def _plan(values: flags.FlagValues) -> None:
@@ -245,7 +245,8 @@ def _tell(contents: Any, workdir: pathlib.Path) -> None:
 
 def _prepare() -> None:
     """Sets jax up. What needs it is loaded late, so that mistakes are told at once."""
-    from distill_jax import devices, runtime
+    from distill_jax import runtime
+    from distill_jax.compute import devices
 
     runtime.keep_compiled()
     devices.split_cpu()

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, buffers, compiling, data, evaluation, experiment, runtime
+from distill_jax import base, buffers, data, evaluation, experiment, runtime
 from distill_jax import seeds as seeds_lib
+from distill_jax.compute import compiling
 from distill_jax.inner import experts
 from distill_jax.report import tables
 

@@ -4,6 +4,7 @@
 
 import os
 import pathlib
+import sys
 
 # Before jax is imported: eight CPU devices for the sharding tests, the scheduler that
 # cannot deadlock on several batched linear solves (jaxlib 0.10), and what halves the
@@ -38,6 +39,8 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+# Toys and helpers that tests of several rooms import.
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
 
 def pytest_collection_modifyitems(items):

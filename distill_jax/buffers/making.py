@@ -12,9 +12,10 @@ import numpy as np
 from rich import console as rich_console
 from rich import progress as rich_progress
 
-from distill_jax import base, compiling, data, errors, parallel
+from distill_jax import base, data, errors
 from distill_jax.buffers import files, snapshots
 from distill_jax.buffers import plan as plans
+from distill_jax.compute import compiling, parallel
 from distill_jax.inner import experts
 from distill_jax.inner import pool as pools
 from distill_jax.types import Key, PyTree

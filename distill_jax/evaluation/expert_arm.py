@@ -21,7 +21,8 @@ import numpy as np
 
 from distill_jax import data as data_lib
 from distill_jax import errors
-from distill_jax.evaluation import programs, results
+from distill_jax.compute import programs
+from distill_jax.evaluation import results
 from distill_jax.evaluation.bench import Arm, Bench, make_arm
 from distill_jax.inner import augment, experts, learn
 from distill_jax.types import Key

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, errors, parallel
+from distill_jax import base, errors
 from distill_jax import data as data_lib
-from distill_jax.evaluation import programs, results, training
+from distill_jax.compute import parallel, programs
 from distill_jax.evaluation import protocol as protocol_lib
+from distill_jax.evaluation import results, training
 from distill_jax.inner import learn
 from distill_jax.types import Key
 
@@ -72,8 +73,8 @@ def evaluate(
       num_checkpoints: K, at how many moments of the training to test.
       mapping: how runs are put side by side: ``"vmap"``, ``"map"`` (one after the
         other) or, with ``"auto"``, what is faster: ``"map"`` on CPU. A mesh of
-        :func:`distill_jax.parallel.device_mesh` with the axis ``"networks"`` gives each
-        of its devices some of the runs.
+        :func:`distill_jax.compute.parallel.device_mesh` with the axis ``"networks"``
+        gives each of its devices some of the runs.
 
     Returns:
       An :class:`~distill_jax.evaluation.results.Evaluation`.

@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from distill_jax import errors, randomness
+from distill_jax import errors
+from distill_jax.compute import randomness
 from distill_jax.inner import operations as operations_lib
 from distill_jax.types import Array, Key
 

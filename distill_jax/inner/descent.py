@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, parallel
-from distill_jax.inner import blocks
+from distill_jax import base
+from distill_jax.compute import blocks, parallel
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
@@ -87,8 +87,8 @@ def gradient(
 
     Without statistics, which join the examples of a batch, it is a sum over examples:
     taken some at a time, and shared by devices in a function of
-    :func:`distill_jax.parallel.over_mesh`. What the task draws, such as dropout,
-    depends on how the batch is cut.
+    :func:`distill_jax.compute.parallel.over_mesh`. What the task draws, such as
+    dropout, depends on how the batch is cut.
 
     Args:
       key: what the task draws from.

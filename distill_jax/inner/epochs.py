@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, randomness
+from distill_jax import base
+from distill_jax.compute import randomness
 from distill_jax.types import Array, Key
 
 __all__ = ["mini_batches", "num_steps_per_epoch", "take_rows"]

@@ -19,7 +19,8 @@ import optax
 
 from distill_jax import base
 from distill_jax import data as data_lib
-from distill_jax.inner import augment, blocks, descent, epochs
+from distill_jax.compute import blocks
+from distill_jax.inner import augment, descent, epochs
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree

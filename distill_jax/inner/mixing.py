@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors, randomness
+from distill_jax import base, errors
+from distill_jax.compute import randomness
 from distill_jax.types import Array, Key
 
 __all__ = ["Kind", "Mixing", "mix", "mix_labels", "sample_mixing"]

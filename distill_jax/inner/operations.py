@@ -16,7 +16,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax import errors, randomness
+from distill_jax import errors
+from distill_jax.compute import randomness
 from distill_jax.inner import distortions
 from distill_jax.types import Array, Key
 

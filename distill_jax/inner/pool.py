@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors, parallel, randomness
+from distill_jax import base, errors
+from distill_jax.compute import parallel, randomness
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Pool", "advance_pool", "init_pool", "map_networks", "members"]
@@ -176,7 +177,7 @@ def map_networks(fn: Callable, stacked: PyTree) -> PyTree:
 
     One after the other on the CPU, where each already keeps all cores busy; all at once
     on accelerators, where one small network cannot fill the device; and some on each
-    device in a function of :func:`distill_jax.parallel.over_mesh`.
+    device in a function of :func:`distill_jax.compute.parallel.over_mesh`.
 
     Args:
       fn: a function of one network's tree.

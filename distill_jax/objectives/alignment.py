@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, blocks, descent, dynamic, epochs, learn
+from distill_jax.compute import blocks
+from distill_jax.inner import augment, descent, dynamic, epochs, learn
 from distill_jax.objectives import classwise, distribution
 from distill_jax.types import Array, Key, PyTree
 

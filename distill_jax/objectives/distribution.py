@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import base, errors
-from distill_jax.inner import blocks
+from distill_jax.compute import blocks
 from distill_jax.objectives import classwise
 from distill_jax.types import Array, Key
 

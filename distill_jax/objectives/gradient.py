@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, blocks, epochs, learn
+from distill_jax.compute import blocks
+from distill_jax.inner import augment, epochs, learn
 from distill_jax.inner import mixing as mixing_lib
 from distill_jax.inner import pool as pools
 from distill_jax.objectives import classwise, distances

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors, randomness
-from distill_jax.inner import blocks, descent
+from distill_jax import base, errors
+from distill_jax.compute import blocks, randomness
+from distill_jax.inner import descent
 from distill_jax.inner import implicit as implicit_lib
 from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges

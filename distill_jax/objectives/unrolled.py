@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors, tasks
-from distill_jax.inner import augment, blocks, unroll
+from distill_jax.compute import blocks
+from distill_jax.inner import augment, unroll
 from distill_jax.inner import pool as pools
 from distill_jax.types import Array, Key
 

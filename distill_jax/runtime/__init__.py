@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running methods: the compiled loop, the host-fed loop, checkpoints, logs, `run`."""
 
-from distill_jax.runtime.compiled import keep_compiled
+from distill_jax.compute.compile_cache import keep_compiled
+from distill_jax.compute.memory import device_memory, peak_memory
+from distill_jax.compute.trace_cache import TraceCache, trace_cache_for
 from distill_jax.runtime.history import History
 from distill_jax.runtime.host_loop import loop
-from distill_jax.runtime.memory import device_memory, peak_memory
 from distill_jax.runtime.outlook import Forecast, forecast
 from distill_jax.runtime.runner import run
 from distill_jax.runtime.scan import compile_steps, scan_steps
-from distill_jax.runtime.shelf import Shelf, shelf_for
 from distill_jax.runtime.signals import Interrupted
 
 __all__ = [
     "Forecast",
     "History",
     "Interrupted",
-    "Shelf",
+    "TraceCache",
     "compile_steps",
     "device_memory",
     "forecast",
@@ -25,5 +25,5 @@ __all__ = [
     "peak_memory",
     "run",
     "scan_steps",
-    "shelf_for",
+    "trace_cache_for",
 ]

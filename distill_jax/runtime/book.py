@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base, errors
-from distill_jax.runtime import checkpoint, hosts, logging
+from distill_jax.compute import processes
+from distill_jax.runtime import checkpoint, logging
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key, PyTree
 
@@ -61,16 +62,16 @@ class Book:
         self._identity = dict(identity)
         self._checkpoints: checkpoint.Checkpoints | None = None
         if folder is not None:
-            if hosts.is_first():
+            if processes.is_first():
                 workdirs.claim(folder, config)
-            hosts.barrier("the folder is claimed")
+            processes.barrier("the folder is claimed")
             self._checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
             self.saved_step = self._checkpoints.latest()
             if self.saved_step is not None:
                 self._read_facts(self._checkpoints.facts(self.saved_step))
         with workdirs.writing(folder):
             self.journal = logging.Journal(
-                folder if hosts.is_first() else None,
+                folder if processes.is_first() else None,
                 last_step=self.saved_step,
                 use_tensorboard=use_tensorboard,
             )

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.runtime import hosts
+from distill_jax.compute import processes
 from distill_jax.types import PyTree
 
 __all__ = ["Checkpoints"]
@@ -81,24 +81,24 @@ class Checkpoints:
           ...     print(checkpoints.steps())
           [2, 3]
         """
-        if hosts.is_first():
+        if processes.is_first():
             self._folder.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(self._folder)
-        hosts.barrier("a save begins")
+        processes.barrier("a save begins")
         temporary = self._folder / "unfinished_save"
         leaves = [_to_numpy(leaf) for leaf in jax.tree.leaves(state)]
         stored = {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
         with _as_os_error(self._folder):
             metadata = {"leaves": _describe(state), "facts": dict(facts or {})}
             _orbax().save(str(temporary), stored, custom_metadata=metadata)
-        hosts.barrier("a save is written")
-        if hosts.is_first():
+        processes.barrier("a save is written")
+        if processes.is_first():
             if step in self.steps():
                 self._discard(step)
             temporary.rename(self._path(step))
             for old in self.steps()[: -self._num_kept]:
                 self._discard(old)
-        hosts.barrier("a save is done")
+        processes.barrier("a save is done")
 
     def steps(self) -> list[int]:
         """The steps of all whole checkpoints, ascending.

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, compiling, errors
-from distill_jax.runtime import memory, runner, scan
+from distill_jax import base, errors
+from distill_jax.compute import compiling, memory
+from distill_jax.runtime import runner, scan
 from distill_jax.types import Key
 
 __all__ = ["Forecast", "forecast"]

@@ -19,11 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, bilevel, compiling, errors
+from distill_jax import base, bilevel, errors
+from distill_jax.compute import compiling, processes
+from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.runtime import book as books
-from distill_jax.runtime import history, hosts, logging, scan, signals
+from distill_jax.runtime import history, logging, scan, signals
 from distill_jax.runtime import plan as plans
-from distill_jax.runtime import shelf as shelves
 from distill_jax.types import Array, Key
 
 __all__ = ["run"]
@@ -48,7 +49,7 @@ def run(
     evaluate_every: int | None = None,
     progress: bool | None = None,
     tensorboard: bool = False,
-    shelf: shelves.Shelf | None = None,
+    trace_cache: trace_caches.TraceCache | None = None,
 ) -> tuple[base.State, history.History]:
     """Runs a recipe on a data set; goes on where an earlier run in `workdir` stopped.
 
@@ -72,8 +73,8 @@ def run(
         at the end only.
       progress: whether to show a progress bar; ``None`` where there is a terminal.
       tensorboard: whether to write event files to ``workdir/tensorboard`` too.
-      shelf: where the first state and the loop may lie traced by an earlier process;
-        see :func:`~distill_jax.runtime.compile_steps`.
+      trace_cache: where the first state and the loop may lie traced by an earlier
+        process; see :func:`~distill_jax.runtime.compile_steps`.
 
     Returns:
       The last state, and the history of the whole run.
@@ -121,19 +122,23 @@ def run(
     if getattr(recipe.protocol, "targets", "values") != "values":
         bilevel.check_class_major(seed)
     with (
-        hosts.tells_losses(),
+        processes.tells_losses(),
         signals.requests() as request,
         contextlib.closing(book.journal),
     ):
         state = book.restore(lambda: jax.eval_shape(recipe.method.init, key_init, seed))
         if state is None:
-            state, seconds = _timed(lambda: _init(recipe.method, key_init, seed, shelf))
+            state, seconds = _timed(
+                lambda: _init(recipe.method, key_init, seed, trace_cache)
+            )
             book.compile_seconds += seconds
         evaluate = _evaluator(recipe.method, plan, evaluate_fn, book)
         evaluate(state)
         if int(state.step) < num_steps:
             source = recipe.source_fn(data)
-            compile_steps = functools.partial(scan.compile_steps, shelf=shelf)
+            compile_steps = functools.partial(
+                scan.compile_steps, trace_cache=trace_cache
+            )
             state = _take_steps(
                 recipe,
                 plan,
@@ -155,7 +160,7 @@ def _take_steps(
     recipe, plan, book, request, evaluate, progress, compile_steps, arguments
 ) -> base.State:
     """The loop over chunks."""
-    key, state, source = hosts.everywhere(arguments)
+    key, state, source = processes.everywhere(arguments)
     compiled = compile_steps(
         recipe.method,
         recipe.sampler,
@@ -182,7 +187,7 @@ def _take_steps(
             evaluate(state)
             if plan.is_due(step, plan.checkpoint_every):
                 book.save(state)
-            count = hosts.agree(max(1, int(count * _CHUNK_SECONDS / seconds)))
+            count = processes.agree(max(1, int(count * _CHUNK_SECONDS / seconds)))
     if signum := _signal_of_any(request):
         _stop(book, state, signum)
     return state
@@ -194,7 +199,7 @@ def _signal_of_any(request: signals.Request) -> int:
     One that comes while the processes agree is for the next time: `request` is only
     read here.
     """
-    return hosts.largest(request.signum or 0)
+    return processes.largest(request.signum or 0)
 
 
 def _log(plan, book, infos, step: int, count: int, seconds: float) -> None:
@@ -290,14 +295,16 @@ def _stop(book: books.Book, state: base.State, signum: int) -> None:
     )
 
 
-def _init(method, key: Key, seed: base.Examples, shelf) -> base.State:
+def _init(method, key: Key, seed: base.Examples, trace_cache) -> base.State:
     """The first state, on no device in particular."""
-    program = shelf and shelf.program("first state", method.init, (key, seed))
+    program = trace_cache and trace_cache.program(
+        "first state", method.init, (key, seed)
+    )
     if program is None:
         return books.owned(compiling.jit(method.init)(key, seed))
     _, call = program.compile((key, seed))
     # What comes out is bound to its device, and a loop over several would refuse it.
-    return books.owned(hosts.fetched(call(key, seed)))
+    return books.owned(processes.fetched(call(key, seed)))
 
 
 def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:

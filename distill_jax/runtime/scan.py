@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, compiling, errors
-from distill_jax.runtime import shelf as shelves
+from distill_jax import base, errors
+from distill_jax.compute import compiling
+from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Compiled", "compile_steps", "scan_steps"]
@@ -82,7 +83,7 @@ def compile_steps(
     *,
     num_steps: int,
     arguments: tuple[Key, base.State, Any],
-    shelf: shelves.Shelf | None = None,
+    trace_cache: trace_caches.TraceCache | None = None,
 ) -> Compiled:
     """Compiles :func:`scan_steps` ahead of time for arguments of given shapes.
 
@@ -91,8 +92,8 @@ def compile_steps(
       sampler: draws the batch of a step from the source, inside the loop.
       num_steps: the most steps of one call, and the length of the infos.
       arguments: ``(key, state, source)`` as the first call will get them.
-      shelf: where the loop may lie traced, and is put for the next process; then
-        ``method`` and ``sampler`` must be what the shelf's identity says.
+      trace_cache: where the loop may lie traced, and is put for the next process; then
+        ``method`` and ``sampler`` must be what the cache's identity says.
 
     Returns:
       A :class:`Compiled`. Its ``run`` is as :func:`scan_steps` makes it, but for one
@@ -125,7 +126,9 @@ def compile_steps(
     state = jax.tree.map(_strong, state)
     given = key, state, source, jnp.int32(num_steps)
     name, donated = f"{num_steps} steps", (1,)
-    program = shelf and shelf.program(name, loop, given, donate_argnums=donated)
+    program = trace_cache and trace_cache.program(
+        name, loop, given, donate_argnums=donated
+    )
     if program is None:
         call = compiled = compiling.ahead_of_time(loop, *given, donate_argnums=donated)
         state_sharding = compiled.input_shardings[0][1]

@@ -12,7 +12,8 @@ Trajectory Matching", 2024, section 3.2). Without growth T_k = T+.
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, buffers, errors, randomness
+from distill_jax import base, buffers, errors
+from distill_jax.compute import randomness
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["segment_window", "trajectory_segments"]

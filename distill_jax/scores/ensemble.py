@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from distill_jax import base, errors
 from distill_jax import data as data_lib
-from distill_jax.inner import augment, blocks, experts, pool
+from distill_jax.compute import blocks
+from distill_jax.inner import augment, experts, pool
 from distill_jax.scores import per_example
 from distill_jax.types import Array, Key
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax import base, bilevel, methods, parallel, runtime, transforms
+from distill_jax import base, bilevel, methods, runtime, transforms
+from distill_jax.compute import parallel
 from distill_jax.runtime import checkpoint
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from distill_jax import base, errors, evaluation, nets, tasks
 from distill_jax import data as data_lib
-from distill_jax.evaluation import baselines, expert_arm, fairness, programs, runs
+from distill_jax.compute import programs
+from distill_jax.evaluation import baselines, expert_arm, fairness, runs
 
 PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
 EXPERT = evaluation.ExpertSettings(num_epochs=20, epochs=[1, 5, 20])

@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from distill_jax import base, jaxprs, nets, tasks
-from distill_jax.inner import blocks, descent, sharpness, unroll
+from distill_jax import base, nets, tasks
+from distill_jax.compute import blocks, cost
+from distill_jax.inner import descent, sharpness, unroll
 
 
 def picture_task(**options):
@@ -113,7 +114,7 @@ def test_a_backward_pass_takes_each_gradient_once_more(monkeypatch):
     x = jnp.ones((21, 8, 8, 1))
 
     def work(fn):
-        return jaxprs.multiplications(jax.make_jaxpr(fn)(x)).total
+        return cost.multiplications(jax.make_jaxpr(fn)(x)).total
 
     kept, again = (
         work(jax.grad(lambda x, r=r: end_of_students(task, x, start, remat=r)))

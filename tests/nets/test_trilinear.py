@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from distill_jax import jaxprs
+from distill_jax.compute import cost
 from distill_jax.nets import trilinear
 
 # Padding, rows and columns of the kernel, channels: patches of up to 9 and up to 27,
@@ -99,4 +99,4 @@ def test_its_multiplications_are_counted():
     value = lambda x, kernel: trilinear.convolve(x, kernel, 1).sum() ** 2
     gradient = jax.make_jaxpr(jax.grad(value, (0, 1)))(x, kernel)
     # Forward and both derivatives: each place of the output times each of the kernel.
-    assert jaxprs.multiplications(gradient.jaxpr).total == 3 * 2 * 64 * kernel.size
+    assert cost.multiplications(gradient.jaxpr).total == 3 * 2 * 64 * kernel.size

@@ -225,7 +225,7 @@ def test_batch_norm_goes_through_the_unroll():
 
 
 def test_blocks_of_the_real_batch_change_nothing(x64, monkeypatch):
-    from distill_jax.inner import blocks
+    from distill_jax.compute import blocks
 
     task, synthetic, real = problem()
     whole = value_and_gradient(task, synthetic, real, num_steps=3)[2:]

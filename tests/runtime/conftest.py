@@ -1,15 +1,10 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Makes `toy` importable beside its tests; lets equal runs share their compilation."""
-
-import pathlib
-import sys
+"""Lets equal runs share their compilation."""
 
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -11,7 +11,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import errors, runtime
-from distill_jax.runtime import memory
+from distill_jax.compute import memory
 
 KEY = jax.random.key(0)
 # Holds the parameters of all steps of training, some hundred megabytes.
@@ -90,8 +90,8 @@ def test_a_container_has_what_it_is_given(tmp_path, monkeypatch):
 
 def test_two_devices_of_a_processor_share_its_memory(problem):
     recipe, data = problem
-    spread = dj.parallel.spread_recipe(
-        recipe, data, dj.parallel.device_mesh(2, axis="classes")
+    spread = dj.compute.parallel.spread_recipe(
+        recipe, data, dj.compute.parallel.device_mesh(2, axis="classes")
     )
     one = runtime.forecast(recipe, data, num_steps=1, key=KEY)
     two = runtime.forecast(spread, data, num_steps=1, key=KEY)

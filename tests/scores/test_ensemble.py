@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill_jax import base, data, errors, nets, parallel, scores, tasks
+from distill_jax import base, data, errors, nets, scores, tasks
+from distill_jax.compute import parallel
 
 DIGITS = data.load("digits")
 SOURCE = data.to_source(DIGITS)

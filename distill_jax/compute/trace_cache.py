@@ -3,10 +3,11 @@
 """Keeps what a start traces, from one process to the next.
 
 Tracing the step of a method and handing it to the compiler takes seconds, and the next
-run of the same config does it again. A shelf keeps the program as the compiler gets it
-(``jax.export``), under a name that is a digest of all that it is made from: the config,
-the data's fingerprint, the shapes of the arguments, the versions and settings of jax,
-and the files of this library. Machine code is kept beside it by JAX's own cache.
+run of the same config does it again. A trace cache keeps the program as the compiler
+gets it (``jax.export``), under a name that is a digest of all that it is made from: the
+config, the data's fingerprint, the shapes of the arguments, the versions and settings
+of jax, and the files of this library. Machine code is kept beside it by JAX's own
+cache.
 """
 
 import functools
@@ -27,9 +28,9 @@ import optax
 from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distill_jax import compiling
+from distill_jax.compute import compiling
 
-__all__ = ["Shelf", "shelf_for"]
+__all__ = ["TraceCache", "trace_cache_for"]
 
 _SWITCH = "DISTILL_JAX_KEEP_TRACED"
 _DIGEST_SIZE = 64
@@ -58,7 +59,7 @@ class Program(NamedTuple):
         return compiled, call
 
 
-class Shelf(NamedTuple):
+class TraceCache(NamedTuple):
     """A folder, and what all that is put there from here depends on."""
 
     folder: pathlib.Path
@@ -74,8 +75,8 @@ class Shelf(NamedTuple):
         Example:
           >>> import tempfile
           >>> with tempfile.TemporaryDirectory() as folder:
-          ...     shelf = Shelf(pathlib.Path(folder), "of a config")
-          ...     shelf.value("share", lambda: 0.5), shelf.value("share", lambda: 0.7)
+          ...     cache = TraceCache(pathlib.Path(folder), "of a config")
+          ...     cache.value("share", lambda: 0.5), cache.value("share", lambda: 0.7)
           (0.5, 0.5)
         """
         path = self._path(name)
@@ -108,8 +109,8 @@ class Shelf(NamedTuple):
         Example:
           >>> import tempfile, jax.numpy as jnp
           >>> with tempfile.TemporaryDirectory() as folder:
-          ...     shelf = Shelf(pathlib.Path(folder), "of a config")
-          ...     program = shelf.program(
+          ...     cache = TraceCache(pathlib.Path(folder), "of a config")
+          ...     program = cache.program(
           ...         "double", lambda x: {"twice": 2 * x}, (jnp.ones(3),))
           >>> compiled, call = program.compile((jnp.ones(3),))
           >>> call(jnp.ones(3))["twice"].tolist()
@@ -145,18 +146,18 @@ class Shelf(NamedTuple):
         return self.folder / _digest(self.identity, *parts)
 
 
-def shelf_for(description: Mapping[str, Any]) -> Shelf | None:
-    """The shelf of a run, where compiled programs are kept too.
+def trace_cache_for(description: Mapping[str, Any]) -> TraceCache | None:
+    """The trace cache of a run, where compiled programs are kept too.
 
     Args:
       description: all that decides what is traced, beside the arguments.
 
     Returns:
-      A :class:`Shelf`; None where no compiled programs are kept, with several
+      A :class:`TraceCache`; None where no compiled programs are kept, with several
       processes, and where ``DISTILL_JAX_KEEP_TRACED=false``.
 
     Example:
-      >>> shelf = shelf_for({"method": "dm"})
+      >>> trace_cache = trace_cache_for({"method": "dm"})
     """
     compiled = jax.config.values["jax_compilation_cache_dir"]
     is_on = jax.config.values["jax_enable_compilation_cache"] and compiled
@@ -164,7 +165,7 @@ def shelf_for(description: Mapping[str, Any]) -> Shelf | None:
     if not is_on or not is_wanted or jax.process_count() > 1:
         return None
     identity = json.dumps(description, sort_keys=True, default=repr)
-    return Shelf(
+    return TraceCache(
         pathlib.Path(compiled) / "traced", _digest(identity, *_surroundings(), _files())
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill_jax import randomness
+from distill_jax.compute import randomness
 
 
 @pytest.mark.parametrize(("low", "high"), [(-3, 4), (0, 6), (5, 29)])

@@ -16,7 +16,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from distill_jax import base, errors, jaxprs, parallel
+from distill_jax import base, errors
+from distill_jax.compute import cost, parallel
 
 __all__ = ["evaluation_mapping", "mesh_for", "split_cpu", "usual_mesh"]
 
@@ -113,7 +114,7 @@ def evaluation_mapping(task: base.Task, mesh: Mesh | None = None) -> Any:
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> mesh = dj.parallel.device_mesh(1)
+      >>> mesh = dj.compute.parallel.device_mesh(1)
       >>> evaluation_mapping(task, mesh).axis_names
       ('networks',)
     """
@@ -155,5 +156,5 @@ def _share(recipe: base.Recipe, data: Any, mesh: Mesh) -> float:
     state = jax.eval_shape(recipe.method.init, key, seed)
     batch = jax.eval_shape(recipe.sampler, key, 0, source)
     step = parallel.spread_recipe(recipe, data, mesh).method.step
-    counted = jaxprs.multiplications(jax.make_jaxpr(step)(key, state, batch))
+    counted = cost.multiplications(jax.make_jaxpr(step)(key, state, batch))
     return counted.shared / counted.total if counted.total else 0.0

@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from distill_jax import base, errors, placement
+from distill_jax import base, errors
+from distill_jax.compute import mesh_types
 from distill_jax.types import PyTree
 
 __all__ = [
@@ -123,7 +124,7 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
     def traced(*args, **kwargs):
         token = _MESH.set(mesh)
         if mesh is not None:
-            args, kwargs = placement.forget((args, kwargs))
+            args, kwargs = mesh_types.without_mesh((args, kwargs))
         try:
             return fn(*args, **kwargs)
         finally:
@@ -242,7 +243,7 @@ def _shared(fn: Callable, mesh: Mesh, *, num_shared: int) -> Callable:
         check_vma=False,
     )
     # The next function that is shared may close over what this one returns.
-    return lambda *args: placement.forget(mapped(*args))
+    return lambda *args: mesh_types.without_mesh(mapped(*args))
 
 
 def _in_shares(fn: Callable, stacked: PyTree, num_shares: int) -> PyTree:

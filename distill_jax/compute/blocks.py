@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, jaxprs, parallel
+from distill_jax import base
+from distill_jax.compute import cost, parallel
 from distill_jax.types import Array, PyTree
 
 __all__ = [
@@ -41,8 +42,8 @@ def batch_sum(
 ) -> PyTree:
     """Sums a function of examples over all of them.
 
-    In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"examples"``
-    each device takes some of them.
+    In a function of :func:`distill_jax.compute.parallel.over_mesh` with the axis
+    ``"examples"`` each device takes some of them.
 
     Args:
       fn: ``(number of the block, examples [B', ...])`` to any tree. It must be a sum
@@ -80,9 +81,10 @@ def batch_sum(
 def map_rows(fn: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
     """Applies a function that treats every row alone, such as features of a network.
 
-    In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"examples"``
-    each device takes some of the rows; on the CPU rows that do not fit the caches at
-    once are taken 9 to 16 at a time, where their number can be divided so.
+    In a function of :func:`distill_jax.compute.parallel.over_mesh` with the axis
+    ``"examples"`` each device takes some of the rows; on the CPU rows that do not fit
+    the caches at once are taken 9 to 16 at a time, where their number can be divided
+    so.
 
     Args:
       fn: ``[B', ...]`` to any tree of ``[B', ...]``.
@@ -169,7 +171,7 @@ def fitting_size(fn: Callable[[Any], PyTree], rows: Any) -> int:
         return num_rows
     shape_of = lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
     traced = jax.make_jaxpr(fn)(jax.tree.map(shape_of, rows))
-    each = max(1.0, jaxprs.bytes_written(traced) / num_rows)
+    each = max(1.0, cost.bytes_written(traced) / num_rows)
     return min(num_rows, max(_BLOCK_SIZE, int(_BLOCK_BYTES // each)))
 
 
@@ -181,8 +183,8 @@ def class_sums(
 ) -> PyTree:
     """Sums a function of examples over those of each class.
 
-    In a function of :func:`distill_jax.parallel.over_mesh` with the axis ``"classes"``
-    each device takes some of the classes.
+    In a function of :func:`distill_jax.compute.parallel.over_mesh` with the axis
+    ``"classes"`` each device takes some of the classes.
 
     Args:
       fn: ``(number of the block, examples [B', ...])`` to any tree. It must be a sum

@@ -10,7 +10,7 @@ import sys
 import jax
 import pytest
 
-from distill_jax.runtime import compiled
+from distill_jax.compute import compile_cache
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def unset(tmp_path, monkeypatch):
 
 
 def test_the_folder_is_made_and_chosen(unset):
-    folder = compiled.keep_compiled()
+    folder = compile_cache.keep_compiled()
     assert folder == unset / "distill_jax" / "compiled"
     assert folder.is_dir()
     assert jax.config.jax_compilation_cache_dir == str(folder)
@@ -32,7 +32,7 @@ def test_the_folder_is_made_and_chosen(unset):
 
 def test_what_the_user_chose_stays(unset):
     jax.config.update("jax_compilation_cache_dir", str(unset / "mine"))
-    assert compiled.keep_compiled() == unset / "mine"
+    assert compile_cache.keep_compiled() == unset / "mine"
     assert jax.config.jax_compilation_cache_dir == str(unset / "mine")
 
 
@@ -40,7 +40,7 @@ def test_no_folder_is_no_error(unset, monkeypatch):
     blocked = unset / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    assert compiled.keep_compiled() is None
+    assert compile_cache.keep_compiled() is None
     assert jax.config.jax_compilation_cache_dir is None
 
 

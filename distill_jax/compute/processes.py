@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from distill_jax import errors, parallel
+from distill_jax import errors
+from distill_jax.compute import parallel
 from distill_jax.types import PyTree
 
 __all__ = [

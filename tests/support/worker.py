@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One of several processes that run a small recipe together, for `test_hosts.py`.
+"""One of several processes that run a small recipe together, for `test_processes.py`.
 
 Words: number of processes, number of this one, port, folder, what is spread, steps,
 seconds of patience.
@@ -13,13 +13,15 @@ import jax
 
 import distill_jax as dj
 from distill_jax import errors, experiment, runtime, settings
-from distill_jax.runtime import hosts
+from distill_jax.compute import processes
 
 
 def main() -> None:
     count, number, port, folder, spread, steps, patience = sys.argv[1:]
     if int(count) > 1:
-        hosts.join(f"localhost:{port}", int(count), int(number), patience=int(patience))
+        processes.join(
+            f"localhost:{port}", int(count), int(number), patience=int(patience)
+        )
     config = settings.finish(settings.default(), "runlocal")
     config.network = {"name": "mlp", "hidden": (16,)}
     config.method = {"name": "dm", "batch_size": 16, "augmentation": "none"}

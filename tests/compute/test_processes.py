@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-WORKER = pathlib.Path(__file__).parent / "worker.py"
+WORKER = pathlib.Path(__file__).parents[1] / "support" / "worker.py"
 LONG = 10**7  # steps: until it is stopped
 
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, compiling, parallel
+from distill_jax import base
+from distill_jax.compute import compiling, parallel
 
 __all__ = ["Outcome", "call"]
 
@@ -41,14 +42,14 @@ def call(
       task: told from others by identity.
       static: plain facts, told from others by equality.
       *args: pytrees of arrays.
-      mesh: of devices, see :func:`distill_jax.parallel.over_mesh`, or None.
+      mesh: of devices, see :func:`distill_jax.compute.parallel.over_mesh`, or None.
 
     Returns:
       An :class:`Outcome`.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from distill_jax.evaluation import programs
+      >>> from distill_jax.compute import programs
       >>> build = lambda task, factor: lambda x: factor * x
       >>> first = programs.call(build, None, (3,), jnp.arange(2))
       >>> again = programs.call(build, None, (3,), jnp.ones(2, jnp.int32))

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 import distill_jax as dj
-from distill_jax import base, errors, objectives, parallel
+from distill_jax import base, errors, objectives
+from distill_jax.compute import blocks, parallel
 from distill_jax.evaluation import runs
-from distill_jax.inner import blocks, pool
+from distill_jax.inner import pool
 
 SHAPE = (8, 8, 1)
 

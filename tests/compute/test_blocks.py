@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from distill_jax import base, nets, tasks
-from distill_jax.inner import blocks
+from distill_jax.compute import blocks
 
 
 def draw(num_examples, weight=True):

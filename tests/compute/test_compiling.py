@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import compiling, nets
+from distill_jax import nets
+from distill_jax.compute import compiling
 
 OURS = {"xla_backend_optimization_level"}
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import pytest
 
 import distill_jax as dj
-from distill_jax import devices, errors, jaxprs, parallel
+from distill_jax import errors
+from distill_jax.compute import cost, devices, parallel
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_multiplications_are_counted_with_the_turns_of_loops():
             picture, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    found = jaxprs.multiplications(
+    found = cost.multiplications(
         jax.make_jaxpr(fn)(jnp.ones((3, 3)), jnp.ones((3, 3, 2, 4)))
     )
     assert found == (2 * 27 + 9 * 18 * 4, 0)
@@ -105,7 +106,7 @@ def test_shared_multiplications_are_those_of_all_devices():
     mesh = parallel.device_mesh(4, axis="networks")
     fn = lambda a: parallel.spread(lambda rows: rows @ jnp.ones((3, 2)), a, "networks")
     both = lambda a: (fn(a), a.T @ a)
-    found = jaxprs.multiplications(
+    found = cost.multiplications(
         jax.make_jaxpr(parallel.over_mesh(both, mesh))(jnp.ones((8, 3)))
     )
     assert found == (8 * 3 * 2 + 3 * 8 * 3, 8 * 3 * 2)

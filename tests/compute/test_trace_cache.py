@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import toy
 
-from distill_jax import devices, experiment, runtime, settings
-from distill_jax.runtime import runner, scan, shelf
+from distill_jax import experiment, runtime, settings
+from distill_jax.compute import devices, trace_cache
+from distill_jax.runtime import runner, scan
 
 KEY = jax.random.key(toy.KEY_SEED)
 
@@ -35,17 +36,17 @@ def files(folder):
 
 
 def test_a_value_is_made_once(tmp_path):
-    one = shelf.Shelf(tmp_path, "one")
+    one = trace_cache.TraceCache(tmp_path, "one")
     assert one.value("share", lambda: 0.25) == 0.25
     assert one.value("share", never) == 0.25
     assert one.value("other", lambda: 0.5) == 0.5
-    assert shelf.Shelf(tmp_path, "two").value("share", lambda: 0.0) == 0.0
-    assert shelf.Shelf(tmp_path, "two").value("share", never) == 0.0
+    assert trace_cache.TraceCache(tmp_path, "two").value("share", lambda: 0.0) == 0.0
+    assert trace_cache.TraceCache(tmp_path, "two").value("share", never) == 0.0
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"0" * 70])
 def test_what_is_damaged_is_made_anew(tmp_path, damage):
-    one = shelf.Shelf(tmp_path, "one")
+    one = trace_cache.TraceCache(tmp_path, "one")
     one.value("share", lambda: 0.25)
     (path,) = files(tmp_path)
     path.write_bytes(damage)
@@ -55,7 +56,7 @@ def test_what_is_damaged_is_made_anew(tmp_path, damage):
 
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
-    one = shelf.Shelf(tmp_path / "file" / "folder", "one")
+    one = trace_cache.TraceCache(tmp_path / "file" / "folder", "one")
     assert [one.value("share", lambda n=n: n) for n in (1, 2)] == [1, 2]
 
 
@@ -66,7 +67,7 @@ def test_a_program_is_traced_once_for_arguments_of_a_kind(tmp_path):
         count.append(x.shape)
         return {"noisy": x + jax.random.normal(key, x.shape), "key": key}
 
-    one, key = shelf.Shelf(tmp_path, "one"), jax.random.key(0)
+    one, key = trace_cache.TraceCache(tmp_path, "one"), jax.random.key(0)
     for shape in ((3,), (4,), (3,)):
         x = jnp.ones(shape)
         program = one.program("noisy", fn, (x, key))
@@ -81,7 +82,7 @@ def test_a_program_is_traced_once_for_arguments_of_a_kind(tmp_path):
 
 
 def test_only_what_is_donated_is_taken(tmp_path):
-    one = shelf.Shelf(tmp_path, "one")
+    one = trace_cache.TraceCache(tmp_path, "one")
     add = lambda second, first: jax.tree.map(lambda leaf: leaf + second, first)
     for _ in range(2):  # Made, and read back.
         second, first = jnp.zeros(()), {"x": jnp.ones(3), "y": jnp.ones(2)}
@@ -98,7 +99,7 @@ def test_what_cannot_be_kept_is_left_alone(tmp_path):
 
     shape = jax.ShapeDtypeStruct((), jnp.float32)
     calls_back = lambda x: jax.pure_callback(lambda x: x, shape, x)
-    one = shelf.Shelf(tmp_path, "one")
+    one = trace_cache.TraceCache(tmp_path, "one")
     assert one.program("host", calls_back, (jnp.float32(1.0),)) is None
     assert one.program("class", Local, (jnp.float32(1.0),)) is None
     assert files(tmp_path) == []
@@ -113,7 +114,7 @@ class Gone(NamedTuple):
 def test_a_class_that_is_gone_makes_it_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(toy, "Gone", Gone, raising=False)
     monkeypatch.setattr(Gone, "__module__", "toy")
-    one, x = shelf.Shelf(tmp_path, "one"), jnp.ones(2)
+    one, x = trace_cache.TraceCache(tmp_path, "one"), jnp.ones(2)
     assert isinstance(one.program("class", Gone, (x,)).compile((x,))[1](x), Gone)
     monkeypatch.delattr(toy, "Gone")
     program = one.program("class", lambda x: [x], (x,))
@@ -122,11 +123,11 @@ def test_a_class_that_is_gone_makes_it_anew(tmp_path, monkeypatch):
 
 def run(folder, *, recipe=None, **changes):
     arguments = {"num_steps": 50, "key": KEY, "log_every": 4} | changes
-    kept = None if folder is None else shelf.Shelf(folder, "the toy")
-    return runtime.run(recipe or toy.recipe(), toy.DATA, shelf=kept, **arguments)
+    kept = None if folder is None else trace_cache.TraceCache(folder, "the toy")
+    return runtime.run(recipe or toy.recipe(), toy.DATA, trace_cache=kept, **arguments)
 
 
-def test_a_run_from_the_shelf_is_the_same(tmp_path):
+def test_a_run_from_kept_traces_is_the_same(tmp_path):
     recipe = toy.recipe()
     plain, first = run(None), run(tmp_path)
     broken = recipe._replace(method=recipe.method._replace(init=never, step=never))
@@ -173,8 +174,8 @@ def test_a_second_command_traces_no_step(kept, tmp_path, monkeypatch):
     np.testing.assert_array_equal(two, three)
 
 
-def test_what_decides_the_steps_has_a_shelf_of_its_own(kept, monkeypatch):
-    of = lambda **fields: experiment.build(small(num_devices=1, **fields)).shelf
+def test_what_decides_the_steps_has_a_trace_cache_of_its_own(kept, monkeypatch):
+    of = lambda **fields: experiment.build(small(num_devices=1, **fields)).trace_cache
     first = of()
     assert first == of(seed=3, title="other", evaluate__num_runs=9, log_every=2)
     others = [
@@ -186,7 +187,7 @@ def test_what_decides_the_steps_has_a_shelf_of_its_own(kept, monkeypatch):
     ]
     with jax.numpy_dtype_promotion("strict"):
         others.append(of())
-    monkeypatch.setattr(shelf, "_files", lambda: "the library after a change")
+    monkeypatch.setattr(trace_cache, "_files", lambda: "the library after a change")
     others.append(of())
     identities = {other.identity for other in [first, *others]}
     assert len(identities) == 1 + len(others)
@@ -194,14 +195,14 @@ def test_what_decides_the_steps_has_a_shelf_of_its_own(kept, monkeypatch):
 
 @pytest.mark.usefixtures("kept")
 def test_it_can_be_turned_off(monkeypatch):
-    assert shelf.shelf_for({}) is not None
+    assert trace_cache.trace_cache_for({}) is not None
     with monkeypatch.context() as patch:
         patch.setenv("DISTILL_JAX_KEEP_TRACED", "false")
-        assert shelf.shelf_for({}) is None
+        assert trace_cache.trace_cache_for({}) is None
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        assert shelf.shelf_for({}) is None
+        assert trace_cache.trace_cache_for({}) is None
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
     jax.config.update("jax_compilation_cache_dir", None)
-    assert shelf.shelf_for({}) is None
+    assert trace_cache.trace_cache_for({}) is None

@@ -16,10 +16,10 @@ from jax.interpreters import ad, batching, mlir
 
 from distill_jax.types import Array, PyTree
 
-__all__ = ["forget"]
+__all__ = ["without_mesh"]
 
 
-def forget(tree: PyTree) -> PyTree:
+def without_mesh(tree: PyTree) -> PyTree:
     """The same arrays, inside of jit, with types that name no mesh.
 
     Args:
@@ -31,7 +31,7 @@ def forget(tree: PyTree) -> PyTree:
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
-      >>> jax.jit(forget)(jnp.arange(3.0)).tolist()
+      >>> jax.jit(without_mesh)(jnp.arange(3.0)).tolist()
       [0.0, 1.0, 2.0]
     """
     is_traced = lambda leaf: isinstance(leaf, jax.core.Tracer)
@@ -42,13 +42,13 @@ def _forget(leaf: Array) -> Array:
     return _identity.bind(leaf)
 
 
-def _without_mesh(aval: jax.core.ShapedArray) -> jax.core.ShapedArray:
+def _type_without_mesh(aval: jax.core.ShapedArray) -> jax.core.ShapedArray:
     return jax.core.ShapedArray(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
 _identity = core.Primitive("forget_mesh")
 _identity.def_impl(lambda value: value)
-_identity.def_abstract_eval(_without_mesh)
+_identity.def_abstract_eval(_type_without_mesh)
 mlir.register_lowering(_identity, lambda _, value: [value])
 ad.deflinear2(_identity, lambda cotangent, _: [cotangent])
 batching.defvectorized(_identity)
