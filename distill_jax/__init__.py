@@ -17,7 +17,6 @@ from distill_jax import (
     buffers,
     composition,
     data,
-    distilled,
     evaluation,
     inner,
     methods,
@@ -50,10 +49,11 @@ from distill_jax.base import (
 from distill_jax.bilevel import distill
 from distill_jax.composition import compose, plain_decoder
 from distill_jax.compute import devices, parallel
-from distill_jax.distilled import DistilledSet
 from distill_jax.errors import InputError, LostProcessError, NonFiniteError
 from distill_jax.evaluation import evaluate
 from distill_jax.runtime import run
+from distill_jax.storage import distilled
+from distill_jax.storage.distilled import DistilledSet
 
 if TYPE_CHECKING:
     from distill_jax import report

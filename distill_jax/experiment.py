@@ -20,21 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import (
-    base,
-    data,
-    distilled,
-    errors,
-    evaluation,
-    methods,
-    nets,
-    runtime,
-    tasks,
-)
+from distill_jax import base, data, errors, evaluation, methods, nets, runtime, tasks
 from distill_jax.compute import devices, parallel, processes
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.runtime import book
 from distill_jax.runtime import workdir as workdirs
+from distill_jax.storage import distilled
 from distill_jax.types import Key
 
 __all__ = [

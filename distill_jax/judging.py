@@ -10,18 +10,10 @@ from typing import Any
 import jax
 import ml_collections
 
-from distill_jax import (
-    data,
-    distilled,
-    errors,
-    evaluation,
-    experiment,
-    nets,
-    storage,
-    tasks,
-)
+from distill_jax import data, errors, evaluation, experiment, nets, tasks
 from distill_jax.compute import devices
 from distill_jax.evaluation import protocol as protocols
+from distill_jax.storage import distilled, npz_json
 
 __all__ = ["evaluate_stored", "is_several", "network_words", "transfer_stored"]
 
@@ -136,7 +128,7 @@ def transfer_stored(
     rows = [line.to_row() for line in lines]
     folder = path if path.is_dir() else path.parent
     text = json.dumps(rows, indent=2)
-    storage.write_files({folder / "transfer.json": text.encode()})
+    npz_json.write_files({folder / "transfer.json": text.encode()})
     return rows
 
 

@@ -9,15 +9,9 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from distill_jax import (
-    data,
-    distilled,
-    errors,
-    experiment,
-    judging,
-    report,
-)
+from distill_jax import data, errors, experiment, judging, report
 from distill_jax.runtime import logging
+from distill_jax.storage import distilled
 
 __all__ = [
     "contents",

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax import buffers, errors, storage
+from distill_jax import buffers, errors
 from distill_jax.inner import experts
+from distill_jax.storage import npz_json
 
 PLAN = buffers.ExpertPlan(num_experts=2, num_epochs=3, learning_rate=0.1)
 
@@ -134,7 +135,7 @@ def test_experts_of_another_network_data_set_or_plan_are_refused(made, digits, t
 
 
 def test_a_full_disk_loses_nothing_that_was_done(digits, task, tmp_path, monkeypatch):
-    written = storage.write_files
+    written = npz_json.write_files
     calls = []
 
     def full(files):
@@ -143,14 +144,14 @@ def test_a_full_disk_loses_nothing_that_was_done(digits, task, tmp_path, monkeyp
             raise errors.InputError("could not be written (No space left on device)")
         written(files)
 
-    monkeypatch.setattr(storage, "write_files", full)
+    monkeypatch.setattr(npz_json, "write_files", full)
     with pytest.raises(errors.InputError, match="No space left"):
         buffers.make_buffer(PLAN, task, digits, folder=tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "expert_0000.npy",
         "experts.json",
     ]
-    monkeypatch.setattr(storage, "write_files", written)
+    monkeypatch.setattr(npz_json, "write_files", written)
     assert len(buffers.make_buffer(PLAN, task, digits, folder=tmp_path).snapshots) == 2
 
 

@@ -16,7 +16,7 @@ FORBIDDEN = {
     "objectives": TOP | {"data", "selection", "samplers", "transforms", "evaluation"},
     "nets": TOP | {"data", "objectives", "transforms", "evaluation", "tasks"},
     "data": TOP | {"nets", "objectives", "transforms", "evaluation", "tasks"},
-    "distilled": TOP | {"base", "types", "data", "nets", "evaluation"},
+    "storage": TOP | {"base", "types", "data", "nets", "evaluation"},
 }
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from distill_jax import data, distilled, judging, main, nets, outcome
+from distill_jax import data, judging, main, nets, outcome
 from distill_jax.runtime import workdir as workdirs
+from distill_jax.storage import distilled
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = f"--config={ROOT / 'configs' / 'digits_frepo.py'}:runlocal"

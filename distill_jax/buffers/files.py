@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from distill_jax import base, data, errors, storage
+from distill_jax import base, data, errors
 from distill_jax.buffers import plan as plans
+from distill_jax.storage import npz_json
 
 __all__ = ["expert_name", "facts_of", "read_rows", "write_expert"]
 
@@ -70,7 +71,7 @@ def write_expert(
     content = stream.getvalue()
     rows[expert_name(expert)]["sha256"] = hashlib.sha256(content).hexdigest()
     document = json.dumps({**facts, "experts": rows}, indent=1)
-    storage.write_files(
+    npz_json.write_files(
         {
             path / f"{expert_name(expert)}.npy": content,
             path / "experts.json": document.encode(),

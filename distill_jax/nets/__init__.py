@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks as pure functions: built in, or adapted from Flax and from plain JAX."""
 
-from distill_jax.nets.conv import conv2d
-from distill_jax.nets.convolutional import convnet
+from distill_jax.nets.alexnet_and_vgg import alexnet, vgg11
+from distill_jax.nets.convnets import convnet
+from distill_jax.nets.convolution import conv2d
 from distill_jax.nets.net import Net, from_flax, from_functions, from_nnx, load_flat
 from distill_jax.nets.perceptron import mlp
-from distill_jax.nets.plain import alexnet, vgg11
 from distill_jax.nets.precision import with_precision
 from distill_jax.nets.registry import build, names
 from distill_jax.nets.residual import resnet18

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen
 
-from distill_jax.nets import conv, initial
+from distill_jax.nets import convolution, initialisers
 from distill_jax.types import Array
 
 __all__ = [
@@ -36,7 +36,7 @@ class Conv(linen.Module):
 
     width: int
     padding: int = 1
-    form: conv.Form = "auto"
+    form: convolution.Form = "auto"
     size: int = 3
     stride: int = 1
     use_bias: bool = True
@@ -49,14 +49,14 @@ class Conv(linen.Module):
         which a bias has no effect.
         """
         shape = (self.size, self.size, x.shape[-1], self.width)
-        init = initial.uniform(fan_in=self.size**2 * x.shape[-1])
+        init = initialisers.uniform(fan_in=self.size**2 * x.shape[-1])
         kernel = self.param("kernel", init, shape)
         bias = self.param("bias", init, (self.width,)) if self.use_bias else None
         if affine is not None:
-            return conv.normalised_conv2d(
+            return convolution.normalised_conv2d(
                 x, kernel, *affine, padding=self.padding, epsilon=_EPSILON
             )
-        x = conv.conv2d(
+        x = convolution.conv2d(
             x, kernel, padding=self.padding, stride=self.stride, form=self.form
         )
         return x if bias is None else x + bias.reshape(1, 1, 1, -1)
@@ -70,7 +70,7 @@ class Dense(linen.Module):
     @linen.compact
     def __call__(self, x: Array) -> Array:
         """Maps [B, D] to [B, width]."""
-        init = initial.uniform(x.shape[-1])
+        init = initialisers.uniform(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.width))
         bias = self.param("bias", init, (self.width,))
         return x @ kernel + bias.reshape(1, -1)
@@ -181,7 +181,7 @@ def conv_instance_norm(layer: Conv, x: Array, *, name: str) -> Array:
       >>> sorted(variables["params"]), bool(jnp.abs(out.mean((1, 2))).max() < 1e-6)
       (['conv', 'norm'], True)
     """
-    if layer.stride == 1 and conv.can_fold(x, (layer.size,) * 2, layer.form):
+    if layer.stride == 1 and convolution.can_fold(x, (layer.size,) * 2, layer.form):
         return layer(x, _Affine(layer.width, name=name)())
     return GroupNorm(name=name)(layer(x))
 

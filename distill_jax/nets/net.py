@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen
 
 from distill_jax import base, errors
-from distill_jax.nets import initial
+from distill_jax.nets import initialisers
 from distill_jax.types import Array, Key, PyTree
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def from_flax(
     run: Any = module.apply  # What it returns depends on `mutable`.
     name = type(module).__name__
 
-    @initial.drawn_at_once
+    @initialisers.drawn_at_once
     def init(key: Key, shape: tuple[int, ...]) -> base.Variables:
         key_params, key_dropout = jax.random.split(key)
         streams = {"params": key_params, "dropout": key_dropout}

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distill_jax import errors
-from distill_jax.nets import convolutional, perceptron, plain, residual
+from distill_jax.nets import alexnet_and_vgg, convnets, perceptron, residual
 from distill_jax.nets import net as net_lib
 from distill_jax.nets import precision as precision_lib
 
 __all__ = ["build", "names"]
 
 _BUILDERS: dict[str, Callable[..., net_lib.Net]] = {
-    "alexnet": plain.alexnet,
-    "convnet": convolutional.convnet,
+    "alexnet": alexnet_and_vgg.alexnet,
+    "convnet": convnets.convnet,
     "mlp": perceptron.mlp,
     "resnet18": residual.resnet18,
-    "vgg11": plain.vgg11,
+    "vgg11": alexnet_and_vgg.vgg11,
 }
 
 

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from flax import linen
 
 from distill_jax import base, errors
-from distill_jax.nets import checks, layers
-from distill_jax.nets import conv as conv_lib
+from distill_jax.nets import checks, convolution, layers
 from distill_jax.nets import net as net_lib
 from distill_jax.types import Array, Key
 
@@ -45,7 +44,7 @@ class ResidualBlock(linen.Module):
     is_halving: bool
     norm: str
     downsampling: str
-    conv: conv_lib.Form
+    conv: convolution.Form
 
     @linen.compact
     def __call__(self, x: Array, is_training: bool = False) -> Array:
@@ -81,7 +80,7 @@ class ResNet(linen.Module):
     width: int = 64
     norm: str = "instance"
     downsampling: str = "stride"
-    conv: conv_lib.Form = "auto"
+    conv: convolution.Form = "auto"
 
     @linen.compact
     def __call__(self, x: Array, is_training: bool = False) -> Array:
@@ -113,7 +112,7 @@ def resnet18(
     width: int = 64,
     norm: str = "instance",
     downsampling: str = "stride",
-    conv: conv_lib.Form = "auto",
+    conv: convolution.Form = "auto",
 ) -> net_lib.Net:
     """Makes a ResNet-18 for small pictures.
 
@@ -125,7 +124,7 @@ def resnet18(
         stride 1 and means over 2x2 squares instead of stride 2 (in a block after the
         first activation, in a shortcut before the norm), and no mean over space at
         the end.
-      conv: form of the convolution, see :func:`~distill_jax.nets.conv.conv2d`.
+      conv: form of the convolution, see :func:`~distill_jax.nets.convolution.conv2d`.
 
     Returns:
       A :class:`~distill_jax.nets.Net` with the features ``block0`` ... ``block7``
@@ -152,7 +151,7 @@ def resnet18(
     checks.check_counts("resnet18", num_classes=num_classes, width=width)
     checks.check_choice("resnet18", "norm", norm, _NORMS)
     checks.check_choice("resnet18", "downsampling", downsampling, _DOWNSAMPLINGS)
-    conv_lib.check_form(conv)
+    convolution.check_form(conv)
     description = {
         "name": "resnet18",
         "num_classes": num_classes,

@@ -22,9 +22,9 @@ import matplotlib
 import numpy as np
 from matplotlib import figure
 
-from distill_jax import storage
 from distill_jax.report import contents as contents_lib
 from distill_jax.report import figures, pictures, tables
+from distill_jax.storage import npz_json
 
 __all__ = ["render_report", "write_report"]
 
@@ -93,7 +93,7 @@ def write_report(
     path = pathlib.Path(path)
     if path.is_dir():
         path = path / "report.html"
-    storage.write_files({path: render_report(contents).encode()})
+    npz_json.write_files({path: render_report(contents).encode()})
     return path
 
 

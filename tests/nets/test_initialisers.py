@@ -10,7 +10,7 @@ from flax import linen
 from scipy import stats
 
 from distill_jax import nets
-from distill_jax.nets import initial, layers
+from distill_jax.nets import initialisers, layers
 
 
 def draws_of(fn, *args):
@@ -67,10 +67,10 @@ def test_what_a_module_draws_itself_stays():
 
 def test_a_failure_leaves_no_trace():
     def fails(key, shape):
-        initial.uniform(4)(key, shape)
+        initialisers.uniform(4)(key, shape)
         raise ValueError("no such network")
 
     with pytest.raises(ValueError, match="no such network"):
-        initial.drawn_at_once(fails)(jax.random.key(0), (2,))
-    fresh = initial.uniform(1)(jax.random.key(0), (5,))
+        initialisers.drawn_at_once(fails)(jax.random.key(0), (2,))
+    fresh = initialisers.uniform(1)(jax.random.key(0), (5,))
     assert bool((fresh != 0).any())

@@ -5,9 +5,9 @@
     out[b, r, c, o] = sum_{i, j, k} x[b, s r + i - p, s c + j - p, k] kernel[i, j, k, o]
 
 The form "cpu" brings the convolution and its derivatives to what XLA has fast programs
-for on processors (:mod:`distill_jax.nets.trilinear`); left to itself, XLA is many times
-slower there for kernels' gradients, second derivatives and under ``vmap`` over kernels.
-On accelerators its own form is the faster one.
+for on processors (:mod:`distill_jax.nets.cpu_convolution`); left to itself, XLA is many
+times slower there for kernels' gradients, second derivatives and under ``vmap`` over
+kernels. On accelerators its own form is the faster one.
 """
 
 import math
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import errors
-from distill_jax.nets import trilinear
+from distill_jax.nets import cpu_convolution
 from distill_jax.types import Array
 
 __all__ = ["Form", "can_fold", "check_form", "conv2d", "normalised_conv2d"]
@@ -56,7 +56,7 @@ def conv2d(
     """
     form = _resolve(form)
     if form == "cpu" and stride == 1:
-        return trilinear.convolve(x, kernel, padding)
+        return cpu_convolution.convolve(x, kernel, padding)
     if form == "cpu":
         return _as_matmul(x, kernel, padding, stride)
     return jax.lax.conv_general_dilated(
@@ -128,7 +128,7 @@ def normalised_conv2d(
     # the covariance keeps its digits. Beyond the border it is what zero becomes.
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     x = x - x.mean((1, 2), keepdims=True)
-    patches = trilinear.pixel_patches(x, (kernel.shape[0], kernel.shape[1]), 0)
+    patches = cpu_convolution.pixel_patches(x, (kernel.shape[0], kernel.shape[1]), 0)
     size, num_pixels = patches.shape[1:]
     mean = patches.mean(axis=2)
     covariance = patches @ patches.swapaxes(1, 2) / num_pixels
@@ -175,7 +175,7 @@ def _resolve(form: Form) -> Form:
 def _as_matmul(x: Array, kernel: Array, padding: int, stride: int) -> Array:
     """The patches times the flattened kernel."""
     num_rows, num_columns, _, num_out = kernel.shape
-    patches = trilinear.patches_of(x, (num_rows, num_columns), padding, stride)
+    patches = cpu_convolution.patches_of(x, (num_rows, num_columns), padding, stride)
     rows = patches.reshape(-1, patches.shape[-1])
     # Outputs first, so that the kernel's gradient is the product of the transposed
     # cotangent and the rows: on the CPU up to twice as fast as that of the transposed

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from distill_jax.compute import cost
-from distill_jax.nets import trilinear
+from distill_jax.nets import cpu_convolution
 
 # Padding, rows and columns of the kernel, channels: patches of up to 9 and up to 27,
 # and larger ones, are computed in different ways.
@@ -68,7 +68,7 @@ def derivatives(convolve, padding):
 @pytest.mark.parametrize("case", CASES)
 def test_derivatives_are_those_of_a_convolution(case, assert_near):
     args = drawn(case)
-    ours = derivatives(trilinear.convolve, case[0])(*args)
+    ours = derivatives(cpu_convolution.convolve, case[0])(*args)
     theirs = derivatives(plain, case[0])(*args)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert_near(one, other, 1e-12)
@@ -83,7 +83,7 @@ def test_mapped_over_pictures_and_kernels(case, axes, assert_near):
         leaf if axis is None else jnp.stack([leaf, -2 * leaf], axis)
         for leaf, axis in zip((x, kernel), axes, strict=True)
     ]
-    ours = jax.vmap(derivatives(trilinear.convolve, case[0]), axes)(*args)
+    ours = jax.vmap(derivatives(cpu_convolution.convolve, case[0]), axes)(*args)
     for i in range(2):  # One after the other, where ours are mapped.
         each = [
             leaf if axis is None else jnp.take(leaf, i, axis)
@@ -96,7 +96,7 @@ def test_mapped_over_pictures_and_kernels(case, axes, assert_near):
 
 def test_its_multiplications_are_counted():
     x, kernel = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 5))
-    value = lambda x, kernel: trilinear.convolve(x, kernel, 1).sum() ** 2
+    value = lambda x, kernel: cpu_convolution.convolve(x, kernel, 1).sum() ** 2
     gradient = jax.make_jaxpr(jax.grad(value, (0, 1)))(x, kernel)
     # Forward and both derivatives: each place of the output times each of the kernel.
     assert cost.multiplications(gradient.jaxpr).total == 3 * 2 * 64 * kernel.size

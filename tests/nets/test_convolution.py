@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill_jax import errors, nets
-from distill_jax.nets import conv
+from distill_jax.nets import convolution
 
 CASES = [
     # height, width, channels, rows, columns, padding, stride
@@ -124,7 +124,7 @@ def test_normalising_convolution_is_convolution_and_instance_norm(assert_near):
         all_of_them = lambda *args: (fn(*args), *first(*args), *second(*args))
         return jax.jit(all_of_them)(x, kernel, scale, shift)
 
-    folded = derivatives(conv.normalised_conv2d)
+    folded = derivatives(convolution.normalised_conv2d)
     for one, other in zip(folded, derivatives(plain), strict=True):
         assert_near(one, other, 1e-10)
 
@@ -132,7 +132,7 @@ def test_normalising_convolution_is_convolution_and_instance_norm(assert_near):
 def test_constant_pictures_are_normalised_to_the_shift():
     x = jnp.full((1, 4, 4, 1), 3.0)
     kernel = jnp.ones((3, 3, 1, 2))
-    fn = lambda x: conv.normalised_conv2d(
+    fn = lambda x: convolution.normalised_conv2d(
         x, kernel, jnp.ones(2), jnp.array([0.5, -1.0]), padding=0
     )
     assert fn(x)[0, 0, 0].tolist() == [0.5, -1.0]

@@ -36,7 +36,8 @@ from typing import Any
 
 import numpy as np
 
-from distill_jax import errors, storage
+from distill_jax import errors
+from distill_jax.storage import npz_json
 
 __all__ = ["DistilledSet", "merge"]
 
@@ -145,7 +146,7 @@ class DistilledSet:
         """
         facts = {name: getattr(self, name) for name in _FACTS}
         facts["num_bytes"] = self.num_bytes
-        return storage.write(path, _arrays(self), facts)
+        return npz_json.write(path, _arrays(self), facts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "DistilledSet":
@@ -168,7 +169,7 @@ class DistilledSet:
           ...     DistilledSet.load(distilled.save(folder)).weight.tolist()
           [1.0, 2.0]
         """
-        arrays, facts = storage.read(path, facts=_FACTS, arrays=("x", "y"))
+        arrays, facts = npz_json.read(path, facts=_FACTS, arrays=("x", "y"))
         normalizer = {
             name: arrays[f"normalizer_{name}"]
             for name in _NORMALIZER_FIELDS

@@ -11,8 +11,9 @@ import re
 import numpy as np
 import pytest
 
-from distill_jax import distilled, errors
+from distill_jax import errors
 from distill_jax.data import normalizer as data_normalizer
+from distill_jax.storage import distilled
 
 
 def make(num_per_class=2, num_classes=3, seed=0, **changes):

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 from flax import linen
 
 from distill_jax import base, errors
-from distill_jax.nets import checks, convolutional, layers
-from distill_jax.nets import conv as conv_lib
+from distill_jax.nets import checks, convnets, convolution, layers
 from distill_jax.nets import net as net_lib
 from distill_jax.types import Array, Key
 
@@ -39,7 +38,7 @@ class PlainNet(linen.Module):
     num_classes: int
     plan: tuple[_Layer, ...]
     norm: str = "instance"
-    conv: conv_lib.Form = "auto"
+    conv: convolution.Form = "auto"
 
     @linen.compact
     def __call__(self, x: Array, is_training: bool = False) -> Array:
@@ -61,7 +60,7 @@ class PlainNet(linen.Module):
 
 
 def alexnet(
-    num_classes: int, *, width: int = 128, conv: conv_lib.Form = "auto"
+    num_classes: int, *, width: int = 128, conv: convolution.Form = "auto"
 ) -> net_lib.Net:
     """Makes the AlexNet for small pictures, without norms.
 
@@ -72,7 +71,7 @@ def alexnet(
       num_classes: number of outputs.
       width: channels of the first convolution, an even number; the others have 3/2, 2,
         3/2 and 3/2 times as many (128, 192, 256, 192, 192 by default).
-      conv: form of the convolution, see :func:`~distill_jax.nets.conv.conv2d`.
+      conv: form of the convolution, see :func:`~distill_jax.nets.convolution.conv2d`.
 
     Returns:
       A :class:`~distill_jax.nets.Net` with the features ``block0`` ... ``block4``
@@ -113,7 +112,7 @@ def vgg11(
     *,
     width: int = 64,
     norm: str = "instance",
-    conv: conv_lib.Form = "auto",
+    conv: convolution.Form = "auto",
 ) -> net_lib.Net:
     """Makes the VGG with eleven layers for small pictures, of which nine remain.
 
@@ -125,7 +124,7 @@ def vgg11(
       num_classes: number of outputs.
       width: channels of the first convolution.
       norm: after each convolution: ``"instance"``, ``"batch"`` or ``"none"``.
-      conv: form of the convolution, see :func:`~distill_jax.nets.conv.conv2d`.
+      conv: form of the convolution, see :func:`~distill_jax.nets.convolution.conv2d`.
 
     Returns:
       A :class:`~distill_jax.nets.Net` with the features ``block0`` ... ``block7``
@@ -165,7 +164,7 @@ def vgg11(
 def _make(
     plan: tuple[_Layer, ...], description: dict[str, Any], *, norm: str
 ) -> net_lib.Net:
-    conv_lib.check_form(description["conv"])
+    convolution.check_form(description["conv"])
     module = PlainNet(description["num_classes"], plan, norm, description["conv"])
     net = net_lib.from_flax(module, description=description)
     return net._replace(init=functools.partial(_init, net, module))
@@ -191,5 +190,5 @@ def _init(
 
 def _first_padding(size: int, shape: tuple[int, ...]) -> int:
     """What keeps the size, and two more where the ConvNet makes 28 rows 32."""
-    extra = convolutional.first_padding("auto", shape) - 1
+    extra = convnets.first_padding("auto", shape) - 1
     return size // 2 + extra

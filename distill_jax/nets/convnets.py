@@ -17,8 +17,7 @@ import jax
 from flax import linen
 
 from distill_jax import base, errors
-from distill_jax.nets import conv as conv_lib
-from distill_jax.nets import layers
+from distill_jax.nets import convolution, layers
 from distill_jax.nets import net as net_lib
 from distill_jax.types import Array, Key
 
@@ -38,7 +37,7 @@ class ConvNet(linen.Module):
     activation: str = "relu"
     pooling: str = "avg"
     first_padding: str | int = "auto"
-    conv: conv_lib.Form = "auto"
+    conv: convolution.Form = "auto"
     softplus_beta: float = 1.0
     momentum: float = 0.1
 
@@ -93,7 +92,7 @@ def convnet(
     activation: str = "relu",
     pooling: str = "avg",
     first_padding: str | int = "auto",
-    conv: conv_lib.Form = "auto",
+    conv: convolution.Form = "auto",
     softplus_beta: float = 1.0,
     momentum: float = 0.1,
 ) -> net_lib.Net:
@@ -112,7 +111,7 @@ def convnet(
       pooling: ``"none"``, ``"avg"`` or ``"max"``, over 2x2 squares.
       first_padding: of the first convolution; ``"auto"`` is 3 for pictures of one
         channel with at least 28 rows (28 becomes 32), else 1.
-      conv: form of the convolution, see :func:`~distill_jax.nets.conv.conv2d`.
+      conv: form of the convolution, see :func:`~distill_jax.nets.convolution.conv2d`.
       softplus_beta: sharpness of ``"softplus"``.
       momentum: share of a batch in the running statistics of batch norm.
 
@@ -141,7 +140,7 @@ def convnet(
     _check_option("norm", norm, _NORMS)
     _check_option("activation", activation, _ACTIVATIONS)
     _check_option("pooling", pooling, _POOLINGS)
-    conv_lib.check_form(conv)
+    convolution.check_form(conv)
     _check_sizes(num_classes, widths, depth, norm)
     _check_numbers(first_padding, softplus_beta, momentum)
     options: dict[str, Any] = {

@@ -13,8 +13,8 @@ of jax that know this of each other.
 XLA has a fast program for a convolution of ``NHWC`` by ``HWIO``, which writes no
 patches; it does not recognise others, such as the derivatives it makes of the first by
 itself, and is then up to a hundred times slower. So the first two are brought to that
-form, or to tiles (:mod:`distill_jax.nets.tiles`) where they are wide, and the third, as
-all where kernels are mapped over by ``vmap``, to matrix products.
+form, or to tiles (:mod:`distill_jax.nets.winograd`) where they are wide, and the third,
+as all where kernels are mapped over by ``vmap``, to matrix products.
 """
 
 import functools
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
-from distill_jax.nets import tiles
+from distill_jax.nets import winograd
 from distill_jax.types import Array
 
 __all__ = ["convolve", "patches_of", "pixel_patches"]
@@ -135,8 +135,8 @@ def _conv(x: Array, kernel: Array, *, padding: int) -> Array:
 
 
 def _by_xla_or_tiles(x: Array, kernel: Array, padding: int) -> Array:
-    if tiles.is_tiled(x, kernel, padding):
-        return tiles.convolve_tiles(x, kernel, padding)
+    if winograd.is_tiled(x, kernel, padding):
+        return winograd.convolve_tiles(x, kernel, padding)
     return _by_xla(x, kernel, padding)
 
 
@@ -193,8 +193,8 @@ def _conv_for_kernel(x: Array, cotangent: Array, *, padding: int) -> Array:
 
 
 def _products(x: Array, kernel: Array, *, padding: int) -> Array:
-    if tiles.is_tiled(x, kernel, padding):
-        return tiles.convolve_tiles(x, kernel, padding)
+    if winograd.is_tiled(x, kernel, padding):
+        return winograd.convolve_tiles(x, kernel, padding)
     patches = patches_of(x, (kernel.shape[0], kernel.shape[1]), padding)
     return patches @ kernel.reshape(-1, kernel.shape[-1])
 

@@ -1,0 +1,13 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What is stored: distilled sets, and files that are replaced whole."""
+
+from distill_jax.storage import (
+    distilled,
+    npz_json,
+)
+
+__all__ = [
+    "distilled",
+    "npz_json",
+]
