@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from distill_jax import errors
-from distill_jax.inner import augment
+from distill_jax.augmentation import policies
 from distill_jax.inner import sharpness as sharpness_lib
 
 __all__ = ["ExpertPlan"]
@@ -97,6 +97,6 @@ class ExpertPlan:
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,
             "batch_size": self.batch_size,
-            "policy": augment.parse(self.augmentation, align_corners=True),
+            "policy": policies.parse(self.augmentation, align_corners=True),
             "sharpness": self.sharpness,
         }

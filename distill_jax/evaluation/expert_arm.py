@@ -21,10 +21,11 @@ import numpy as np
 
 from distill_jax import data as data_lib
 from distill_jax import errors
+from distill_jax.augmentation import policies
 from distill_jax.compute import programs
 from distill_jax.evaluation import results
 from distill_jax.evaluation.bench import Arm, Bench, make_arm
-from distill_jax.inner import augment, experts, learn
+from distill_jax.inner import experts, learn
 from distill_jax.types import Key
 
 __all__ = ["ExpertSettings", "random_soft"]
@@ -187,7 +188,7 @@ def _expert_program(
             num_epochs=num_epochs,
             learning_rate=learning_rate,
             batch_size=batch_size,
-            policy=augment.parse(strategy, align_corners=align_corners),
+            policy=policies.parse(strategy, align_corners=align_corners),
         )
         told = experts.appraise(
             task, expert, judge.x, judge.y, normalizer=judge.normalizer

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from distill_jax import errors, types
-from distill_jax.inner import augment
-from distill_jax.inner import mixing as mixing_lib
+from distill_jax.augmentation import mixing as mixing_lib
+from distill_jax.augmentation import policies
 
 __all__ = ["Protocol", "datm", "dc", "dm", "dsa", "frepo", "idc", "mtt", "soft_labels"]
 
@@ -48,7 +48,7 @@ class Protocol:
       num_steps: how many mini-batches there are. Give one of the two. The papers'
         "E epochs" are E + 1 in their code and here.
       augmentation: ``"none"``, a DSA strategy, drawn anew for every example, or
-        ``"dc:"`` and a strategy of :func:`~distill_jax.inner.augment.dc`.
+        ``"dc:"`` and a strategy of :func:`~distill_jax.augmentation.policies.dc`.
       augmentation_align_corners: the convention of scale and rotate.
       mixing: ``"none"``, ``"mixup"`` or ``"cutmix"``, of mini-batches.
       mixing_probability: of each mini-batch.
@@ -82,7 +82,7 @@ class Protocol:
         _check_choice("optimizer", self.optimizer, get_args(Optimizer))
         _check_choice("schedule", self.schedule, get_args(Schedule))
         _check_choice("mixing", self.mixing, get_args(mixing_lib.Kind))
-        augment.parse(self.augmentation)  # Raises for a name it does not know.
+        policies.parse(self.augmentation)  # Raises for a name it does not know.
         _check_choice("targets", self.targets, get_args(types.Targets))
         rate, decay = self.learning_rate, self.weight_decay
         momentum, stair = self.momentum, self.decay_rate

@@ -12,9 +12,10 @@ import jax
 
 from distill_jax import base, errors
 from distill_jax import data as data_lib
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import optimizers
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.inner import augment, learn
+from distill_jax.inner import learn
 from distill_jax.types import Array, Key
 
 __all__ = ["train"]
@@ -86,7 +87,7 @@ def train(
         optimizer=optimizer,
         num_steps=optimizers.num_steps(protocol, num_examples),
         batch_size=protocol.batch_size,
-        policy=augment.parse(
+        policy=policies.parse(
             protocol.augmentation, align_corners=protocol.augmentation_align_corners
         ),
         mixing=protocol.mixing,

@@ -1,16 +1,14 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Learning: what happens inside one outer step, and what networks see."""
+"""What is differentiated through: unrolled training, optima, ridge regression."""
 
 from distill_jax.inner import (
-    augment,
     descent,
     dynamic,
     epochs,
     experts,
     implicit,
     learn,
-    mixing,
     ntk,
     pool,
     ridge,
@@ -19,14 +17,12 @@ from distill_jax.inner import (
 )
 
 __all__ = [
-    "augment",
     "descent",
     "dynamic",
     "epochs",
     "experts",
     "implicit",
     "learn",
-    "mixing",
     "ntk",
     "pool",
     "ridge",

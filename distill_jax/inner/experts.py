@@ -17,7 +17,8 @@ import optax
 
 from distill_jax import base
 from distill_jax import data as data_lib
-from distill_jax.inner import augment, epochs, learn
+from distill_jax.augmentation import policies
+from distill_jax.inner import epochs, learn
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key
 
@@ -41,7 +42,7 @@ def train_expert(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     batch_size: int = 256,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     sharpness: sharpness_lib.Sharpness | None = None,
 ) -> base.Variables:
     """Trains one expert; pure, to be jitted, and mapped over keys for several.

@@ -19,9 +19,10 @@ import optax
 
 from distill_jax import base
 from distill_jax import data as data_lib
+from distill_jax.augmentation import mixing as mixing_lib
+from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import augment, descent, epochs
-from distill_jax.inner import mixing as mixing_lib
+from distill_jax.inner import descent, epochs
 from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
@@ -42,7 +43,7 @@ def fit(
     optimizer: optax.GradientTransformation,
     num_steps: int,
     batch_size: int,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     mixing: mixing_lib.Kind = "none",
     mixing_probability: float = 1.0,
     prepare: Callable[[base.Examples], base.Examples] | None = None,
@@ -125,7 +126,7 @@ def fit_further(
     optimizer: optax.GradientTransformation,
     num_steps: int,
     batch_size: int,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     mixing: mixing_lib.Kind = "none",
     context: Any = None,
 ) -> tuple[base.Variables, optax.OptState]:
@@ -173,7 +174,7 @@ def fit_further(
 
 
 def bend(
-    key: Key, policy: augment.Policy | None, batch: base.Examples
+    key: Key, policy: policies.Policy | None, batch: base.Examples
 ) -> base.Examples:
     """A mini-batch after a fresh draw of augmentation.
 
@@ -185,17 +186,17 @@ def bend(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> batch = base.Examples(jnp.ones((2, 8, 8, 1)), jnp.eye(2))
-      >>> policy = augment.parse("crop")
+      >>> policy = policies.parse("crop")
       >>> bend(jax.random.key(0), policy, batch).x.shape
       (2, 8, 8, 1)
     """
     if policy is None:
         return batch
     num_examples, *shape = batch.x.shape
-    params = augment.sample_augmentation(
+    params = policies.sample_augmentation(
         key, policy, num_examples=num_examples, shape=tuple(shape)
     )
-    return batch._replace(x=augment.augment(params, batch.x))
+    return batch._replace(x=policies.augment(params, batch.x))
 
 
 def predict_logits(
@@ -246,7 +247,7 @@ def _stepper(
     optimizer: optax.GradientTransformation,
     num_steps: int,
     batch_size: int,
-    policy: augment.Policy | None,
+    policy: policies.Policy | None,
     mixing: mixing_lib.Kind,
     mixing_probability: float = 1.0,
     prepare: Callable[[base.Examples], base.Examples] | None = None,

@@ -26,7 +26,8 @@ import optax
 from jax.ad_checkpoint import checkpoint_name
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, descent, epochs, learn
+from distill_jax.augmentation import policies
+from distill_jax.inner import descent, epochs, learn
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
@@ -57,7 +58,7 @@ def train_student(
     opt: optax.OptState | None = None,
     first: Array | int = 0,
     batches: tuple[Array, Array] | None = None,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     estimator: Estimator = "exact",
     remat: Remat = "step",
     context: Any = None,
@@ -139,7 +140,7 @@ def lead_student(
     opt: optax.OptState | None = None,
     first: Array | int = 0,
     batches: tuple[Array, Array] | None = None,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     context: Any = None,
 ) -> tuple[base.Variables, optax.OptState]:
     """Takes the steps of :func:`train_student` without derivatives of them.
@@ -303,7 +304,7 @@ def _batch_at(
     number: Array,
     whole: base.Examples,
     batches: tuple[Array, Array] | None,
-    policy: augment.Policy | None,
+    policy: policies.Policy | None,
 ) -> tuple[Key, base.Examples]:
     """What a step draws from and learns from; the same whoever takes it."""
     key_augment, key_loss = jax.random.split(jax.random.fold_in(key, number))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import optax
 
 from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment, dynamic
+from distill_jax.inner import dynamic
 from distill_jax.methods import parts, published
 
 __all__ = ["cafe", "dm"]
@@ -70,7 +71,7 @@ def dm(
     augmentation = parts.strategy(task, augmentation)
     objective = objectives.distribution_matching(task, num_networks=num_networks)
     method = bilevel.distill(
-        transforms.siamese(objective, augment.parse(augmentation)),
+        transforms.siamese(objective, policies.parse(augmentation)),
         decoder=parts.decoder(factor),
         optimizer=optax.sgd(learning_rate, momentum),
     )
@@ -157,7 +158,7 @@ def cafe(
     )
     parts.check_momentum(momentum)
     augmentation = parts.strategy(task, augmentation)
-    policy = augment.parse(augmentation)
+    policy = policies.parse(augmentation)
     objective = objectives.feature_alignment(
         task,
         layer_weights=layer_weights,

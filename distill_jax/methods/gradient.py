@@ -7,8 +7,8 @@ import dataclasses
 import optax
 
 from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment
 from distill_jax.methods import parts, published
 from distill_jax.objectives import distances
 
@@ -357,7 +357,7 @@ def _recipe(
         training=objectives.NetworkTraining(
             optimizer=optax.sgd(network_learning_rate),
             num_epochs=loops.num_epochs,
-            policy=augment.parse(augmentation),
+            policy=policies.parse(augmentation),
         ),
         is_collective=warm_up is not None,
         warm_up=warm_up or (0, 0),
@@ -365,7 +365,7 @@ def _recipe(
     )
     return base.Recipe(
         method=bilevel.distill(
-            transforms.siamese(objective, augment.parse(augmentation)),
+            transforms.siamese(objective, policies.parse(augmentation)),
             decoder=parts.decoder(factor),
             optimizer=optax.sgd(learning_rate, momentum),
         ),

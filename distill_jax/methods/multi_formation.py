@@ -5,8 +5,8 @@
 import optax
 
 from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment
 from distill_jax.methods import parts, published
 from distill_jax.objectives import distances
 
@@ -99,7 +99,7 @@ def idc(
                 optax.sgd(network_learning_rate, momentum=0.9),
             ),
             batch_size=64,
-            policy=augment.parse(parts.strategy(task, train_augmentation)),
+            policy=policies.parse(parts.strategy(task, train_augmentation)),
             mixing="cutmix",
             on="real",
         ),
@@ -107,7 +107,7 @@ def idc(
     )
     method = bilevel.distill(
         transforms.siamese(
-            objective, augment.parse(parts.strategy(task, augmentation))
+            objective, policies.parse(parts.strategy(task, augmentation))
         ),
         decoder=parts.decoder(factor),
         optimizer=optax.sgd(learning_rate, momentum),

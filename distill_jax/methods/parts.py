@@ -5,7 +5,7 @@
 import optax
 
 from distill_jax import base, composition, data, errors, transforms
-from distill_jax.inner import augment
+from distill_jax.augmentation import policies
 
 __all__ = [
     "check_momentum",
@@ -102,9 +102,9 @@ def strategy(task: base.Task, augmentation: str) -> str:
     about = task.description.get("data", {})
     if augmentation == "auto":
         augmentation = _DSA.replace("flip_", "") if is_digits(task) else _DSA
-    policy = augment.parse(augmentation)
+    policy = policies.parse(augmentation)
     if policy is not None and "shape" in about:
-        augment.check_fit(policy, tuple(about["shape"]))
+        policies.check_fit(policy, tuple(about["shape"]))
     return augmentation
 
 

@@ -16,8 +16,9 @@ from distill_jax import (
     seeds,
     transforms,
 )
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment, unroll
+from distill_jax.inner import unroll
 from distill_jax.methods import parts
 
 __all__ = ["auto"]
@@ -135,7 +136,7 @@ def auto(
             windows="random",
             optimizer=unroll.adam(network_learning_rate),
             batch_size=network_batch_size,
-            policy=augment.parse(strategy),
+            policy=policies.parse(strategy),
         )
         stages.append((unrolled, num_after))
         rates.append(parts.cosine(unrolled_rate, num_after, final_rate))

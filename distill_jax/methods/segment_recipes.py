@@ -21,9 +21,10 @@ from distill_jax import (
     seeds,
     transforms,
 )
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment, unroll
 from distill_jax.inner import sharpness as sharpness_lib
+from distill_jax.inner import unroll
 from distill_jax.methods import expert_seeds, parts
 from distill_jax.methods import published_trajectories as published
 from distill_jax.transforms import learned_rate
@@ -66,7 +67,7 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
     options = _Options(**{key: value for key, value in given.items() if key in names})
     parts.check_momentum(options.momentum)
     strategy = parts.strategy(task, options.augmentation)
-    policy = augment.parse(strategy, align_corners=True)
+    policy = policies.parse(strategy, align_corners=True)
     has_labels = options.label_momentum is not None
     template = jax.eval_shape(
         lambda key: task.init(key, task.sample_context(key)), jax.random.key(0)

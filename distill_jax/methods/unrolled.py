@@ -16,8 +16,9 @@ from distill_jax import (
     seeds,
     transforms,
 )
+from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import augment, unroll
+from distill_jax.inner import unroll
 from distill_jax.methods import parts
 
 __all__ = ["bptt", "rat_bptt"]
@@ -217,7 +218,7 @@ def _recipe(
         windows=windows,
         optimizer=_student(network_optimizer, network_learning_rate),
         batch_size=network_batch_size,
-        policy=augment.parse(strategy),
+        policy=policies.parse(strategy),
         remat=remat,
         num_networks=num_networks,
     )

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
+from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import augment, descent, dynamic, epochs, learn
+from distill_jax.inner import descent, dynamic, epochs, learn
 from distill_jax.objectives import classwise, distribution
 from distill_jax.types import Array, Key, PyTree
 
@@ -34,7 +35,7 @@ def feature_alignment(
     discrimination: float = 0.01,
     learning_rate: float = 0.01,
     batch_size: int = 256,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     num_queries: int = 128,
     limits: dynamic.Limits | None = None,
 ) -> base.Objective:

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
+from distill_jax.augmentation import mixing as mixing_lib
+from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import augment, epochs, learn
-from distill_jax.inner import mixing as mixing_lib
+from distill_jax.inner import epochs, learn
 from distill_jax.inner import pool as pools
 from distill_jax.objectives import classwise, distances
 from distill_jax.types import Array, Key, PyTree
@@ -38,7 +39,7 @@ class NetworkTraining(NamedTuple):
     optimizer: optax.GradientTransformation = optax.sgd(0.01)
     num_epochs: int = 1
     batch_size: int = 256
-    policy: augment.Policy | None = None  # one draw for each example
+    policy: policies.Policy | None = None  # one draw for each example
     mixing: mixing_lib.Kind = "none"
     on: Literal["synthetic", "real"] = "synthetic"  # "real": batches are `Pair`s
 

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, descent, implicit, learn
+from distill_jax.augmentation import policies
+from distill_jax.inner import descent, implicit, learn
 from distill_jax.inner import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
@@ -41,7 +42,7 @@ def implicit_bilevel(
     damping: float = 1e-3,
     step_size: float | None = None,
     clip_norm: float | None = None,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
 ) -> base.Objective:
     """Lowers the real loss of networks trained to an optimum on the synthetic examples.
 

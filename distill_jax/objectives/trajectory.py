@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors
-from distill_jax.inner import augment, unroll
+from distill_jax.augmentation import policies
 from distill_jax.inner import pool as pools
+from distill_jax.inner import unroll
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["trajectory_matching"]
@@ -29,7 +30,7 @@ def trajectory_matching(
     *,
     num_steps: int,
     batch_size: int | None = None,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     estimator: unroll.Estimator = "exact",
     remat: unroll.Remat = "step",
     assigns_labels: bool = False,

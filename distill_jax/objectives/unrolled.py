@@ -22,9 +22,10 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors, tasks
+from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import augment, unroll
 from distill_jax.inner import pool as pools
+from distill_jax.inner import unroll
 from distill_jax.types import Array, Key
 
 __all__ = ["Windows", "unrolled_training"]
@@ -44,7 +45,7 @@ def unrolled_training(
     windows: Windows = "last",
     optimizer: Training | None = None,
     batch_size: int | None = None,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
     remat: unroll.Remat = "step",
     num_networks: int = 1,
 ) -> base.Objective:

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from distill_jax import base, errors
 from distill_jax import data as data_lib
+from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import augment, experts, pool
+from distill_jax.inner import experts, pool
 from distill_jax.scores import per_example
 from distill_jax.types import Array, Key
 
@@ -106,7 +107,7 @@ def train_networks(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     batch_size: int = 256,
-    policy: augment.Policy | None = None,
+    policy: policies.Policy | None = None,
 ) -> base.Variables:
     """Trains networks on the real data for a few epochs, to score its examples with.
 

@@ -10,13 +10,15 @@ Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation",
 import jax
 
 from distill_jax import base
-from distill_jax.inner import augment
+from distill_jax.augmentation import policies
 from distill_jax.types import Array, Key
 
 __all__ = ["siamese"]
 
 
-def siamese(objective: base.Objective, policy: augment.Policy | None) -> base.Objective:
+def siamese(
+    objective: base.Objective, policy: policies.Policy | None
+) -> base.Objective:
     """Augments both sides of a matching loss with shared parameters for each class.
 
     Args:
@@ -32,7 +34,7 @@ def siamese(objective: base.Objective, policy: augment.Policy | None) -> base.Ob
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> policy = dj.inner.augment.dsa("crop_rotate")
+      >>> policy = dj.augmentation.policies.dsa("crop_rotate")
       >>> objective = siamese(dj.objectives.distribution_matching(task), policy)
       >>> objective.loss.__name__
       'loss'
@@ -43,14 +45,14 @@ def siamese(objective: base.Objective, policy: augment.Policy | None) -> base.Ob
     """
     if policy is None:
         return objective
-    shared = augment.share(policy)
+    shared = policies.share(policy)
 
     def pair(args: tuple[Key, Array, Array]) -> tuple[Array, Array]:
         key, x_syn, x_real = args
-        params = augment.sample_augmentation(
+        params = policies.sample_augmentation(
             key, shared, num_examples=1, shape=x_syn.shape[1:]
         )
-        return augment.augment(params, x_syn), augment.augment(params, x_real)
+        return policies.augment(params, x_syn), policies.augment(params, x_real)
 
     def loss(synthetic, key, inner, batch):
         key_augment, key_loss = jax.random.split(key)

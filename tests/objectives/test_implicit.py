@@ -189,7 +189,7 @@ def test_augmentation_bends_the_synthetic_examples_of_the_derivative(digits):
     )
     pool = jax.jit(make(None).init)(KEY, synthetic)
     gradients = []
-    for policy in (None, dj.inner.augment.parse("crop")):
+    for policy in (None, dj.augmentation.policies.parse("crop")):
         loss = make(policy).loss
         fn = jax.jit(jax.grad(lambda s: loss(s, KEY, pool, seed)[0]))
         gradients.append(ravel_pytree(fn(synthetic))[0])

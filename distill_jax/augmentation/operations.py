@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import errors
+from distill_jax.augmentation import images
 from distill_jax.compute import randomness
-from distill_jax.inner import distortions
 from distill_jax.types import Array, Key
 
 __all__ = [
@@ -142,7 +142,7 @@ def _brightness(
     draws: Draws, x: Array, strengths: Strengths, align_corners: bool
 ) -> Array:
     del strengths, align_corners  # The draws say all.
-    return distortions.brightness(x, draws["offset"])
+    return images.brightness(x, draws["offset"])
 
 
 def _read_saturation(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -154,7 +154,7 @@ def _saturation(
     draws: Draws, x: Array, strengths: Strengths, align_corners: bool
 ) -> Array:
     del strengths, align_corners
-    return distortions.saturation(x, draws["saturation"])
+    return images.saturation(x, draws["saturation"])
 
 
 def _read_contrast(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -166,7 +166,7 @@ def _contrast(
     draws: Draws, x: Array, strengths: Strengths, align_corners: bool
 ) -> Array:
     del strengths, align_corners
-    return distortions.contrast(x, draws["contrast"])
+    return images.contrast(x, draws["contrast"])
 
 
 def _read_shift(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -181,7 +181,7 @@ def _shift(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) ->
     del align_corners  # Whole pixels.
     limit = _shift_limit(strengths, x.shape[1:])
     fill = _fill(x, strengths)
-    return fill + distortions.shift(x - fill, **draws, limit=limit)
+    return fill + images.shift(x - fill, **draws, limit=limit)
 
 
 def _read_cutout(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -198,7 +198,7 @@ def _read_cutout(u: Array, strengths: Strengths, shape: Shape) -> Draws:
 
 def _cutout(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
     del align_corners
-    return distortions.cutout(x, **draws, size=_cutout_size(strengths, x.shape[1:]))
+    return images.cutout(x, **draws, size=_cutout_size(strengths, x.shape[1:]))
 
 
 def _read_flip(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -208,7 +208,7 @@ def _read_flip(u: Array, strengths: Strengths, shape: Shape) -> Draws:
 
 def _flip(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
     del strengths, align_corners
-    return distortions.flip(x, draws["flipped"])
+    return images.flip(x, draws["flipped"])
 
 
 def _read_scale(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -220,7 +220,7 @@ def _read_scale(u: Array, strengths: Strengths, shape: Shape) -> Draws:
 
 def _scale(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
     fill = _fill(x, strengths)
-    return fill + distortions.scale(x - fill, **draws, align_corners=align_corners)
+    return fill + images.scale(x - fill, **draws, align_corners=align_corners)
 
 
 def _read_rotate(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -231,7 +231,7 @@ def _read_rotate(u: Array, strengths: Strengths, shape: Shape) -> Draws:
 
 def _rotate(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
     fill = _fill(x, strengths)
-    return fill + distortions.rotate(x - fill, **draws, align_corners=align_corners)
+    return fill + images.rotate(x - fill, **draws, align_corners=align_corners)
 
 
 def _read_noise(u: Array, strengths: Strengths, shape: Shape) -> Draws:
@@ -254,7 +254,7 @@ def _read_rrc(u: Array, strengths: Strengths, shape: Shape) -> Draws:
 
 def _rrc(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
     del strengths, align_corners  # Nothing comes from outside.
-    return distortions.resized_crop(x, **draws)
+    return images.resized_crop(x, **draws)
 
 
 def _shift_limit(strengths: Strengths, shape: Shape) -> tuple[int, int]:

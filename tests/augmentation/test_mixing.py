@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from distill_jax import base, errors
-from distill_jax.inner import mixing
+from distill_jax.augmentation import mixing
 
 SHAPE = (6, 8, 2)
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from distill_jax import errors
-from distill_jax.inner import augment
+from distill_jax.augmentation import policies
 
 FULL = "color_crop_cutout_flip_scale_rotate"
 EVERY = "brightness_saturation_contrast_translate_noise_rrc"
@@ -19,7 +19,7 @@ SHAPE = (10, 12, 3)
 
 
 def _draw(policy, num_examples=5, shape=SHAPE, seed=0):
-    return augment.sample_augmentation(
+    return policies.sample_augmentation(
         jax.random.key(seed), policy, num_examples=num_examples, shape=shape
     )
 
@@ -29,10 +29,10 @@ def _pictures(num_examples=5, shape=SHAPE):
 
 
 def test_each_operation_is_drawn_equally_often():
-    policy = augment.dsa(FULL)
+    policy = policies.dsa(FULL)
     keys = jax.random.split(jax.random.key(3), 3000)
     draw = functools.partial(
-        augment.sample_augmentation, policy=policy, num_examples=1, shape=(8, 8, 1)
+        policies.sample_augmentation, policy=policy, num_examples=1, shape=(8, 8, 1)
     )
     counts = np.bincount(jax.jit(jax.vmap(draw))(keys).choice, minlength=6)
     assert len(counts) == 6
@@ -51,7 +51,7 @@ def test_each_operation_is_drawn_equally_often():
     ],
 )
 def test_continuous_parameters_are_uniform_in_their_range(name, field, low, high):
-    draws = np.asarray(_draw(augment.dsa(name), 2000).draws[0][field])
+    draws = np.asarray(_draw(policies.dsa(name), 2000).draws[0][field])
     uniform = scipy.stats.uniform(low, high - low)
     assert scipy.stats.kstest(draws, uniform.cdf).pvalue > 0.01
 
@@ -67,20 +67,20 @@ def test_continuous_parameters_are_uniform_in_their_range(name, field, low, high
     ],
 )
 def test_whole_parameters_are_uniform_on_their_values(name, field, shape, values):
-    draws = np.asarray(_draw(augment.dsa(name), 3000, shape).draws[0][field])
+    draws = np.asarray(_draw(policies.dsa(name), 3000, shape).draws[0][field])
     found, counts = np.unique(draws, return_counts=True)
     assert found.tolist() == list(values)
     assert scipy.stats.chisquare(counts).pvalue > 0.01
 
 
 def test_scales_of_the_two_axes_are_independent():
-    draws = _draw(augment.dsa("scale"), 2000).draws[0]
+    draws = _draw(policies.dsa("scale"), 2000).draws[0]
     correlation = np.corrcoef(draws["scale_x"], draws["scale_y"])[0, 1]
     assert abs(correlation) < 0.06
 
 
 def test_color_is_brightness_then_saturation_then_contrast():
-    params, x = _draw(augment.dsa("color")), np.asarray(_pictures())
+    params, x = _draw(policies.dsa("color")), np.asarray(_pictures())
     draws = {
         name: np.asarray(value).reshape(-1, 1, 1, 1)
         for name, value in params.draws[0].items()
@@ -90,36 +90,36 @@ def test_color_is_brightness_then_saturation_then_contrast():
     y = (y - mean) * draws["saturation"] + mean
     mean = y.mean((1, 2, 3), keepdims=True)
     y = (y - mean) * draws["contrast"] + mean
-    np.testing.assert_allclose(augment.augment(params, x), y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(policies.augment(params, x), y, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", f"{FULL}_{EVERY}".split("_"))
 def test_siamese_draws_bend_all_pictures_of_all_batches_alike(name):
-    policy = augment.share(augment.dsa(name))
+    policy = policies.share(policies.dsa(name))
     params = _draw(policy)
     picture = _pictures(1)
-    many = augment.augment(params, jnp.tile(picture, (7, 1, 1, 1)))
-    few = augment.augment(params, jnp.tile(picture, (2, 1, 1, 1)))
+    many = policies.augment(params, jnp.tile(picture, (7, 1, 1, 1)))
+    few = policies.augment(params, jnp.tile(picture, (2, 1, 1, 1)))
     np.testing.assert_array_equal(many, jnp.tile(few[:1], (7, 1, 1, 1)))
-    single = _draw(augment.dsa(name), num_examples=7)
+    single = _draw(policies.dsa(name), num_examples=7)
     if name in ("saturation", "flip"):
         return
-    different = augment.augment(single, jnp.tile(picture, (7, 1, 1, 1)))
+    different = policies.augment(single, jnp.tile(picture, (7, 1, 1, 1)))
     assert not np.allclose(different, different[:1]) or name == "color"
 
 
 @pytest.mark.parametrize("siamese", [False, True])
 @pytest.mark.parametrize("mode", ["single", "per_example", "all"])
 def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
-    policy = augment.dsa(FULL, mode=mode, siamese=siamese)
+    policy = policies.dsa(FULL, mode=mode, siamese=siamese)
     x = _pictures(3, (6, 7, 3))
 
     @jax.jit
     def once(key, x):
-        params = augment.sample_augmentation(
+        params = policies.sample_augmentation(
             key, policy, num_examples=x.shape[0], shape=x.shape[1:]
         )
-        return augment.augment(params, x)
+        return policies.augment(params, x)
 
     keys = jax.random.split(jax.random.key(1), 4)
     mapped = jax.vmap(once, (0, None))(keys, x)
@@ -133,13 +133,13 @@ def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
 
 @pytest.mark.usefixtures("x64")
 def test_gradients_match_finite_differences():
-    policy = augment.dsa(FULL)
+    policy = policies.dsa(FULL)
     x, direction = _pictures(2, (6, 7, 3)), _pictures(4, (6, 7, 3))[2:]
     params = _draw(policy, 2, (6, 7, 3))
 
     @jax.jit
     def value(x, params):
-        return jnp.sum(jnp.sin(augment.augment(params, x)))
+        return jnp.sum(jnp.sin(policies.augment(params, x)))
 
     @jax.jit
     def slope(x, params):
@@ -158,18 +158,18 @@ def test_gradients_match_finite_differences():
 
 
 def test_all_operations_are_applied_in_order():
-    params, x = _draw(augment.dsa("flip_crop", mode="all")), _pictures()
+    params, x = _draw(policies.dsa("flip_crop", mode="all")), _pictures()
     by_hand = x
     for name, draws in zip(("flip", "crop"), params.draws, strict=True):
-        alone = _draw(augment.dsa(name))._replace(draws=(draws,))
-        by_hand = augment.augment(alone, by_hand)
-    np.testing.assert_array_equal(augment.augment(params, x), by_hand)
+        alone = _draw(policies.dsa(name))._replace(draws=(draws,))
+        by_hand = policies.augment(alone, by_hand)
+    np.testing.assert_array_equal(policies.augment(params, x), by_hand)
 
 
 def test_per_example_draws_an_operation_for_each_picture():
-    policy = augment.dsa("brightness_crop", mode="per_example")
+    policy = policies.dsa("brightness_crop", mode="per_example")
     params, x = _draw(policy, 40), _pictures(40)
-    out = augment.augment(params, x)
+    out = policies.augment(params, x)
     assert set(params.choice.tolist()) == {0, 1}
     offset = params.draws[0]["offset"]
     for index, choice in enumerate(params.choice.tolist()):
@@ -178,54 +178,54 @@ def test_per_example_draws_an_operation_for_each_picture():
 
 
 def test_dc_fills_with_the_mean_colour():
-    shifted = _draw(augment.dc("crop"), 1)
+    shifted = _draw(policies.dc("crop"), 1)
     draws = {"rows": jnp.array([4]), "columns": jnp.array([0])}
     x = _pictures(1)
-    out = augment.augment(shifted._replace(draws=(draws,)), x)
+    out = policies.augment(shifted._replace(draws=(draws,)), x)
     np.testing.assert_allclose(out[:, :-4], x[:, 4:], atol=1e-5)
     outside = np.broadcast_to(x.mean((0, 1, 2)), out[:, -4:].shape)
     np.testing.assert_allclose(out[:, -4:], outside, atol=1e-5)
-    params = _draw(augment.dc(), 2000)
+    params = _draw(policies.dc(), 2000)
     assert params.choice.shape == (2000,)
     assert np.abs(params.draws[2]["angle"]).max() == pytest.approx(np.pi / 4, rel=0.01)
 
 
 def test_crop_shifts_by_up_to_its_padding():
-    draws = _draw(augment.crop(3), 500).draws[0]
+    draws = _draw(policies.crop(3), 500).draws[0]
     assert sorted(set(draws["rows"].tolist())) == list(range(-3, 4))
 
 
 def test_noise_has_its_standard_deviation():
     x = jnp.zeros((50, *SHAPE))
-    out = augment.augment(_draw(augment.noise(0.2), 50), x)
+    out = policies.augment(_draw(policies.noise(0.2), 50), x)
     np.testing.assert_allclose(out.std(), 0.2, rtol=0.02)
 
 
 def test_no_policy_is_the_identity():
     x = _pictures()
-    assert augment.share(None) is None
-    assert augment.augment(_draw(None), x) is x
+    assert policies.share(None) is None
+    assert policies.augment(_draw(None), x) is x
 
 
 def test_parse_reads_configurations():
-    policy = augment.parse(FULL, align_corners=True, siamese=True)
-    assert policy == augment.dsa(FULL, align_corners=True, siamese=True)
-    assert augment.parse("none") is None
-    assert augment.parse(None) is None
+    policy = policies.parse(FULL, align_corners=True, siamese=True)
+    assert policy == policies.dsa(FULL, align_corners=True, siamese=True)
+    assert policies.parse("none") is None
+    assert policies.parse(None) is None
 
 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: augment.dsa("color_crp"), r'no augmentation "crp" .*"crop"'),
-        (lambda: augment.parse("colour"), r'no augmentation "colour" .*"color"'),
-        (lambda: augment.dsa(""), r'no augmentation ""'),
-        (lambda: augment.dsa("crop", mode="al"), r'no mode .*"al".*"all"'),  # type: ignore
-        (lambda: augment.crop(-1), r"padding of a crop .* got -1"),
-        (lambda: augment.noise(-0.1), r"at least 0, got -0.1"),
-        (lambda: augment.resized_crop(0.5, 0.2), r"low=0.5 and high=0.2"),
-        (lambda: _draw(augment.crop(8), shape=(8, 9, 1)), r"8 pixels.*at most 7"),
-        (lambda: _draw(augment.dsa("flip"), shape=(64,)), r"shape \(64,\).*\"none\""),
+        (lambda: policies.dsa("color_crp"), r'no augmentation "crp" .*"crop"'),
+        (lambda: policies.parse("colour"), r'no augmentation "colour" .*"color"'),
+        (lambda: policies.dsa(""), r'no augmentation ""'),
+        (lambda: policies.dsa("crop", mode="al"), r'no mode .*"al".*"all"'),  # type: ignore
+        (lambda: policies.crop(-1), r"padding of a crop .* got -1"),
+        (lambda: policies.noise(-0.1), r"at least 0, got -0.1"),
+        (lambda: policies.resized_crop(0.5, 0.2), r"low=0.5 and high=0.2"),
+        (lambda: _draw(policies.crop(8), shape=(8, 9, 1)), r"8 pixels.*at most 7"),
+        (lambda: _draw(policies.dsa("flip"), shape=(64,)), r"shape \(64,\).*\"none\""),
     ],
 )
 def test_what_cannot_work_is_refused(make, sentence):
@@ -235,4 +235,4 @@ def test_what_cannot_work_is_refused(make, sentence):
 
 def test_a_draw_for_another_number_of_pictures_is_refused():
     with pytest.raises(errors.InputError, match="drawn for 4 examples, but 5 came"):
-        augment.augment(_draw(augment.flip(), 4), _pictures(5))
+        policies.augment(_draw(policies.flip(), 4), _pictures(5))

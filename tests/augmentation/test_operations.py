@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill_jax.inner import augment, distortions
+from distill_jax.augmentation import images as images_lib
+from distill_jax.augmentation import policies
 
 FILES = ("dsa_ops_12x16x3", "dsa_ops_28x28x1")
 OPERATIONS = (
@@ -29,24 +30,24 @@ def _operation(name, file, align_corners):
     p = {key: jnp.asarray(value) for key, value in file.items()}
     if name in ("brightness", "saturation", "contrast"):
         parameter = p["offset" if name == "brightness" else "factor"]
-        return lambda x: getattr(distortions, name)(x, parameter)
+        return lambda x: getattr(images_lib, name)(x, parameter)
     if name == "crop":
         limit = int(file["max_shift_rows"]), int(file["max_shift_cols"])
-        return lambda x: distortions.shift(
+        return lambda x: images_lib.shift(
             x, p["shift_rows"], p["shift_cols"], limit=limit
         )
     if name == "cutout":
         size = int(file["size_rows"]), int(file["size_cols"])
-        return lambda x: distortions.cutout(
+        return lambda x: images_lib.cutout(
             x, p["centre_rows"], p["centre_cols"], size=size
         )
     if name == "flip":
-        return lambda x: distortions.flip(x, p["flipped"])
+        return lambda x: images_lib.flip(x, p["flipped"])
     if name == "scale":
-        return lambda x: distortions.scale(
+        return lambda x: images_lib.scale(
             x, p["scale_x"], p["scale_y"], align_corners=align_corners
         )
-    return lambda x: distortions.rotate(
+    return lambda x: images_lib.rotate(
         x, p["angle_radians"], align_corners=align_corners
     )
 
@@ -170,14 +171,14 @@ def test_one_draw_serves_two_batches_as_in_the_original(name, golden, assert_nea
         "scale": lambda: {"scale_x": widen(u[0]), "scale_y": widen(u[1])},
         "rotate": lambda: {"angle": (u[0] - 0.5) * 30 * jnp.pi / 180},
     }[name]()
-    policy = augment.dsa(name, siamese=True)
-    params = augment.sample_augmentation(
+    policy = policies.dsa(name, siamese=True)
+    params = policies.sample_augmentation(
         jax.random.key(0), policy, num_examples=1, shape=(12, 16, 3)
     )
     assert jax.tree.structure(draws) == jax.tree.structure(params.draws[0])
     params = params._replace(draws=(draws,))
     for batch in ("a", "b"):
-        out = augment.augment(params, jnp.asarray(file[f"images_{batch}"]))
+        out = policies.augment(params, jnp.asarray(file[f"images_{batch}"]))
         assert_near(out, file[f"{name}_out_{batch}"], 1e-12, batch)
 
 
@@ -185,28 +186,26 @@ def test_one_draw_serves_two_batches_as_in_the_original(name, golden, assert_nea
 def test_resized_crop_interpolates_and_repeats_the_border():
     x = jnp.asarray([0.0, 10.0, 20.0, 40.0]).reshape(1, 1, 4, 1)
     zero, half, one = jnp.zeros(1), jnp.full(1, 0.5), jnp.ones(1)
-    whole = distortions.resized_crop(x, zero, zero, one)
+    whole = images_lib.resized_crop(x, zero, zero, one)
     np.testing.assert_allclose(whole, x, atol=1e-12)
-    left = distortions.resized_crop(x, zero, zero, half)
+    left = images_lib.resized_crop(x, zero, zero, half)
     np.testing.assert_allclose(left.ravel(), [0, 2.5, 7.5, 12.5], atol=1e-12)
-    right = distortions.resized_crop(x, zero, 2 * one, half)
+    right = images_lib.resized_crop(x, zero, 2 * one, half)
     np.testing.assert_allclose(right.ravel(), [17.5, 25, 35, 40], atol=1e-12)
 
 
 def test_a_turn_of_90_degrees_moves_pixels_exactly():
     x = jax.random.normal(jax.random.key(0), (2, 5, 5, 3))
     for align_corners in (False, True):
-        out = distortions.rotate(
-            x, jnp.array([jnp.pi / 2]), align_corners=align_corners
-        )
+        out = images_lib.rotate(x, jnp.array([jnp.pi / 2]), align_corners=align_corners)
         np.testing.assert_allclose(out, jnp.rot90(x, axes=(1, 2)), atol=1e-5)
 
 
 def test_all_parameters_come_from_one_draw():
-    policy = augment.dsa(mode="per_example")
+    policy = policies.dsa(mode="per_example")
 
     def sample(key):
-        return augment.sample_augmentation(
+        return policies.sample_augmentation(
             key, policy, num_examples=4, shape=(8, 8, 3)
         ).draws
 
@@ -214,8 +213,8 @@ def test_all_parameters_come_from_one_draw():
 
 
 def test_noise_is_gaussian_and_its_own_for_every_value():
-    drawn = augment.sample_augmentation(
-        jax.random.key(0), augment.noise(0.5), num_examples=40, shape=(8, 8, 3)
+    drawn = policies.sample_augmentation(
+        jax.random.key(0), policies.noise(0.5), num_examples=40, shape=(8, 8, 3)
     ).draws[0]["noise"]
     assert drawn.shape == (40, 8, 8, 3)
     values = np.ravel(drawn) / 0.5

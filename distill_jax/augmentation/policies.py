@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import errors
+from distill_jax.augmentation import operations as operations_lib
 from distill_jax.compute import randomness
-from distill_jax.inner import operations as operations_lib
 from distill_jax.types import Array, Key
 
 __all__ = [
@@ -329,9 +329,9 @@ def sample_augmentation(
 
     Example:
       >>> import jax
-      >>> from distill_jax.inner import augment
-      >>> drawn = augment.sample_augmentation(
-      ...     jax.random.key(0), augment.crop(1), num_examples=5, shape=(8, 8, 1))
+      >>> from distill_jax.augmentation import policies
+      >>> drawn = policies.sample_augmentation(
+      ...     jax.random.key(0), policies.crop(1), num_examples=5, shape=(8, 8, 1))
       >>> drawn.draws[0]["rows"].shape
       (5,)
     """
@@ -365,10 +365,10 @@ def augment(params: Augmentation, x: Array) -> Array:
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from distill_jax.inner import augment
-      >>> drawn = augment.sample_augmentation(
-      ...     jax.random.key(0), augment.dsa(), num_examples=2, shape=(8, 8, 3))
-      >>> augment.augment(drawn, jnp.ones((2, 8, 8, 3))).shape
+      >>> from distill_jax.augmentation import policies
+      >>> drawn = policies.sample_augmentation(
+      ...     jax.random.key(0), policies.dsa(), num_examples=2, shape=(8, 8, 3))
+      >>> policies.augment(drawn, jnp.ones((2, 8, 8, 3))).shape
       (2, 8, 8, 3)
     """
     policy = params.policy.value

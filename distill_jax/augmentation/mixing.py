@@ -60,7 +60,7 @@ def sample_mixing(
 
     Example:
       >>> import jax
-      >>> from distill_jax.inner import mixing
+      >>> from distill_jax.augmentation import mixing
       >>> drawn = mixing.sample_mixing(
       ...     jax.random.key(0), "cutmix", num_examples=4, shape=(8, 8, 1))
       >>> bool(drawn.share == 1 - drawn.mask.sum() / 64)
@@ -92,7 +92,7 @@ def mix(params: Mixing, examples: base.Examples) -> base.Examples:
     Example:
       >>> import jax.numpy as jnp
       >>> from distill_jax import base
-      >>> from distill_jax.inner import mixing
+      >>> from distill_jax.augmentation import mixing
       >>> drawn = mixing.Mixing(jnp.array([1, 0]), jnp.array(0.75), None)
       >>> mixing.mix(drawn, base.Examples(jnp.eye(2), jnp.eye(2))).y.tolist()
       [[0.75, 0.25], [0.25, 0.75]]
@@ -126,7 +126,7 @@ def mix_labels(params: Mixing, y: Array) -> Array:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from distill_jax.inner import mixing
+      >>> from distill_jax.augmentation import mixing
       >>> drawn = mixing.Mixing(jnp.array([1, 0]), jnp.array(0.75), None)
       >>> mixing.mix_labels(drawn, jnp.array([0.0, 4.0])).tolist()
       [1.0, 3.0]

@@ -1,0 +1,17 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation: what networks see of an example, drawn at random and applied."""
+
+from distill_jax.augmentation import (
+    images,
+    mixing,
+    operations,
+    policies,
+)
+
+__all__ = [
+    "images",
+    "mixing",
+    "operations",
+    "policies",
+]
