@@ -26,7 +26,7 @@ import distill_jax as dj
 from distill_jax import base, evaluation
 from distill_jax.compute import compiling
 from distill_jax.data import Arrays, Dataset, DataSpec
-from distill_jax.inner import learn
+from distill_jax.training import loop
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quick.json"
 NUM_REPEATS = 5
@@ -71,7 +71,7 @@ def judging(data: Dataset, task: base.Task) -> tuple[Callable, tuple, int]:
     def one(key, few, x):
         variables, _ = evaluation.train(key, task, few, protocol)
         last = jax.tree.map(lambda leaf: leaf[-1], variables)
-        logits = learn.predict_logits(task, last, x, normalizer=data.spec.normalizer)
+        logits = loop.predict_logits(task, last, x, normalizer=data.spec.normalizer)
         return logits.argmax(-1)
 
     fn = lambda keys, few, x: jax.lax.map(lambda key: one(key, few, x), keys)

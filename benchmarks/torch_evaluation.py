@@ -21,7 +21,8 @@ from torch_network import mean_loss
 
 from distill_jax import base, evaluation
 from distill_jax.compute import compiling
-from distill_jax.inner import learn, pool
+from distill_jax.training import loop as loop_lib
+from distill_jax.training import pool
 
 __all__ = ["CASES", "Case", "prepare"]
 
@@ -60,7 +61,7 @@ def prepare(case: Case) -> turns.Contest:
                 variables=base.Variables(start, {}),
             )
             end = jax.tree.map(lambda leaf: leaf[-1], variables)
-            return end.params, learn.predict_logits(task, end, x)
+            return end.params, loop_lib.predict_logits(task, end, x)
 
         return pool.map_networks(one, starts)
 

@@ -21,7 +21,7 @@ from torch_network import mean_loss
 
 from distill_jax import base
 from distill_jax.compute import compiling
-from distill_jax.inner import learn
+from distill_jax.training import loop
 
 __all__ = ["CASES", "Case", "prepare"]
 
@@ -56,7 +56,7 @@ def prepare(case: Case) -> turns.Contest:
     order = jax.random.permutation(jax.random.key(3), num_examples)
 
     def epoch(params, real):
-        after = learn.fit(
+        after = loop.fit(
             jax.random.key(0),
             base.Variables(params, {}),
             task,

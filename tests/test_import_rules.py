@@ -3,6 +3,7 @@
 """Who may import whom: the architecture as a test."""
 
 import ast
+import importlib
 import pathlib
 
 import pytest
@@ -62,17 +63,17 @@ def test_imports_are_found_in_every_form():
     assert imports(PACKAGE / "seeds.py", "from . import data") == {"data"}
 
 
-def test_no_function_shares_its_name_with_a_module():
-    import distill_jax as dj
-
-    modules = {path.stem for path in FILES} | {p.name for p in PACKAGE.iterdir()}
-    public = {
-        name
-        for module in (dj, *(getattr(dj, sub) for sub in dj.__all__))
-        for name in getattr(module, "__all__", ())
-        if callable(getattr(module, name, None))
-    }
-    assert not public & modules
+def test_no_function_shares_its_name_with_a_module_beside_it():
+    for folder in {path.parent for path in FILES}:
+        dotted = ".".join([PACKAGE.name, *folder.relative_to(PACKAGE).parts])
+        package = importlib.import_module(dotted)
+        modules = {path.stem for path in folder.iterdir()}
+        public = {
+            name
+            for name in getattr(package, "__all__", ())
+            if callable(getattr(package, name))
+        }
+        assert not public & modules, dotted
 
 
 def test_every_file_carries_the_licence_and_a_docstring():

@@ -17,7 +17,7 @@ from distill_jax.buffers import files, snapshots
 from distill_jax.buffers import plan as plans
 from distill_jax.compute import compiling, parallel
 from distill_jax.inner import experts
-from distill_jax.inner import pool as pools
+from distill_jax.training import pool as pools
 from distill_jax.types import Key, PyTree
 
 __all__ = ["make_buffer", "random_buffer"]

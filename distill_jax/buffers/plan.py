@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from distill_jax import errors
 from distill_jax.augmentation import policies
-from distill_jax.inner import sharpness as sharpness_lib
+from distill_jax.training import sharpness as sharpness_lib
 
 __all__ = ["ExpertPlan"]
 
@@ -26,7 +26,7 @@ class ExpertPlan:
       batch_size: of mini-batches.
       augmentation: a strategy string, drawn anew for every example, or ``"none"``.
       sharpness: avoided where given (GSAM): a
-        :class:`~distill_jax.inner.sharpness.Sharpness` or a mapping of its fields.
+        :class:`~distill_jax.training.sharpness.Sharpness` or a mapping of its fields.
       first_epoch: the first epoch to keep.
       last_epoch: the last epoch to keep; by default the last there is.
       keeps_end: whether the last epoch of all is kept too.

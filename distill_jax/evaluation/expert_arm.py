@@ -25,7 +25,8 @@ from distill_jax.augmentation import policies
 from distill_jax.compute import programs
 from distill_jax.evaluation import results
 from distill_jax.evaluation.bench import Arm, Bench, make_arm
-from distill_jax.inner import experts, learn
+from distill_jax.inner import experts
+from distill_jax.training import loop
 from distill_jax.types import Key
 
 __all__ = ["ExpertSettings", "random_soft"]
@@ -195,7 +196,7 @@ def _expert_program(
         )
 
         def label(variables):
-            logits = learn.predict_logits(
+            logits = loop.predict_logits(
                 task, variables, images, normalizer=source.normalizer
             )
             return jax.nn.softmax(logits)

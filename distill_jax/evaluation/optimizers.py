@@ -17,7 +17,7 @@ import optax
 
 from distill_jax import errors
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.inner import epochs
+from distill_jax.training import minibatches
 from distill_jax.types import Array
 
 __all__ = ["make_optimizer", "make_schedule", "num_steps"]
@@ -37,7 +37,7 @@ def num_steps(protocol: protocol_lib.Protocol, num_examples: int) -> int:
     if protocol.num_steps is not None:
         return protocol.num_steps
     assert protocol.num_epochs is not None  # Checked at construction.
-    return protocol.num_epochs * epochs.num_steps_per_epoch(
+    return protocol.num_epochs * minibatches.num_steps_per_epoch(
         num_examples, protocol.batch_size
     )
 

@@ -20,7 +20,7 @@ from distill_jax import data as data_lib
 from distill_jax.compute import parallel, programs
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation import results, training
-from distill_jax.inner import learn
+from distill_jax.training import loop
 from distill_jax.types import Key
 
 __all__ = [
@@ -261,7 +261,7 @@ def _testing_program(task, mapping):
 
     def program(variables, contexts, x, y, normalizer):
         def num_right(variables, context):
-            logits = learn.predict_logits(
+            logits = loop.predict_logits(
                 task, variables, x, normalizer=normalizer, context=context
             )
             return jnp.sum(jnp.argmax(logits, axis=-1) == y)

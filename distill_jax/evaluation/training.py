@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains one fresh network as a protocol says: pure, to be jitted and mapped over runs.
 
-This is :func:`distill_jax.inner.learn.fit` with everything filled in from a
+This is :func:`distill_jax.training.loop.fit` with everything filled in from a
 :class:`~distill_jax.evaluation.protocol.Protocol`.
 """
 
@@ -15,7 +15,7 @@ from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import optimizers
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.inner import learn
+from distill_jax.training import loop
 from distill_jax.types import Array, Key
 
 __all__ = ["train"]
@@ -79,7 +79,7 @@ def train(
     def prepare(batch: base.Examples) -> base.Examples:
         return batch._replace(x=data_lib.normalize(normalizer, batch.x))
 
-    variables = learn.fit(
+    variables = loop.fit(
         key_fit,
         variables,
         task,

@@ -3,29 +3,17 @@
 """What is differentiated through: unrolled training, optima, ridge regression."""
 
 from distill_jax.inner import (
-    descent,
-    dynamic,
-    epochs,
     experts,
     implicit,
-    learn,
     ntk,
-    pool,
     ridge,
-    sharpness,
     unroll,
 )
 
 __all__ = [
-    "descent",
-    "dynamic",
-    "epochs",
     "experts",
     "implicit",
-    "learn",
     "ntk",
-    "pool",
     "ridge",
-    "sharpness",
     "unroll",
 ]

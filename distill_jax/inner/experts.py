@@ -18,8 +18,8 @@ import optax
 from distill_jax import base
 from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
-from distill_jax.inner import epochs, learn
-from distill_jax.inner import sharpness as sharpness_lib
+from distill_jax.training import loop, minibatches
+from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key
 
 __all__ = ["Appraisal", "appraise", "at_epoch", "label_entropy", "train_expert"]
@@ -87,7 +87,7 @@ def train_expert(
         y = batch.y if batch.y.ndim == 2 else jax.nn.one_hot(batch.y, num_classes)
         return batch._replace(x=data_lib.normalize(source.normalizer, batch.x), y=y)
 
-    after = learn.fit(
+    after = loop.fit(
         key_fit,
         start,
         task,
@@ -96,7 +96,8 @@ def train_expert(
             optax.add_decayed_weights(weight_decay),
             optax.sgd(learning_rate, momentum=momentum or None),
         ),
-        num_steps=num_epochs * epochs.num_steps_per_epoch(num_examples, batch_size),
+        num_steps=num_epochs
+        * minibatches.num_steps_per_epoch(num_examples, batch_size),
         batch_size=batch_size,
         policy=policy,
         prepare=prepare,
@@ -145,7 +146,7 @@ def appraise(
     """
 
     def one_epoch(variables: base.Variables) -> Appraisal:
-        logits = learn.predict_logits(task, variables, x, normalizer=normalizer)
+        logits = loop.predict_logits(task, variables, x, normalizer=normalizer)
         is_right = jnp.argmax(logits, axis=-1) == y
         return Appraisal(is_right.mean(), label_entropy(jax.nn.softmax(logits)).mean())
 

@@ -27,7 +27,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
-from distill_jax.inner import descent, epochs, learn
+from distill_jax.training import gradient_step, loop, minibatches
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
@@ -116,7 +116,7 @@ def train_student(
         is_held = estimator == "tesla"
         at = jax.lax.stop_gradient(variables.params) if is_held else variables.params
         at = variables._replace(params=at)
-        grads, stats = descent.gradient(
+        grads, stats = gradient_step.gradient(
             key_loss, at, task, batch, context=context, in_blocks=remat != "none"
         )
         grads = checkpoint_name(grads, _KEPT)
@@ -180,7 +180,7 @@ def lead_student(
     def step(number, carry):
         key_loss, batch = _batch_at(key, number, whole, batches, policy)
         variables, opt = carry
-        return descent.descend(
+        return gradient_step.descend(
             key_loss, variables, opt, task, batch, optimizer=optimizer, context=context
         )
 
@@ -280,9 +280,9 @@ def consecutive_batches(
     """
     if batch_size >= num_examples:
         return None
-    per_pass = epochs.num_steps_per_epoch(num_examples, batch_size)
+    per_pass = minibatches.num_steps_per_epoch(num_examples, batch_size)
     num_passes = max(1, math.ceil(num_steps / per_pass))
-    rows, weight = epochs.mini_batches(
+    rows, weight = minibatches.mini_batches(
         key,
         num_examples=num_examples,
         batch_size=batch_size,
@@ -310,8 +310,8 @@ def _batch_at(
     key_augment, key_loss = jax.random.split(jax.random.fold_in(key, number))
     batch = whole
     if batches is not None:
-        batch = epochs.take_rows(whole, batches[0][number], batches[1][number])
-    return key_loss, learn.bend(key_augment, policy, batch)
+        batch = minibatches.take_rows(whole, batches[0][number], batches[1][number])
+    return key_loss, loop.bend(key_augment, policy, batch)
 
 
 def _scan(

@@ -10,8 +10,8 @@ import optax
 from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import dynamic
 from distill_jax.methods import parts, published
+from distill_jax.training import dynamic
 
 __all__ = ["cafe", "dm"]
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base, buffers, data
-from distill_jax.inner import learn
+from distill_jax.training import loop
 from distill_jax.types import Array, Key
 
 __all__ = ["agreed_logits", "agreed_seed"]
@@ -57,7 +57,7 @@ def agreed_seed(
         buffer = buffer_of(dataset)
         x, classes = dataset.train.x, np.asarray(dataset.train.y)
         logits_of = jax.jit(
-            lambda variables, x: learn.predict_logits(
+            lambda variables, x: loop.predict_logits(
                 task, variables, x, normalizer=spec.normalizer
             )
         )

@@ -23,10 +23,10 @@ from distill_jax import (
 )
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import sharpness as sharpness_lib
 from distill_jax.inner import unroll
 from distill_jax.methods import expert_seeds, parts
 from distill_jax.methods import published_trajectories as published
+from distill_jax.training import sharpness
 from distill_jax.transforms import learned_rate
 
 __all__ = ["Experts", "Folder", "segment_recipe"]
@@ -186,7 +186,7 @@ def _plan(row: published.Row, options: _Options, strategy: str) -> buffers.Exper
     if isinstance(options.experts, buffers.ExpertPlan):
         return options.experts
     is_flat = row.alpha is not None or row.decay is not None
-    flat = sharpness_lib.Sharpness(alpha=0.3 if row.alpha is None else row.alpha)
+    flat = sharpness.Sharpness(alpha=0.3 if row.alpha is None else row.alpha)
     for name in dict(options.experts or {}):
         known = [field.name for field in dataclasses.fields(buffers.ExpertPlan)]
         if name not in known:

@@ -21,8 +21,8 @@ import optax
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import descent, dynamic, epochs, learn
 from distill_jax.objectives import classwise, distribution
+from distill_jax.training import dynamic, gradient_step, loop, minibatches
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["feature_alignment"]
@@ -42,11 +42,11 @@ def feature_alignment(
     """Aligns the features of all layers, with dynamic loops around the network.
 
     Batches are per class, ``[C, B, ...]``. The inner state is a
-    :class:`~distill_jax.inner.dynamic.Turn`: the network with its optimiser, the window
-    of its last accuracies on real examples, and how many networks there were before it.
-    Every ``advance`` measures that accuracy, and then either replaces the network,
-    because its accuracy has settled, or trains it on the updated synthetic examples for
-    as many epochs as it takes to move.
+    :class:`~distill_jax.training.dynamic.Turn`: the network with its optimiser, the
+    window of its last accuracies on real examples, and how many networks there were
+    before it. Every ``advance`` measures that accuracy, and then either replaces the
+    network, because its accuracy has settled, or trains it on the updated synthetic
+    examples for as many epochs as it takes to move.
 
     Args:
       task: a task with features whose ``y`` are class probabilities.
@@ -122,10 +122,10 @@ def feature_alignment(
 
     def advance(key, inner, synthetic, batch):
         queries = _queries(base.matched(batch), num_queries)
-        num_steps = epochs.num_steps_per_epoch(len(synthetic.y), batch_size)
+        num_steps = minibatches.num_steps_per_epoch(len(synthetic.y), batch_size)
 
         def train_epoch(key, variables, opt):
-            return learn.fit_further(
+            return loop.fit_further(
                 key,
                 variables,
                 opt,
@@ -188,7 +188,7 @@ def _accuracy(
     """The share of the queries that the network classifies as they are labelled."""
     logits = task.predict(variables, queries.x, None)
     is_hit = logits.argmax(axis=-1) == queries.y.argmax(axis=-1)
-    return descent.weighted_mean(is_hit.astype(logits.dtype), queries.weight)
+    return gradient_step.weighted_mean(is_hit.astype(logits.dtype), queries.weight)
 
 
 def _shares(

@@ -22,9 +22,9 @@ from distill_jax import base, errors
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import epochs, learn
-from distill_jax.inner import pool as pools
 from distill_jax.objectives import classwise, distances
+from distill_jax.training import loop, minibatches
+from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["NetworkTraining", "gradient_matching"]
@@ -60,8 +60,8 @@ def gradient_matching(
 
     Batches are per class, ``[C, B, ...]``, or a :class:`~distill_jax.base.Pair` of such
     a one and of the examples that the network is trained on. The inner state is a
-    :class:`~distill_jax.inner.pool.Pool`: the networks with their optimisers, how often
-    each was matched since it was fresh, and how many there were before it.
+    :class:`~distill_jax.training.pool.Pool`: the networks with their optimisers, how
+    often each was matched since it was fresh, and how many there were before it.
 
     Args:
       task: a task whose ``y`` are class probabilities.
@@ -162,10 +162,12 @@ def gradient_matching(
 
     def advance(key, inner, synthetic, batch):
         examples = synthetic if training.on == "synthetic" else batch.train
-        per_epoch = epochs.num_steps_per_epoch(len(examples.y), training.batch_size)
+        per_epoch = minibatches.num_steps_per_epoch(
+            len(examples.y), training.batch_size
+        )
 
         def train_fn(key, variables, opt):
-            return learn.fit_further(
+            return loop.fit_further(
                 key,
                 variables,
                 opt,

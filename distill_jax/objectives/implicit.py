@@ -18,8 +18,9 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
-from distill_jax.inner import descent, implicit, learn
-from distill_jax.inner import pool as pools
+from distill_jax.inner import implicit
+from distill_jax.training import gradient_step, loop
+from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["implicit_bilevel"]
@@ -72,7 +73,7 @@ def implicit_bilevel(
 
     Returns:
       An :class:`~distill_jax.base.Objective`. Its inner state is a
-      :class:`~distill_jax.inner.pool.Pool`. The metrics are those of
+      :class:`~distill_jax.training.pool.Pool`. The metrics are those of
       :class:`~distill_jax.inner.implicit.Diagnostics`, as means over the active.
 
     Raises:
@@ -110,7 +111,7 @@ def implicit_bilevel(
     )
 
     def train(key, variables, opt, synthetic):
-        return learn.fit_further(
+        return loop.fit_further(
             key,
             variables,
             opt,
@@ -150,7 +151,7 @@ def implicit_bilevel(
 
         def bent(synthetic):
             batch = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
-            return learn.bend(key_augment, policy, batch)
+            return loop.bend(key_augment, policy, batch)
 
         def inner_fn(params, synthetic):
             size = optax.tree.norm(params, squared=True)
@@ -210,7 +211,7 @@ def _init_network(task: base.Task, key: Key) -> base.Variables:
 
 def _mean_loss(task: base.Task, params: PyTree, key: Key, examples: Any) -> Array:
     losses, _ = task.train_loss(base.Variables(params, {}), key, examples, None)
-    return descent.weighted_mean(losses, examples.weight)
+    return gradient_step.weighted_mean(losses, examples.weight)
 
 
 def _gauss_newton(
@@ -220,7 +221,7 @@ def _gauss_newton(
 
     def loss_fn(logits):
         losses = -jnp.sum(examples.y * jax.nn.log_softmax(logits), axis=-1)
-        return descent.weighted_mean(losses, examples.weight)
+        return gradient_step.weighted_mean(losses, examples.weight)
 
     model_fn = lambda p: task.predict(base.Variables(p, {}), examples.x, None)
     return implicit.gauss_newton_product(model_fn, loss_fn, params, vector)

@@ -11,8 +11,9 @@ Nguyen, Chen and Lee, "Dataset Meta-Learning from Kernel Ridge-Regression", 2021
 import jax.numpy as jnp
 
 from distill_jax import base, errors
-from distill_jax.inner import descent, ntk
+from distill_jax.inner import ntk
 from distill_jax.inner import ridge as ridges
+from distill_jax.training import gradient_step
 
 __all__ = ["kernel_inducing_points"]
 
@@ -86,8 +87,10 @@ def kernel_inducing_points(
         )
         half_squares = 0.5 * jnp.mean((predicted - y_real) ** 2, axis=-1)
         is_right = predicted.argmax(-1) == y_real.argmax(-1)
-        accuracy = descent.weighted_mean(is_right.astype(predicted.dtype), batch.weight)
-        value = descent.weighted_mean(half_squares, batch.weight)
+        accuracy = gradient_step.weighted_mean(
+            is_right.astype(predicted.dtype), batch.weight
+        )
+        value = gradient_step.weighted_mean(half_squares, batch.weight)
         return value, base.Aux(metrics={"ridge_accuracy": accuracy})
 
     return base.Objective(

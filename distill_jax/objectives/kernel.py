@@ -19,10 +19,10 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.compute import blocks, randomness
-from distill_jax.inner import descent
 from distill_jax.inner import implicit as implicit_lib
-from distill_jax.inner import pool as pools
 from distill_jax.inner import ridge as ridges
+from distill_jax.training import gradient_step
+from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
 
 __all__ = ["KernelTerms", "kernel_regression", "kernel_terms", "label_margin"]
@@ -194,7 +194,7 @@ def kernel_regression(
         seen = _subset(key_rows, synthetic, max_train_examples)
 
         def train_fn(key, variables, opt):
-            return descent.descend(
+            return gradient_step.descend(
                 key, variables, opt, centred, seen, optimizer=optimizer
             )
 
@@ -253,7 +253,7 @@ def kernel_terms(
         y = y_real + 1.0 / y_real.shape[-1]  # class probabilities again
         losses = optax.softmax_cross_entropy(temperature * predicted, y)
     is_right = predicted.argmax(-1) == y_real.argmax(-1)
-    mean = lambda values: descent.weighted_mean(values, weight)
+    mean = lambda values: gradient_step.weighted_mean(values, weight)
     margin = label_margin(y_syn, margin_limit)
     return KernelTerms(mean(losses), margin, mean(is_right.astype(losses.dtype)))
 

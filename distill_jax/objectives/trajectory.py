@@ -18,8 +18,8 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
-from distill_jax.inner import pool as pools
 from distill_jax.inner import unroll
+from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["trajectory_matching"]

@@ -24,8 +24,8 @@ import optax
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import pool as pools
 from distill_jax.inner import unroll
+from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
 
 __all__ = ["Windows", "unrolled_training"]

@@ -17,8 +17,9 @@ from distill_jax import base, errors
 from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import experts, pool
+from distill_jax.inner import experts
 from distill_jax.scores import per_example
+from distill_jax.training import pool
 from distill_jax.types import Array, Key
 
 __all__ = ["Scores", "rate", "train_networks"]

@@ -12,7 +12,7 @@ import distill_jax as dj
 from distill_jax import base, errors, objectives
 from distill_jax.compute import blocks, parallel
 from distill_jax.evaluation import runs
-from distill_jax.inner import pool
+from distill_jax.training import pool
 
 SHAPE = (8, 8, 1)
 

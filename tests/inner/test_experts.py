@@ -7,7 +7,8 @@ import pytest
 
 from distill_jax import data as data_lib
 from distill_jax import nets, tasks
-from distill_jax.inner import epochs, experts
+from distill_jax.inner import experts
+from distill_jax.training import minibatches
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_the_first_is_the_start_and_each_epoch_continues_the_one_before(digits, 
     # Recomputed by hand: the first epoch is four steps of plain SGD, in the same order.
     _, _, key_fit = jax.random.split(jax.random.key(0), 3)
     num_examples = len(data.train.y)
-    index, weight = epochs.mini_batches(
+    index, weight = minibatches.mini_batches(
         jax.random.split(key_fit)[0],
         num_examples=num_examples,
         batch_size=256,

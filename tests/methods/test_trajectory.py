@@ -13,9 +13,9 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import buffers, errors, methods
-from distill_jax.inner.sharpness import Sharpness
 from distill_jax.methods import expert_seeds
 from distill_jax.methods import published_trajectories as published
+from distill_jax.training.sharpness import Sharpness
 
 ROWS = [
     pytest.param(method, key, row, id=f"{method}-{key[0]}-{key[1]}")

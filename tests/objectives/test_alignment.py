@@ -10,8 +10,8 @@ from jax import test_util
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import dynamic
 from distill_jax.objectives import alignment
+from distill_jax.training import dynamic
 
 KEY = jax.random.key(0)
 NUM_CLASSES, NUM_REAL, NUM_SYN = 3, 4, 2

@@ -11,8 +11,8 @@ from jax import test_util
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import pool as pools
 from distill_jax.objectives import distances, gradient
+from distill_jax.training import pool as pools
 
 DISTANCES = {"ours": "per_output_cosine", "mse": "mse", "cos": "whole_cosine"}
 PARAMETERS = {"ours": "kernels", "mse": "all", "cos": "all"}

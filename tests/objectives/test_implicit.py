@@ -11,8 +11,9 @@ from jax.flatten_util import ravel_pytree
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import implicit, learn
-from distill_jax.inner import pool as pools
+from distill_jax.inner import implicit
+from distill_jax.training import loop
+from distill_jax.training import pool as pools
 
 KEY = jax.random.key(0)
 
@@ -166,7 +167,7 @@ def test_a_few_steps_lower_the_real_loss_of_networks_trained_anew(digits):
     @jax.jit
     def real_loss(synthetic):
         variables = task.init(jax.random.key(3), None)
-        trained = learn.fit(
+        trained = loop.fit(
             jax.random.key(4),
             variables,
             task,

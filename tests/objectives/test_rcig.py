@@ -10,8 +10,8 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import pool
 from distill_jax.objectives import kernel
+from distill_jax.training import pool
 
 KEY = jax.random.key(0)
 

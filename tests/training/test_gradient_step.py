@@ -12,7 +12,8 @@ import pytest
 
 from distill_jax import base, nets, tasks
 from distill_jax.compute import blocks, cost
-from distill_jax.inner import descent, sharpness, unroll
+from distill_jax.inner import unroll
+from distill_jax.training import gradient_step, sharpness
 
 
 def picture_task(**options):
@@ -37,7 +38,7 @@ def test_a_step_does_not_depend_on_the_blocks(monkeypatch, has_weight, flat):
 
     def step(size):
         monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: size)
-        after, _ = descent.descend(
+        after, _ = gradient_step.descend(
             jax.random.key(1),
             variables,
             sgd.init(variables.params),
@@ -62,7 +63,7 @@ def test_batch_norm_sees_the_whole_batch(monkeypatch):
     monkeypatch.setattr(blocks, "batch_sum", None)
     batch = base.Examples(jnp.ones((6, 8, 8, 1)), jnp.eye(3)[jnp.arange(6) % 3])
     sgd = optax.sgd(0.1)
-    descent.descend(
+    gradient_step.descend(
         jax.random.key(1),
         variables,
         sgd.init(variables.params),

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from distill_jax import base, errors
-from distill_jax.inner import pool as pools
+from distill_jax.training import pool as pools
 
 SGD = optax.sgd(0.25)
 

@@ -10,8 +10,9 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base
-from distill_jax.inner import descent, experts
-from distill_jax.inner.sharpness import Sharpness, flat_direction
+from distill_jax.inner import experts
+from distill_jax.training import gradient_step
+from distill_jax.training.sharpness import Sharpness, flat_direction
 
 
 @pytest.mark.parametrize("name", ["gsam_momentum", "gsam_plain_sgd", "gsam_sam_only"])
@@ -51,7 +52,7 @@ def test_steps_equal_the_original(name, golden, assert_near, x64):
             return jax.grad(loss)(params), None
 
         direction, _ = flat_direction(grad_fn, params, sharpness)
-        variables, opt = descent.descend(
+        variables, opt = gradient_step.descend(
             jax.random.key(0),
             base.Variables(params, {}),
             opt,

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from distill_jax import base, nets, tasks
-from distill_jax.inner import epochs, learn
+from distill_jax.training import loop, minibatches
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def examples():
 
 
 def test_every_epoch_sees_every_example_once():
-    index, weight = epochs.mini_batches(
+    index, weight = minibatches.mini_batches(
         jax.random.key(0), num_examples=7, batch_size=3, num_steps=8
     )
     assert index.shape == weight.shape == (8, 3)
@@ -38,7 +38,7 @@ def test_every_epoch_sees_every_example_once():
 
 def test_checkpoints_are_those_of_shorter_trainings(task, examples):
     start = task.init(jax.random.key(2), None)
-    fit = lambda num_steps, num_checkpoints: learn.fit(
+    fit = lambda num_steps, num_checkpoints: loop.fit(
         jax.random.key(3),
         start,
         task,
@@ -63,7 +63,7 @@ def test_checkpoints_are_those_of_shorter_trainings(task, examples):
 def test_a_short_last_batch_is_a_mean_over_its_own_examples(task, examples):
     order = jnp.array([[6, 5, 4, 3, 2, 1, 0]])
     start = task.init(jax.random.key(2), None)
-    fit = lambda num_steps: learn.fit(
+    fit = lambda num_steps: loop.fit(
         jax.random.key(3),
         start,
         task,
@@ -92,7 +92,7 @@ def test_a_short_last_batch_is_a_mean_over_its_own_examples(task, examples):
 
 def test_an_example_of_weight_zero_teaches_nothing(task, examples):
     start = task.init(jax.random.key(2), None)
-    fit = lambda examples: learn.fit(
+    fit = lambda examples: loop.fit(
         jax.random.key(3),
         start,
         task,
@@ -112,14 +112,14 @@ def test_an_example_of_weight_zero_teaches_nothing(task, examples):
 @pytest.mark.parametrize("chunk_size", [1, 3, 7, 100])
 def test_predictions_do_not_depend_on_the_chunks(task, examples, chunk_size):
     variables = task.init(jax.random.key(2), None)
-    logits = learn.predict_logits(task, variables, examples.x, chunk_size=chunk_size)
+    logits = loop.predict_logits(task, variables, examples.x, chunk_size=chunk_size)
     whole = task.predict(variables, examples.x, None)
     np.testing.assert_allclose(logits, whole, rtol=1e-5)
 
 
 def test_going_on_is_the_same_as_never_having_stopped(task, examples):
     start, sgd = task.init(jax.random.key(2), None), optax.sgd(0.1, momentum=0.9)
-    go_on = lambda variables, opt, num: learn.fit_further(
+    go_on = lambda variables, opt, num: loop.fit_further(
         jax.random.key(3),
         variables,
         opt,
@@ -138,7 +138,7 @@ def test_going_on_is_the_same_as_never_having_stopped(task, examples):
 
 def test_a_mini_batch_is_mixed_with_its_probability(task, examples):
     batch = examples._replace(weight=jnp.ones(7))
-    mix = lambda share: jax.vmap(lambda key: learn._mix(key, "mixup", share, batch).x)(
+    mix = lambda share: jax.vmap(lambda key: loop._mix(key, "mixup", share, batch).x)(
         jax.random.split(jax.random.key(0), 200)
     )
     is_mixed = jnp.any(mix(0.25) != batch.x[None], axis=(1, 2))

@@ -4,9 +4,9 @@
 
     theta <- theta - optimizer( d/d theta  sum_b w_b loss(theta, x_b, y_b) / sum_b w_b )
 
-Mini-batches are those of :mod:`distill_jax.inner.epochs`; a set that fits one batch
-needs none. Networks, experts and evaluation runs are ``vmap`` or ``lax.map`` over these
-functions.
+Mini-batches are those of :mod:`distill_jax.training.minibatches`; a set that fits one
+batch needs none. Networks, experts and evaluation runs are ``vmap`` or ``lax.map`` over
+these functions.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from distill_jax import data as data_lib
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import descent, epochs
-from distill_jax.inner import sharpness as sharpness_lib
+from distill_jax.training import gradient_step, minibatches
+from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
@@ -78,12 +78,12 @@ def fit(
 
     Example:
       >>> import distill_jax as dj, jax, optax
-      >>> from distill_jax.inner import learn
+      >>> from distill_jax.training import loop
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> x = jax.random.normal(jax.random.key(0), (10, *data.spec.shape))
       >>> few = dj.Synthetic(x=x, y=jax.numpy.eye(10))
-      >>> trained = learn.fit(
+      >>> trained = loop.fit(
       ...     jax.random.key(2), task.init(jax.random.key(1), None), task, few,
       ...     optimizer=optax.adam(0.05), num_steps=50, batch_size=256)
       >>> end = jax.tree.map(lambda leaf: leaf[-1], trained)
@@ -150,12 +150,12 @@ def fit_further(
 
     Example:
       >>> import distill_jax as dj, jax, optax
-      >>> from distill_jax.inner import learn
+      >>> from distill_jax.training import loop
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
-      >>> variables, opt = learn.fit_further(
+      >>> variables, opt = loop.fit_further(
       ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
       ...     optimizer=sgd, num_steps=3, batch_size=256)
     """
@@ -223,10 +223,10 @@ def predict_logits(
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.inner import learn
+      >>> from distill_jax.training import loop
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> learn.predict_logits(
+      >>> loop.predict_logits(
       ...     task, task.init(jax.random.key(0), None), data.test.x[:7],
       ...     normalizer=data.spec.normalizer, chunk_size=4).shape
       (7, 10)
@@ -261,7 +261,7 @@ def _stepper(
     whole = base.Examples(examples.x, examples.y, examples.weight)
     batches = None
     if batch_size < num_examples or order is not None:
-        batches = epochs.mini_batches(
+        batches = minibatches.mini_batches(
             key_order,
             num_examples=num_examples,
             batch_size=min(batch_size, num_examples),
@@ -274,12 +274,12 @@ def _stepper(
         key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
         batch = whole
         if batches is not None:
-            batch = epochs.take_rows(whole, batches[0][step], batches[1][step])
+            batch = minibatches.take_rows(whole, batches[0][step], batches[1][step])
         batch = batch if prepare is None else prepare(batch)
         batch = bend(key_augment, policy, batch)
         batch = _mix(key_mix, mixing, mixing_probability, batch)
         variables, opt = carry
-        return descent.descend(
+        return gradient_step.descend(
             key_loss,
             variables,
             opt,

@@ -17,7 +17,7 @@ import optax
 
 from distill_jax import base
 from distill_jax.compute import blocks, parallel
-from distill_jax.inner import sharpness as sharpness_lib
+from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["descend", "gradient", "weighted_mean"]
@@ -51,12 +51,12 @@ def descend(
 
     Example:
       >>> import distill_jax as dj, jax, optax
-      >>> from distill_jax.inner import descent
+      >>> from distill_jax.training import gradient_step
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
-      >>> variables, opt = descent.descend(
+      >>> variables, opt = gradient_step.descend(
       ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
       ...     optimizer=sgd)
     """
@@ -105,12 +105,12 @@ def gradient(
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.inner import descent
+      >>> from distill_jax.training import gradient_step
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables = task.init(jax.random.key(1), None)
-      >>> grads, _ = descent.gradient(jax.random.key(2), variables, task, few)
+      >>> grads, _ = gradient_step.gradient(jax.random.key(2), variables, task, few)
       >>> jax.tree.map(jax.numpy.shape, grads["dense0"])
       {'bias': (8,), 'kernel': (64, 8)}
     """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill_jax import base, errors
-from distill_jax.inner import dynamic
+from distill_jax.training import dynamic
 
 
 def accuracies(curve):
