@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from distill_jax import (
     bilevel,
-    buffers,
     composition,
     data,
     evaluation,
+    experts,
     inner,
     methods,
     nets,
@@ -81,7 +81,6 @@ __all__ = [
     "Task",
     "Variables",
     "bilevel",
-    "buffers",
     "compose",
     "composition",
     "data",
@@ -90,6 +89,7 @@ __all__ = [
     "distilled",
     "evaluate",
     "evaluation",
+    "experts",
     "inner",
     "methods",
     "nets",

@@ -240,4 +240,4 @@ class Recipe(NamedTuple):
     seed_fn: Callable[[Key, Any], Examples]  # (key, data set) -> [M, ...] seed examples
     source_fn: Callable[[Any], Any]  # (data set) -> what the sampler draws from
     protocol: Any  # an `evaluation.Protocol`: how a network is trained on the result
-    experts: Any = None  # a `buffers.ExpertPlan`: what is trained before the first step
+    experts: Any = None  # a `experts.ExpertPlan`: what is trained before the first step

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, buffers, data, evaluation, experiment, runtime
+from distill_jax import base, data, evaluation, experiment, runtime
+from distill_jax import experts as experts_lib
 from distill_jax import seeds as seeds_lib
 from distill_jax.compute import compiling
-from distill_jax.inner import experts
+from distill_jax.experts import training
 from distill_jax.report import tables
 
 __all__ = [
@@ -134,7 +135,7 @@ def runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
         return built.recipe
     num_images = config.num_per_class * config.method.get("factor", 1) ** 2
     return built.recipe._replace(
-        source_fn=lambda dataset: buffers.random_buffer(
+        source_fn=lambda dataset: experts_lib.random_buffer(
             built.recipe.experts, built.task
         ).to_source(),
         seed_fn=seeds_lib.seed_fn("real", num_images),
@@ -211,7 +212,7 @@ def _expert_seconds(built: experiment.Experiment) -> float | None:
     options = {**plan.training(), "num_epochs": 1}
 
     def one(key, source):
-        return experts.train_expert(key, built.task, source, **options)
+        return training.train_expert(key, built.task, source, **options)
 
     args = jax.random.key(plan.seed), source
     compiled = compiling.ahead_of_time(one, *args)

@@ -29,7 +29,7 @@ def test_a_plan_trains_no_experts(monkeypatch):
             "experts": {"num_experts": 3},
         }
     )
-    monkeypatch.setattr("distill_jax.buffers.make_buffer", None)
+    monkeypatch.setattr("distill_jax.experts.make_buffer", None)
     found = preview.preview_of(config)
     assert found.expert_seconds > 0
     assert found.forecast.run_seconds > 0

@@ -25,7 +25,7 @@ from distill_jax.augmentation import policies
 from distill_jax.compute import programs
 from distill_jax.evaluation import results
 from distill_jax.evaluation.bench import Arm, Bench, make_arm
-from distill_jax.inner import experts
+from distill_jax.experts import training
 from distill_jax.training import loop
 from distill_jax.types import Key
 
@@ -182,7 +182,7 @@ def _expert_program(
     task = task.retarget("probabilities")
 
     def program(key, source, judge, images):
-        expert = experts.train_expert(
+        expert = training.train_expert(
             key,
             task,
             source,
@@ -191,7 +191,7 @@ def _expert_program(
             batch_size=batch_size,
             policy=policies.parse(strategy, align_corners=align_corners),
         )
-        told = experts.appraise(
+        told = training.appraise(
             task, expert, judge.x, judge.y, normalizer=judge.normalizer
         )
 
@@ -201,7 +201,7 @@ def _expert_program(
             )
             return jax.nn.softmax(logits)
 
-        return told, jax.lax.map(label, experts.at_epoch(expert, np.array(grid)))
+        return told, jax.lax.map(label, training.at_epoch(expert, np.array(grid)))
 
     return program
 

@@ -3,7 +3,6 @@
 """What is differentiated through: unrolled training, optima, ridge regression."""
 
 from distill_jax.inner import (
-    experts,
     implicit,
     ntk,
     ridge,
@@ -11,7 +10,6 @@ from distill_jax.inner import (
 )
 
 __all__ = [
-    "experts",
     "implicit",
     "ntk",
     "ridge",

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, buffers, data
+from distill_jax import base, data, experts
 from distill_jax.training import loop
 from distill_jax.types import Array, Key
 
@@ -24,7 +24,7 @@ __all__ = ["agreed_logits", "agreed_seed"]
 def agreed_seed(
     task: base.Task,
     num_per_class: int,
-    buffer_of: Callable[[data.Dataset], buffers.Buffer],
+    buffer_of: Callable[[data.Dataset], experts.Buffer],
 ) -> Callable[[Key, data.Dataset], base.Examples]:
     """Makes the function that draws such a seed.
 
@@ -42,8 +42,8 @@ def agreed_seed(
       >>> import distill_jax as dj
       >>> digits = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
-      >>> plan = buffers.ExpertPlan(num_experts=2, num_epochs=2)
-      >>> buffer_of = lambda dataset: buffers.make_buffer(plan, task, dataset)
+      >>> plan = experts.ExpertPlan(num_experts=2, num_epochs=2)
+      >>> buffer_of = lambda dataset: experts.make_buffer(plan, task, dataset)
       >>> seed = agreed_seed(task, 3, buffer_of)(jax.random.key(0), digits)
       >>> seed.x.shape, seed.y.shape
       ((30, 8, 8, 1), (30, 10))

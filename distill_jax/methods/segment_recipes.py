@@ -13,7 +13,6 @@ import optax
 from distill_jax import (
     base,
     bilevel,
-    buffers,
     data,
     errors,
     objectives,
@@ -21,6 +20,7 @@ from distill_jax import (
     seeds,
     transforms,
 )
+from distill_jax import experts as experts_lib
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
@@ -32,7 +32,7 @@ from distill_jax.transforms import learned_rate
 __all__ = ["Experts", "Folder", "segment_recipe"]
 
 Folder = str | os.PathLike[str] | None
-Experts = buffers.ExpertPlan | Mapping[str, Any] | None
+Experts = experts_lib.ExpertPlan | Mapping[str, Any] | None
 
 
 def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
@@ -120,7 +120,7 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
     if row.decay is not None:
         distilled = transforms.moving_average(distilled, row.decay, names=["x"])
 
-    def source_fn(dataset: data.Dataset) -> buffers.Trajectories:
+    def source_fn(dataset: data.Dataset) -> experts_lib.Trajectories:
         published.check_whitening(method, row, dataset.spec)
         return buffer_of(dataset).to_source()
 
@@ -180,15 +180,17 @@ def _row(
     return row
 
 
-def _plan(row: published.Row, options: _Options, strategy: str) -> buffers.ExpertPlan:
+def _plan(
+    row: published.Row, options: _Options, strategy: str
+) -> experts_lib.ExpertPlan:
     """How the experts are trained, where it was not said."""
     last = row.last_start - 1 + row.num_expert_epochs
-    if isinstance(options.experts, buffers.ExpertPlan):
+    if isinstance(options.experts, experts_lib.ExpertPlan):
         return options.experts
     is_flat = row.alpha is not None or row.decay is not None
     flat = sharpness.Sharpness(alpha=0.3 if row.alpha is None else row.alpha)
     for name in dict(options.experts or {}):
-        known = [field.name for field in dataclasses.fields(buffers.ExpertPlan)]
+        known = [field.name for field in dataclasses.fields(experts_lib.ExpertPlan)]
         if name not in known:
             raise errors.InputError(
                 f'Experts have no option "{name}". {errors.nearest(name, known)}'
@@ -201,17 +203,17 @@ def _plan(row: published.Row, options: _Options, strategy: str) -> buffers.Exper
         "augmentation": strategy,
         "sharpness": flat if is_flat or options.label_momentum is not None else None,
     }
-    return buffers.ExpertPlan(**{**usual, **dict(options.experts or {})})
+    return experts_lib.ExpertPlan(**{**usual, **dict(options.experts or {})})
 
 
-def _remembered(plan: buffers.ExpertPlan, task: base.Task, folder: Folder):
+def _remembered(plan: experts_lib.ExpertPlan, task: base.Task, folder: Folder):
     """The buffer for a data set, made once."""
-    made: dict[str, buffers.Buffer] = {}
+    made: dict[str, experts_lib.Buffer] = {}
 
-    def buffer_of(dataset: data.Dataset) -> buffers.Buffer:
+    def buffer_of(dataset: data.Dataset) -> experts_lib.Buffer:
         name = dataset.spec.fingerprint
         if name not in made:
-            made[name] = buffers.make_buffer(plan, task, dataset, folder=folder)
+            made[name] = experts_lib.make_buffer(plan, task, dataset, folder=folder)
         return made[name]
 
     return buffer_of

@@ -44,7 +44,7 @@ def mtt(
     Args:
       task: a task whose ``y`` are class probabilities, of a network without batch norm.
       num_per_class: stored pictures of each class.
-      experts: how experts are trained, as an :class:`~distill_jax.buffers.ExpertPlan`
+      experts: how experts are trained, as an :class:`~distill_jax.experts.ExpertPlan`
         or a mapping of its fields; by default ten, for as many epochs as are needed.
       buffer: the folder of the experts; they are trained when the run starts, where
         they are not there yet. None keeps them in memory.

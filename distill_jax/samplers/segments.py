@@ -12,7 +12,7 @@ Trajectory Matching", 2024, section 3.2). Without growth T_k = T+.
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, buffers, errors
+from distill_jax import base, errors, experts
 from distill_jax.compute import randomness
 from distill_jax.types import Array, Key, PyTree
 
@@ -39,7 +39,7 @@ def trajectory_segments(
       num_experts: A different experts in every step.
 
     Returns:
-      A sampler from :class:`~distill_jax.buffers.Trajectories` to
+      A sampler from :class:`~distill_jax.experts.Trajectories` to
       :class:`~distill_jax.base.Segment`, leaves ``[A, ...]``.
 
     Raises:
@@ -48,7 +48,7 @@ def trajectory_segments(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> source = buffers.Trajectories(
+      >>> source = experts.Trajectories(
       ...     jnp.arange(8.0).reshape(1, 4, 2), 1, first_epoch=0, last_epoch=3)
       >>> sampler = trajectory_segments(
       ...     {"w": jnp.zeros(2)}, num_epochs=2, last_start=1)
@@ -58,7 +58,7 @@ def trajectory_segments(
     """
     _check(num_epochs, first_start, last_start, window, num_experts)
 
-    def sample(key: Key, step: Array, source: buffers.Trajectories) -> base.Segment:
+    def sample(key: Key, step: Array, source: experts.Trajectories) -> base.Segment:
         _check_fit(source, num_epochs, first_start, last_start, num_experts)
         key_expert, key_start = jax.random.split(key)
         chosen = randomness.permutation(key_expert, source.num_experts)[:num_experts]
@@ -67,7 +67,7 @@ def trajectory_segments(
         start = randomness.whole_numbers(u, first_start, limit)
         rows = jnp.stack([start, start + num_epochs], axis=1) - source.first_epoch
         found = _read(source.snapshots, chosen, rows)
-        parts = jax.vmap(jax.vmap(lambda row: buffers.unflatten(row, template)))(found)
+        parts = jax.vmap(jax.vmap(lambda row: experts.unflatten(row, template)))(found)
         take = lambda place: jax.tree.map(lambda leaf: leaf[:, place], parts)
         return base.Segment(start=take(0), target=take(1))
 
@@ -100,7 +100,7 @@ def segment_window(
 
 def _read(snapshots, chosen: Array, rows: Array) -> Array:
     """[A, 2, P] from the device, or from the files."""
-    if not isinstance(snapshots, buffers.OnDisk):
+    if not isinstance(snapshots, experts.OnDisk):
         return snapshots[chosen[:, None], rows]
     shape = jax.ShapeDtypeStruct((*rows.shape, snapshots.num_params), snapshots.dtype)
     return jax.pure_callback(snapshots.read, shape, chosen, rows)

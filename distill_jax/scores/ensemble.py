@@ -17,7 +17,7 @@ from distill_jax import base, errors
 from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import experts
+from distill_jax.experts import training
 from distill_jax.scores import per_example
 from distill_jax.training import pool
 from distill_jax.types import Array, Key
@@ -155,7 +155,7 @@ def train_networks(
         if num_epochs == 0:
             key_context, key_init = jax.random.split(key)
             return task.init(key_init, task.sample_context(key_context))
-        expert = experts.train_expert(
+        expert = training.train_expert(
             key,
             task,
             source,
@@ -166,7 +166,7 @@ def train_networks(
             batch_size=batch_size,
             policy=policy,
         )
-        return experts.at_epoch(expert, num_epochs)
+        return training.at_epoch(expert, num_epochs)
 
     return pool.map_networks(train, jax.random.split(key, num_networks))
 

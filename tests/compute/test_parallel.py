@@ -250,10 +250,10 @@ def test_evaluation_over_devices_equals_one_device(small_task):
 def test_experts_over_devices_equal_one_device(tmp_path):
     data = dj.data.load("digits")
     task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-    plan = dj.buffers.ExpertPlan(num_experts=3, num_epochs=2)
-    alone = dj.buffers.make_buffer(plan, task, data)
+    plan = dj.experts.ExpertPlan(num_experts=3, num_epochs=2)
+    alone = dj.experts.make_buffer(plan, task, data)
     mesh = parallel.device_mesh(2, axis="networks")
-    make = parallel.over_mesh(dj.buffers.make_buffer, mesh)
+    make = parallel.over_mesh(dj.experts.make_buffer, mesh)
     together = make(plan, task, data, folder=tmp_path)
     for one, two in zip(alone.snapshots, together.snapshots, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)

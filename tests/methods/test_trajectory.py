@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax import buffers, errors, methods
+from distill_jax import errors, experts, methods
 from distill_jax.methods import expert_seeds
 from distill_jax.methods import published_trajectories as published
 from distill_jax.training.sharpness import Sharpness
@@ -115,7 +115,7 @@ def test_the_logarithm_of_the_rate_takes_first_steps_of_the_same_size():
 def test_experts_are_flat_where_the_method_wants_it(monkeypatch):
     plans = []
     monkeypatch.setattr(
-        buffers, "make_buffer", lambda plan, *args, **kwargs: plans.append(plan)
+        experts, "make_buffer", lambda plan, *args, **kwargs: plans.append(plan)
     )
     more = {
         "mtt": {},
@@ -145,10 +145,10 @@ def test_the_moving_average_is_of_the_pictures_alone():
 
 
 def test_datm_starts_from_pictures_that_experts_get_right():
-    plan = buffers.ExpertPlan(
+    plan = experts.ExpertPlan(
         num_experts=2, num_epochs=30, learning_rate=0.1, batch_size=64
     )
-    buffer = buffers.make_buffer(plan, task(), digits())
+    buffer = experts.make_buffer(plan, task(), digits())
     draw = expert_seeds.agreed_seed(task(), 3, lambda dataset: buffer)
     seed = draw(jax.random.key(0), digits())
     said = np.stack(
@@ -187,7 +187,7 @@ def test_bad_options_are_refused(options, message):
 
 
 def test_a_window_beyond_the_experts_is_refused():
-    plan = buffers.ExpertPlan(num_experts=1, num_epochs=2)
+    plan = experts.ExpertPlan(num_experts=1, num_epochs=2)
     recipe = methods.mtt(
         task(), num_per_class=1, experts=plan, **{**SHORT, "last_start": 5}
     )
@@ -196,7 +196,7 @@ def test_a_window_beyond_the_experts_is_refused():
 
 
 def test_a_plan_can_be_given_whole():
-    plan = buffers.ExpertPlan(num_experts=1, num_epochs=2)
+    plan = experts.ExpertPlan(num_experts=1, num_epochs=2)
     assert dataclasses.asdict(plan)["num_epochs"] == 2
     recipe = methods.mtt(task(), num_per_class=1, experts=plan, **SHORT)
     assert recipe.source_fn(digits()).num_experts == 1

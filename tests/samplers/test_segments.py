@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import buffers, errors, samplers
+from distill_jax import errors, experts, samplers
 
 TEMPLATE = {"w": jnp.zeros(2)}
 # Expert e after epoch t holds 100 e + t, twice.
@@ -16,8 +16,8 @@ ROWS = [np.full((6, 2), 100.0 * e) + np.arange(6.0)[:, None] for e in range(4)]
 
 def source(first=0, on_disk=False):
     rows = [row[first:].astype(np.float32) for row in ROWS]
-    snapshots = buffers.OnDisk(rows) if on_disk else jnp.asarray(np.stack(rows))
-    return buffers.Trajectories(snapshots, 4, first_epoch=first, last_epoch=5)
+    snapshots = experts.OnDisk(rows) if on_disk else jnp.asarray(np.stack(rows))
+    return experts.Trajectories(snapshots, 4, first_epoch=first, last_epoch=5)
 
 
 def draw(sampler, where, num=200, step=0):

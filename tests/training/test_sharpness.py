@@ -10,7 +10,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base
-from distill_jax.inner import experts
+from distill_jax.experts import training
 from distill_jax.training import gradient_step
 from distill_jax.training.sharpness import Sharpness, flat_direction
 
@@ -114,15 +114,15 @@ def test_experts_can_be_trained_with_it():
     task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
     source = dj.data.to_source(data)
     plain, flat = (
-        experts.train_expert(
+        training.train_expert(
             jax.random.key(0), task, source, num_epochs=1, sharpness=sharpness
         )
         for sharpness in (None, Sharpness())
     )
-    first, last = (experts.at_epoch(flat, epoch).params for epoch in (0, 1))
+    first, last = (training.at_epoch(flat, epoch).params for epoch in (0, 1))
     same = lambda one, other: bool(
         jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one, other))
     )
-    assert same(first, experts.at_epoch(plain, 0).params)
-    assert not same(last, experts.at_epoch(plain, 1).params)
+    assert same(first, training.at_epoch(plain, 0).params)
+    assert not same(last, training.at_epoch(plain, 1).params)
     assert jax.tree.all(jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), last))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from distill_jax import base, data, errors
-from distill_jax.buffers import plan as plans
+from distill_jax.experts import plan as plans
 from distill_jax.storage import npz_json
 
 __all__ = ["expert_name", "facts_of", "read_rows", "write_expert"]

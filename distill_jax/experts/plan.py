@@ -90,7 +90,7 @@ class ExpertPlan:
         return epochs
 
     def training(self) -> dict[str, Any]:
-        """The options of :func:`distill_jax.inner.experts.train_expert`."""
+        """The options of :func:`distill_jax.experts.training.train_expert`."""
         return {
             "num_epochs": self.num_epochs,
             "learning_rate": self.learning_rate,

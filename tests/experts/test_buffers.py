@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax import buffers, errors
-from distill_jax.inner import experts
+from distill_jax import errors
+from distill_jax import experts as experts_lib
+from distill_jax.experts import training
 from distill_jax.storage import npz_json
 
-PLAN = buffers.ExpertPlan(num_experts=2, num_epochs=3, learning_rate=0.1)
+PLAN = experts_lib.ExpertPlan(num_experts=2, num_epochs=3, learning_rate=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def task(digits):
 @pytest.fixture(scope="module")
 def made(digits, task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("experts")
-    return folder, buffers.make_buffer(PLAN, task, digits, folder=folder)
+    return folder, experts_lib.make_buffer(PLAN, task, digits, folder=folder)
 
 
 def copy(folder, target):
@@ -48,14 +49,14 @@ def copy(folder, target):
 def test_a_row_is_the_network_after_that_epoch(made, digits, task, assert_near):
     _, buffer = made
     key = jax.random.fold_in(jax.random.key(PLAN.seed), 1)
-    expert = experts.train_expert(
+    expert = training.train_expert(
         key, task, dj.data.to_source(digits), num_epochs=3, learning_rate=0.1
     )
     for epoch in (0, 2):
         stored = buffer.at(1, epoch).params
-        own = experts.at_epoch(expert, epoch).params
+        own = training.at_epoch(expert, epoch).params
         jax.tree.map(lambda a, b: assert_near(a, b, 1e-6), stored, own)
-    told = experts.appraise(
+    told = training.appraise(
         task,
         expert,
         digits.validation.x,
@@ -80,7 +81,7 @@ def test_only_the_epochs_asked_for_are_kept(digits, task, made):
     plan = dataclasses.replace(
         PLAN, first_epoch=1, last_epoch=1, keeps_end=True, dtype="float16"
     )
-    buffer = buffers.make_buffer(plan, task, digits)
+    buffer = experts_lib.make_buffer(plan, task, digits)
     assert buffer.snapshots[0].dtype == np.float16
     assert plan.kept() == [1, 3]
     whole = made[1].snapshots[0]
@@ -95,15 +96,15 @@ def test_what_is_there_is_not_trained_again(made, digits, task, tmp_path, monkey
     folder, buffer = copy(made[0], tmp_path), made[1]
     (folder / "expert_0001.npy").unlink()
     before = (folder / "expert_0000.npy").stat().st_mtime_ns
-    again = buffers.make_buffer(PLAN, task, digits, folder=folder)
+    again = experts_lib.make_buffer(PLAN, task, digits, folder=folder)
     assert (folder / "expert_0000.npy").stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.snapshots[1], buffer.snapshots[1])
-    more = buffers.make_buffer(
+    more = experts_lib.make_buffer(
         dataclasses.replace(PLAN, num_experts=3), task, digits, folder=folder
     )
     assert len(more.snapshots) == 3
-    monkeypatch.setattr(experts, "train_expert", None)  # Would raise.
-    fewer = buffers.make_buffer(
+    monkeypatch.setattr(training, "train_expert", None)  # Would raise.
+    fewer = experts_lib.make_buffer(
         dataclasses.replace(PLAN, num_experts=1), task, digits, folder=folder
     )
     assert len(fewer.snapshots) == 1
@@ -115,23 +116,25 @@ def test_a_damaged_file_is_named_and_the_others_stay(made, digits, task, tmp_pat
     content[-1] ^= 1
     (folder / "expert_0001.npy").write_bytes(content)
     with pytest.raises(errors.InputError, match=r"expert_0001\.npy` is damaged"):
-        buffers.make_buffer(PLAN, task, digits, folder=folder)
+        experts_lib.make_buffer(PLAN, task, digits, folder=folder)
     assert (folder / "expert_0000.npy").exists()
     (folder / "experts.json").write_text("{")
     with pytest.raises(errors.InputError, match="could not be read"):
-        buffers.make_buffer(PLAN, task, digits, folder=folder)
+        experts_lib.make_buffer(PLAN, task, digits, folder=folder)
 
 
 def test_experts_of_another_network_data_set_or_plan_are_refused(made, digits, task):
     folder, _ = made
     with pytest.raises(errors.InputError, match=r"`hidden` of the network was \[4\]"):
-        buffers.make_buffer(PLAN, make_task(digits, hidden=(5,)), digits, folder=folder)
+        experts_lib.make_buffer(
+            PLAN, make_task(digits, hidden=(5,)), digits, folder=folder
+        )
     other = dj.data.load("digits", normalization="none")
     with pytest.raises(errors.InputError, match="data_fingerprint"):
-        buffers.make_buffer(PLAN, make_task(other), other, folder=folder)
+        experts_lib.make_buffer(PLAN, make_task(other), other, folder=folder)
     plan = dataclasses.replace(PLAN, learning_rate=0.2)
     with pytest.raises(errors.InputError, match=r"`learning_rate` of the plan was"):
-        buffers.make_buffer(plan, task, digits, folder=folder)
+        experts_lib.make_buffer(plan, task, digits, folder=folder)
 
 
 def test_a_full_disk_loses_nothing_that_was_done(digits, task, tmp_path, monkeypatch):
@@ -146,13 +149,14 @@ def test_a_full_disk_loses_nothing_that_was_done(digits, task, tmp_path, monkeyp
 
     monkeypatch.setattr(npz_json, "write_files", full)
     with pytest.raises(errors.InputError, match="No space left"):
-        buffers.make_buffer(PLAN, task, digits, folder=tmp_path)
+        experts_lib.make_buffer(PLAN, task, digits, folder=tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "expert_0000.npy",
         "experts.json",
     ]
     monkeypatch.setattr(npz_json, "write_files", written)
-    assert len(buffers.make_buffer(PLAN, task, digits, folder=tmp_path).snapshots) == 2
+    whole = experts_lib.make_buffer(PLAN, task, digits, folder=tmp_path)
+    assert len(whole.snapshots) == 2
 
 
 def test_plans_are_checked():
@@ -163,17 +167,17 @@ def test_plans_are_checked():
         ({"dtype": "int8"}, '"float32" or "float16"'),
     ]:
         with pytest.raises(errors.InputError, match=message):
-            buffers.ExpertPlan(**options)
-    assert buffers.ExpertPlan(sharpness={"alpha": 1.0}).sharpness.alpha == 1.0
+            experts_lib.ExpertPlan(**options)
+    assert experts_lib.ExpertPlan(sharpness={"alpha": 1.0}).sharpness.alpha == 1.0
 
 
 def test_batch_norm_is_refused(digits):
     net = dj.nets.convnet(10, width=2, depth=1, norm="batch")
     task = dj.tasks.classification(net, digits.spec)
     with pytest.raises(errors.InputError, match="batch norm"):
-        buffers.make_buffer(PLAN, task, digits)
+        experts_lib.make_buffer(PLAN, task, digits)
 
 
 def test_rows_of_another_size_are_refused():
     with pytest.raises(errors.InputError, match="another network"):
-        buffers.unflatten(jnp.zeros(3), {"w": jnp.zeros(2)})
+        experts_lib.unflatten(jnp.zeros(3), {"w": jnp.zeros(2)})

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base, errors
-from distill_jax.buffers import plan as plans
+from distill_jax.experts import plan as plans
 from distill_jax.types import Array, PyTree
 
 __all__ = ["Buffer", "OnDisk", "Trajectories", "unflatten"]

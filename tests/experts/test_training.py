@@ -7,7 +7,7 @@ import pytest
 
 from distill_jax import data as data_lib
 from distill_jax import nets, tasks
-from distill_jax.inner import experts
+from distill_jax.experts import training
 from distill_jax.training import minibatches
 
 
@@ -20,7 +20,7 @@ def digits():
 @pytest.fixture(scope="module")
 def expert(digits):
     data, task = digits
-    return experts.train_expert(
+    return training.train_expert(
         jax.random.key(0),
         task,
         data_lib.to_source(data),
@@ -33,7 +33,7 @@ def test_the_first_is_the_start_and_each_epoch_continues_the_one_before(digits, 
     data, task = digits
     _, key_init, _ = jax.random.split(jax.random.key(0), 3)
     start = task.init(key_init, None)
-    first = experts.at_epoch(expert, 0)
+    first = training.at_epoch(expert, 0)
     jax.tree.map(np.testing.assert_array_equal, first, start)
     # Recomputed by hand: the first epoch is four steps of plain SGD, in the same order.
     _, _, key_fit = jax.random.split(jax.random.key(0), 3)
@@ -58,14 +58,14 @@ def test_the_first_is_the_start_and_each_epoch_continues_the_one_before(digits, 
         params = jax.tree.map(lambda param, grad: param - 0.1 * grad, params, grads)
     jax.tree.map(
         lambda found, right: np.testing.assert_allclose(found, right, atol=1e-5),
-        experts.at_epoch(expert, 1).params,
+        training.at_epoch(expert, 1).params,
         params,
     )
 
 
 def test_accuracy_rises_and_labels_sharpen(digits, expert):
     data, task = digits
-    told = experts.appraise(
+    told = training.appraise(
         task,
         expert,
         data.validation.x,
@@ -77,7 +77,7 @@ def test_accuracy_rises_and_labels_sharpen(digits, expert):
     assert told.accuracy[12] > 0.7
     assert (np.diff(told.entropy[2:]) < 0).all()
     x = data_lib.normalize(data.spec.normalizer, data.validation.x)
-    p = np.asarray(jax.nn.softmax(task.predict(experts.at_epoch(expert, 5), x, None)))
+    p = np.asarray(jax.nn.softmax(task.predict(training.at_epoch(expert, 5), x, None)))
     entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1).mean()
     np.testing.assert_allclose(told.entropy[5], entropy, rtol=1e-4)
     right = (p.argmax(axis=1) == data.validation.y).mean()
@@ -87,7 +87,7 @@ def test_accuracy_rises_and_labels_sharpen(digits, expert):
 def test_experts_are_mapped_over_keys(digits):
     data, task = digits
     source = data_lib.to_source(data)
-    train = lambda key: experts.train_expert(key, task, source, num_epochs=2)
+    train = lambda key: training.train_expert(key, task, source, num_epochs=2)
     several = jax.vmap(train)(jax.random.split(jax.random.key(1), 2))
     kernel = jax.tree.leaves(several.params)[-1]
     assert kernel.shape[:2] == (2, 3)
@@ -96,5 +96,5 @@ def test_experts_are_mapped_over_keys(digits):
 
 def test_entropy_of_hard_and_uniform_labels():
     labels = jnp.array([[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
-    found = experts.label_entropy(labels)
+    found = training.label_entropy(labels)
     np.testing.assert_allclose(found, [0.0, np.log(4)], rtol=1e-6)

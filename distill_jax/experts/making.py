@@ -13,10 +13,9 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 
 from distill_jax import base, data, errors
-from distill_jax.buffers import files, snapshots
-from distill_jax.buffers import plan as plans
 from distill_jax.compute import compiling, parallel
-from distill_jax.inner import experts
+from distill_jax.experts import files, snapshots, training
+from distill_jax.experts import plan as plans
 from distill_jax.training import pool as pools
 from distill_jax.types import Key, PyTree
 
@@ -46,7 +45,7 @@ def make_buffer(
       progress: whether to show progress; ``None`` where there is a terminal.
 
     Returns:
-      The :class:`~distill_jax.buffers.Buffer`.
+      The :class:`~distill_jax.experts.Buffer`.
 
     Raises:
       InputError: when the folder holds other experts (of another plan, network or data
@@ -56,7 +55,7 @@ def make_buffer(
       >>> import distill_jax as dj
       >>> digits = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
-      >>> plan = dj.buffers.ExpertPlan(num_experts=2, num_epochs=3)
+      >>> plan = dj.experts.ExpertPlan(num_experts=2, num_epochs=3)
       >>> buffer = make_buffer(plan, task, digits)
       >>> len(buffer.snapshots), buffer.snapshots[0].shape[0], buffer.accuracy.shape
       (2, 4, (2, 4))
@@ -110,13 +109,13 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
       task: a classification task, of a network without batch norm.
 
     Returns:
-      A :class:`~distill_jax.buffers.Buffer`; its accuracies and entropies are NaN.
+      A :class:`~distill_jax.experts.Buffer`; its accuracies and entropies are NaN.
 
     Example:
       >>> import distill_jax as dj
       >>> digits = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
-      >>> plan = dj.buffers.ExpertPlan(num_experts=2, num_epochs=3)
+      >>> plan = dj.experts.ExpertPlan(num_experts=2, num_epochs=3)
       >>> random_buffer(plan, task).snapshots[1].shape
       (4, 610)
     """
@@ -156,11 +155,11 @@ def _trainer(plan: plans.ExpertPlan, task: base.Task):
 
     def one(args):
         key, source, judge = args
-        expert = experts.train_expert(key, task, source, **options)
-        told = experts.appraise(
+        expert = training.train_expert(key, task, source, **options)
+        told = training.appraise(
             task, expert, judge.x, judge.y, normalizer=judge.normalizer
         )
-        leaves = jax.tree.leaves(experts.at_epoch(expert, epochs).params)
+        leaves = jax.tree.leaves(training.at_epoch(expert, epochs).params)
         flat = [leaf.reshape(len(epochs), -1) for leaf in leaves]
         return jnp.concatenate(flat, axis=1).astype(plan.dtype), told
 

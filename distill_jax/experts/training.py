@@ -64,10 +64,10 @@ def train_expert(
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.inner import experts
+      >>> from distill_jax.experts import training
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> expert = experts.train_expert(
+      >>> expert = training.train_expert(
       ...     jax.random.key(0), task, dj.data.to_source(data), num_epochs=3)
       >>> {leaf.shape[0] for leaf in jax.tree.leaves(expert)}
       {4}
@@ -132,13 +132,13 @@ def appraise(
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.inner import experts
+      >>> from distill_jax.experts import training
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> expert = experts.train_expert(
+      >>> expert = training.train_expert(
       ...     jax.random.key(0), task, dj.data.to_source(data), num_epochs=9,
       ...     learning_rate=0.1)
-      >>> told = experts.appraise(
+      >>> told = training.appraise(
       ...     task, expert, data.validation.x, data.validation.y,
       ...     normalizer=data.spec.normalizer)
       >>> bool(told.accuracy[9] > told.accuracy[0])

@@ -7,9 +7,9 @@ written whole or not at all, so that a buffer that was interrupted goes on with 
 expert.
 """
 
-from distill_jax.buffers.making import make_buffer, random_buffer
-from distill_jax.buffers.plan import ExpertPlan
-from distill_jax.buffers.snapshots import Buffer, OnDisk, Trajectories, unflatten
+from distill_jax.experts.making import make_buffer, random_buffer
+from distill_jax.experts.plan import ExpertPlan
+from distill_jax.experts.snapshots import Buffer, OnDisk, Trajectories, unflatten
 
 __all__ = [
     "Buffer",
