@@ -3,14 +3,14 @@
 """What is differentiated through: unrolled training, optima, ridge regression."""
 
 from distill_jax.inner import (
-    implicit,
+    hypergradient,
     ntk,
     ridge,
     unroll,
 )
 
 __all__ = [
-    "implicit",
+    "hypergradient",
     "ntk",
     "ridge",
     "unroll",

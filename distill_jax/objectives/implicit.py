@@ -18,7 +18,7 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
-from distill_jax.inner import implicit
+from distill_jax.inner import hypergradient
 from distill_jax.training import gradient_step, loop
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
@@ -38,7 +38,7 @@ def implicit_bilevel(
     optimizer: optax.GradientTransformation | None = None,
     weight_decay: float = 1e-2,
     curvature: Curvature = "gauss_newton",
-    solver: implicit.Solver = "cg",
+    solver: hypergradient.Solver = "cg",
     num_iterations: int = 20,
     damping: float = 1e-3,
     step_size: float | None = None,
@@ -62,7 +62,7 @@ def implicit_bilevel(
       weight_decay: w, at least 0; above 0 there is an optimum at a finite place.
       curvature: ``"hessian"``, or ``"gauss_newton"``: without the curvature of the
         network, so that the operator is positive definite also off the optimum.
-      solver: ``"cg"`` or ``"neumann"``, see :mod:`distill_jax.inner.implicit`.
+      solver: ``"cg"`` or ``"neumann"``, see :mod:`distill_jax.inner.hypergradient`.
       num_iterations: of the solver.
       damping: added to the curvature, beside w.
       step_size: of the Neumann series.
@@ -74,7 +74,7 @@ def implicit_bilevel(
     Returns:
       An :class:`~distill_jax.base.Objective`. Its inner state is a
       :class:`~distill_jax.training.pool.Pool`. The metrics are those of
-      :class:`~distill_jax.inner.implicit.Diagnostics`, as means over the active.
+      :class:`~distill_jax.inner.hypergradient.Diagnostics`, as means over the active.
 
     Raises:
       InputError: for targets that are no class probabilities, a network with running
@@ -86,7 +86,7 @@ def implicit_bilevel(
       >>> from distill_jax.objectives import implicit
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> objective = implicit.implicit_bilevel(task, num_networks=1, num_steps=5)
+      >>> objective = hypergradient.implicit_bilevel(task, num_networks=1, num_steps=5)
       >>> few = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
       >>> pool = jax.eval_shape(objective.init, jax.random.key(0), few)
       >>> loss, aux = jax.eval_shape(
@@ -99,7 +99,7 @@ def implicit_bilevel(
       section 3 (without its linearisation and its last layer in closed form).
     """
     _check(task, num_steps, weight_decay, curvature)
-    implicit.check_solver(
+    hypergradient.check_solver(
         solver,
         num_iterations=num_iterations,
         damping=damping,
@@ -162,7 +162,7 @@ def implicit_bilevel(
             curved = _gauss_newton(task, params, bent(synthetic), vector)
             return jax.tree.map(lambda c, v: c + weight_decay * v, curved, vector)
 
-        return implicit.through_optimum(
+        return hypergradient.through_optimum(
             lambda params, synthetic: _mean_loss(task, params, key_outer, real),
             inner_fn,
             params,
@@ -224,7 +224,7 @@ def _gauss_newton(
         return gradient_step.weighted_mean(losses, examples.weight)
 
     model_fn = lambda p: task.predict(base.Variables(p, {}), examples.x, None)
-    return implicit.gauss_newton_product(model_fn, loss_fn, params, vector)
+    return hypergradient.gauss_newton_product(model_fn, loss_fn, params, vector)
 
 
 def _check(

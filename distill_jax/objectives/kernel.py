@@ -19,7 +19,7 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.compute import blocks, randomness
-from distill_jax.inner import implicit as implicit_lib
+from distill_jax.inner import hypergradient
 from distill_jax.inner import ridge as ridges
 from distill_jax.training import gradient_step
 from distill_jax.training import pool as pools
@@ -160,7 +160,7 @@ def kernel_regression(
             params, stats = variables
             if not num_implicit:
                 return value_of(params, synthetic, stats)
-            value, told = implicit_lib.through_optimum(
+            value, told = hypergradient.through_optimum(
                 lambda params, few: value_of(params, few, stats),
                 lambda params, few: _mean_error(outputs(stats, few)(params), few),
                 params,
@@ -169,7 +169,7 @@ def kernel_regression(
                 damping=damping,
                 clip_ratio=1.0,
                 product_fn=lambda params, few, vector: (
-                    implicit_lib.gauss_newton_product(
+                    hypergradient.gauss_newton_product(
                         outputs(stats, few),
                         lambda told: _mean_error(told, few),
                         params,

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import implicit
+from distill_jax.inner import hypergradient
 from distill_jax.training import loop
 from distill_jax.training import pool as pools
 
@@ -62,7 +62,7 @@ def test_value_and_gradient_are_those_through_the_optimum(curvature, assert_near
 
     def by_hand(synthetic):
         values = [
-            implicit.through_optimum(
+            hypergradient.through_optimum(
                 lambda w, s: mean_cross_entropy(w, real),
                 lambda w, s: mean_cross_entropy(w, s) + 0.15 * jnp.sum(w**2),
                 w,

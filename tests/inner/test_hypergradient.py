@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from distill_jax import errors
-from distill_jax.inner import implicit
+from distill_jax.inner import hypergradient
 
 DECAY = 0.1
 
@@ -62,7 +62,7 @@ class Problem:
 
     def value_fn(self, w, **options):
         """Of the synthetic examples, with w as the optimum."""
-        return lambda synthetic: implicit.through_optimum(
+        return lambda synthetic: hypergradient.through_optimum(
             self.outer, self.inner, w, synthetic, **options
         )
 
@@ -147,7 +147,7 @@ def test_the_neumann_series_is_the_sum_of_its_terms(num_iterations, x64):
     size = 1.0 / np.linalg.eigvalsh(matrix).max()
     shrink = np.eye(5) - size * matrix
     powers = [np.linalg.matrix_power(shrink, k) @ b for k in range(num_iterations)]
-    found = implicit.neumann_series(
+    found = hypergradient.neumann_series(
         lambda v: jnp.asarray(matrix) @ v,
         jnp.asarray(b),
         num_iterations=num_iterations,
@@ -163,7 +163,7 @@ def test_conjugate_gradients_are_exact_after_as_many_steps_as_eigenvalues(x64):
     b = rng.normal(size=6)
 
     def gap(num_iterations):
-        v = implicit.conjugate_gradients(
+        v = hypergradient.conjugate_gradients(
             lambda v: jnp.asarray(matrix) @ v,
             jnp.asarray(b),
             num_iterations=num_iterations,
@@ -265,7 +265,7 @@ def test_what_does_not_matter_has_no_gradient(x64):
     np.testing.assert_array_equal(grads["unused"], np.zeros(3))
     assert difference(grads["x"], ridge.gradient(num_iterations=5)["x"]) < 1e-12
     constant = lambda w, s: jnp.ones(())
-    value, told = implicit.through_optimum(
+    value, told = hypergradient.through_optimum(
         constant, ridge.inner, jnp.zeros(ridge.shape), ridge.synthetic
     )
     assert (float(value), float(told.residual), float(told.implicit_norm)) == (1, 0, 0)
@@ -304,7 +304,7 @@ def test_the_value_and_what_is_told_beside_it_are_those_given(x64):
         return ridge.outer(w, synthetic), {"rows": len(synthetic["x"])}
 
     value, told = jax.jit(
-        lambda s: implicit.through_optimum(outer, ridge.inner, w, s, has_aux=True)
+        lambda s: hypergradient.through_optimum(outer, ridge.inner, w, s, has_aux=True)
     )(ridge.synthetic)
     assert told.outer == {"rows": 6}
     assert float(value) == pytest.approx(float(ridge.outer(w, ridge.synthetic)))
@@ -324,7 +324,7 @@ def test_an_indefinite_hessian_gives_finite_numbers(options, x64):
     outer = lambda w, s: jnp.sum((w - 1.0) ** 2)
 
     def loss(s, **more):
-        return implicit.through_optimum(
+        return hypergradient.through_optimum(
             outer, inner, jnp.zeros(4), s, num_iterations=2000, **options, **more
         )
 
@@ -339,11 +339,13 @@ def test_curvature_of_zero_or_nan_gives_finite_numbers():
     b = jnp.ones(3)
     for factor in (0.0, -1.0, jnp.nan, 1e-45, 3e38):
         for solve in (
-            lambda a, b: implicit.conjugate_gradients(a, b, num_iterations=5),
-            lambda a, b: implicit.neumann_series(a, b, num_iterations=5, step_size=1.0),
+            lambda a, b: hypergradient.conjugate_gradients(a, b, num_iterations=5),
+            lambda a, b: hypergradient.neumann_series(
+                a, b, num_iterations=5, step_size=1.0
+            ),
         ):
             assert np.isfinite(solve(lambda v: factor * v, b)).all()
-    zero = implicit.conjugate_gradients(lambda v: v, 0 * b, num_iterations=5)
+    zero = hypergradient.conjugate_gradients(lambda v: v, 0 * b, num_iterations=5)
     np.testing.assert_array_equal(zero, np.zeros(3))
 
 
@@ -362,7 +364,7 @@ def test_gauss_newton_is_the_hessian_without_the_curvature_of_the_model(x64):
     curvature = jax.hessian(lambda z: loss_fn(z.reshape(5, 2)))(model(flat).ravel())
     v = ravel_pytree(vector)[0]
     found = jax.jit(
-        lambda params, vector: implicit.gauss_newton_product(
+        lambda params, vector: hypergradient.gauss_newton_product(
             lambda p: jnp.tanh(x @ p["a"]) @ p["b"], loss_fn, params, vector
         )
     )(params, vector)
@@ -379,7 +381,7 @@ def test_a_product_given_stands_for_that_of_the_hessian(x64):
         loss_fn = lambda z: (
             -jnp.mean(jnp.sum(synthetic["y"] * jax.nn.log_softmax(z), axis=1))
         )
-        curved = implicit.gauss_newton_product(model_fn, loss_fn, w, vector)
+        curved = hypergradient.gauss_newton_product(model_fn, loss_fn, w, vector)
         return curved + DECAY * vector
 
     # A linear model has no curvature of its own.
@@ -391,7 +393,7 @@ def test_a_product_given_stands_for_that_of_the_hessian(x64):
 
 
 def test_errors_say_what_to_use():
-    check = implicit.check_solver
+    check = hypergradient.check_solver
     with pytest.raises(errors.InputError, match=r'no solver "newman".*"neumann"'):
         check("newman", num_iterations=1)
     with pytest.raises(errors.InputError, match="at least 1, got 0"):
