@@ -23,7 +23,7 @@ import numpy as np
 from distill_jax import base, data, errors, evaluation, methods, nets, runtime, tasks
 from distill_jax.compute import devices, parallel, processes
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.runtime import book
+from distill_jax.runtime import record
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.storage import distilled
 from distill_jax.types import Key
@@ -193,7 +193,7 @@ def distil(
     is_done = processes.agree((workdir / "results.json").exists())
     if is_done:
         return
-    synthetic = book.owned(jax.device_get(experiment.recipe.method.read(state)))
+    synthetic = record.owned(jax.device_get(experiment.recipe.method.read(state)))
     results = _judge(experiment, synthetic, config, key_arms, progress)
     during = lambda name: sum(row[name] for row in history.evaluations)
     compiling = results["seconds"].pop("compile the evaluation")

@@ -5,9 +5,9 @@
 from distill_jax.compute.compile_cache import keep_compiled
 from distill_jax.compute.memory import device_memory, peak_memory
 from distill_jax.compute.trace_cache import TraceCache, trace_cache_for
+from distill_jax.runtime.forecasts import Forecast, forecast
 from distill_jax.runtime.history import History
 from distill_jax.runtime.host_loop import loop
-from distill_jax.runtime.outlook import Forecast, forecast
 from distill_jax.runtime.runner import run
 from distill_jax.runtime.scan import compile_steps, scan_steps
 from distill_jax.runtime.signals import Interrupted

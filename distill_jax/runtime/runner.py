@@ -22,9 +22,9 @@ import numpy as np
 from distill_jax import base, bilevel, errors
 from distill_jax.compute import compiling, processes
 from distill_jax.compute import trace_cache as trace_caches
-from distill_jax.runtime import book as books
+from distill_jax.runtime import calendar as calendars
 from distill_jax.runtime import history, logging, scan, signals
-from distill_jax.runtime import plan as plans
+from distill_jax.runtime import record as records
 from distill_jax.types import Array, Key
 
 __all__ = ["run"]
@@ -109,12 +109,14 @@ def run(
       >>> print(recipe.method.read(state).x, history.loss)
       [0.875 0.875] [2.    0.5   0.125]
     """
-    plan = plans.Plan(num_steps, log_every, evaluate_every, checkpoint_every)
-    _check_arguments(plan, key, workdir, evaluate_fn)
-    book = books.Book(
+    calendar = calendars.Calendar(
+        num_steps, log_every, evaluate_every, checkpoint_every
+    )
+    _check_arguments(calendar, key, workdir, evaluate_fn)
+    record = records.Record(
         None if workdir is None else pathlib.Path(workdir),
         config,
-        identity=books.identity(key, data, num_steps),
+        identity=records.identity(key, data, num_steps),
         use_tensorboard=tensorboard,
     )
     key_seed, key_init, key_run = jax.random.split(key, 3)
@@ -124,15 +126,17 @@ def run(
     with (
         processes.tells_losses(),
         signals.requests() as request,
-        contextlib.closing(book.journal),
+        contextlib.closing(record.journal),
     ):
-        state = book.restore(lambda: jax.eval_shape(recipe.method.init, key_init, seed))
+        state = record.restore(
+            lambda: jax.eval_shape(recipe.method.init, key_init, seed)
+        )
         if state is None:
             state, seconds = _timed(
                 lambda: _init(recipe.method, key_init, seed, trace_cache)
             )
-            book.compile_seconds += seconds
-        evaluate = _evaluator(recipe.method, plan, evaluate_fn, book)
+            record.compile_seconds += seconds
+        evaluate = _evaluator(recipe.method, calendar, evaluate_fn, record)
         evaluate(state)
         if int(state.step) < num_steps:
             source = recipe.source_fn(data)
@@ -141,8 +145,8 @@ def run(
             )
             state = _take_steps(
                 recipe,
-                plan,
-                book,
+                calendar,
+                record,
                 request,
                 evaluate,
                 progress,
@@ -150,14 +154,14 @@ def run(
                 (key_run, state, source),
             )
     return state, history.from_rows(
-        book.journal.rows,
-        compile_seconds=book.compile_seconds,
-        run_seconds=book.run_seconds,
+        record.journal.rows,
+        compile_seconds=record.compile_seconds,
+        run_seconds=record.run_seconds,
     )
 
 
 def _take_steps(
-    recipe, plan, book, request, evaluate, progress, compile_steps, arguments
+    recipe, calendar, record, request, evaluate, progress, compile_steps, arguments
 ) -> base.State:
     """The loop over chunks."""
     key, state, source = processes.everywhere(arguments)
@@ -168,16 +172,18 @@ def _take_steps(
         arguments=(key, state, source),
     )
     take = compiled.run
-    book.compile_seconds += compiled.seconds
+    record.compile_seconds += compiled.seconds
     inspect = _inspector(state)
     step, count = int(state.step), 1
-    bar = logging.ProgressBar(num_steps=plan.num_steps, step=step, is_shown=progress)
+    bar = logging.ProgressBar(
+        num_steps=calendar.num_steps, step=step, is_shown=progress
+    )
     with bar:
-        while step < plan.num_steps and not _signal_of_any(request):
-            count = min(count, CHUNK_CAPACITY, plan.next_stop(step) - step)
+        while step < calendar.num_steps and not _signal_of_any(request):
+            count = min(count, CHUNK_CAPACITY, calendar.next_stop(step) - step)
             (state, infos), seconds = _timed(lambda: take(key, state, source, count))
-            _log(plan, book, infos, step, count, seconds)
-            inspect(state, book)
+            _log(calendar, record, infos, step, count, seconds)
+            inspect(state, record)
             step += count
             bar.update(
                 step,
@@ -185,11 +191,11 @@ def _take_steps(
                 steps_per_second=count / seconds,
             )
             evaluate(state)
-            if plan.is_due(step, plan.checkpoint_every):
-                book.save(state)
+            if calendar.is_due(step, calendar.checkpoint_every):
+                record.save(state)
             count = processes.agree(max(1, int(count * _CHUNK_SECONDS / seconds)))
     if signum := _signal_of_any(request):
-        _stop(book, state, signum)
+        _stop(record, state, signum)
     return state
 
 
@@ -202,7 +208,7 @@ def _signal_of_any(request: signals.Request) -> int:
     return processes.largest(request.signum or 0)
 
 
-def _log(plan, book, infos, step: int, count: int, seconds: float) -> None:
+def _log(calendar, record, infos, step: int, count: int, seconds: float) -> None:
     """Writes the rows of a chunk; raises at the first loss that is not finite."""
     infos = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], infos)
     broken = np.flatnonzero(~np.isfinite(infos.loss))
@@ -212,22 +218,22 @@ def _log(plan, book, infos, step: int, count: int, seconds: float) -> None:
             "step": step + i + 1,
             "loss": infos.loss[i].item(),
             "metrics": {name: leaf[i].item() for name, leaf in infos.metrics.items()},
-            "seconds": book.run_seconds + seconds * (i + 1) / count,
+            "seconds": record.run_seconds + seconds * (i + 1) / count,
         }
         for i in range(num_good)
-        if plan.is_due(step + i + 1, plan.log_every)
+        if calendar.is_due(step + i + 1, calendar.log_every)
     ]
-    book.write(rows)
-    book.run_seconds += seconds
+    record.write(rows)
+    record.run_seconds += seconds
     if broken.size:
         raise errors.NonFiniteError(
             f"The loss became {infos.loss[num_good]} at step {step + num_good + 1} of "
-            f"{plan.num_steps}; {book.last_good()}. Lower the learning rate, or look "
-            "for a division by zero in the data or the loss."
+            f"{calendar.num_steps}; {record.last_good()}. Lower the learning rate, or "
+            "look for a division by zero in the data or the loss."
         )
 
 
-def _inspector(first: base.State) -> Callable[[base.State, books.Book], None]:
+def _inspector(first: base.State) -> Callable[[base.State, records.Record], None]:
     """A check that a state has not become NaN where it was not at first.
 
     What is learned must be finite; other leaves may hold infinities (a best loss so
@@ -247,51 +253,52 @@ def _inspector(first: base.State) -> Callable[[base.State, books.Book], None]:
     jitted = compiling.jit(flags)
     known = jax.device_get(jitted(first))
 
-    def inspect(state: base.State, book: books.Book) -> None:
+    def inspect(state: base.State, record: records.Record) -> None:
         found = jax.device_get(jitted(state))
         names = [name for name in found if found[name] and not known[name]]
         if names:
             raise errors.NonFiniteError(
                 f"After step {int(state.step)} the loss is still finite, but "
-                f"`state{names[0]}` is not; {book.last_good()}. Lower the learning "
+                f"`state{names[0]}` is not; {record.last_good()}. Lower the learning "
                 "rate, or look for a derivative that is infinite."
             )
 
     return inspect
 
 
-def _evaluator(method, plan, evaluate_fn, book) -> Callable[[base.State], None]:
+def _evaluator(method, calendar, evaluate_fn, record) -> Callable[[base.State], None]:
     """A function that evaluates a state where that is due and not yet done."""
     read = compiling.jit(method.read)
 
     def evaluate(state: base.State) -> None:
         step = int(state.step)
-        if evaluate_fn is None or not plan.is_due(step, plan.evaluate_every):
+        if evaluate_fn is None or not calendar.is_due(step, calendar.evaluate_every):
             return
         if any(
-            row["step"] == step and "evaluation" in row for row in book.journal.rows
+            row["step"] == step and "evaluation" in row for row in record.journal.rows
         ):
             return  # Done before the run was resumed.
-        values = evaluate_fn(step, books.owned(read(state)))
+        values = evaluate_fn(step, records.owned(read(state)))
         if not isinstance(values, Mapping):
             raise errors.InputError(
                 f"`evaluate_fn` returned {values!r}, but it must return a "
                 'dictionary of numbers such as {"accuracy": 0.9}.'
             )
         evaluation = {name: float(value) for name, value in values.items()}
-        row = {"step": step, "evaluation": evaluation, "seconds": book.run_seconds}
-        book.write([row])
+        row = {"step": step, "evaluation": evaluation, "seconds": record.run_seconds}
+        record.write([row])
 
     return evaluate
 
 
-def _stop(book: books.Book, state: base.State, signum: int) -> None:
+def _stop(record: records.Record, state: base.State, signum: int) -> None:
     """Saves, and says so to whoever asked for the stop."""
     if int(state.step) > 0:
-        book.save(state)
+        record.save(state)
     raise signals.Interrupted(
         signum,
-        f"Stopped by signal {signum} after step {int(state.step)}; {book.last_good()}.",
+        f"Stopped by signal {signum} after step {int(state.step)}; "
+        f"{record.last_good()}.",
     )
 
 
@@ -301,10 +308,10 @@ def _init(method, key: Key, seed: base.Examples, trace_cache) -> base.State:
         "first state", method.init, (key, seed)
     )
     if program is None:
-        return books.owned(compiling.jit(method.init)(key, seed))
+        return records.owned(compiling.jit(method.init)(key, seed))
     _, call = program.compile((key, seed))
     # What comes out is bound to its device, and a loop over several would refuse it.
-    return books.owned(processes.fetched(call(key, seed)))
+    return records.owned(processes.fetched(call(key, seed)))
 
 
 def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:
@@ -314,7 +321,7 @@ def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _check_arguments(
-    plan: plans.Plan, key: Any, workdir: Any, evaluate_fn: EvaluateFn | None
+    calendar: calendars.Calendar, key: Any, workdir: Any, evaluate_fn: EvaluateFn | None
 ) -> None:
     """Raises in a sentence where the arguments of `run` do not go together."""
     is_key = isinstance(key, jax.Array) and jnp.issubdtype(
@@ -324,13 +331,13 @@ def _check_arguments(
         raise errors.InputError(
             f"`key` must be one typed key as `jax.random.key(0)` makes it, got {key!r}."
         )
-    if plan.checkpoint_every is not None and workdir is None:
+    if calendar.checkpoint_every is not None and workdir is None:
         raise errors.InputError(
-            f"`checkpoint_every` is {plan.checkpoint_every}, but there is no `workdir` "
-            "to save to; pass one, or leave the checkpoints off."
+            f"`checkpoint_every` is {calendar.checkpoint_every}, but there is no "
+            "`workdir` to save to; pass one, or leave the checkpoints off."
         )
-    if plan.evaluate_every is not None and evaluate_fn is None:
+    if calendar.evaluate_every is not None and evaluate_fn is None:
         raise errors.InputError(
-            f"`evaluate_every` is {plan.evaluate_every}, but there is no `evaluate_fn` "
-            "to call; pass one, or leave the evaluations off."
+            f"`evaluate_every` is {calendar.evaluate_every}, but there is no "
+            "`evaluate_fn` to call; pass one, or leave the evaluations off."
         )

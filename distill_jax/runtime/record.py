@@ -20,10 +20,10 @@ from distill_jax.runtime import checkpoint, logging
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key, PyTree
 
-__all__ = ["Book", "identity", "owned"]
+__all__ = ["Record", "identity", "owned"]
 
 
-class Book:
+class Record:
     """The journal and the checkpoints of one run, in a folder or in memory only.
 
     Args:
@@ -42,9 +42,9 @@ class Book:
       InputError: when the folder holds another run, or cannot be written.
 
     Example:
-      >>> book = Book(None, None, identity={}, use_tensorboard=False)
-      >>> book.write([{"step": 1, "loss": 0.5}])
-      >>> book.journal.rows
+      >>> record = Record(None, None, identity={}, use_tensorboard=False)
+      >>> record.write([{"step": 1, "loss": 0.5}])
+      >>> record.journal.rows
       [{'step': 1, 'loss': 0.5, 'compile_seconds': 0.0}]
     """
 

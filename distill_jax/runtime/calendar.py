@@ -8,11 +8,11 @@ import numpy as np
 
 from distill_jax import errors
 
-__all__ = ["Plan"]
+__all__ = ["Calendar"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Calendar:
     """Which steps are stops.
 
     Attributes:
@@ -25,8 +25,9 @@ class Plan:
       InputError: when one of them is not a whole number of at least one.
 
     Example:
-      >>> plan = Plan(100, log_every=10, evaluate_every=40, checkpoint_every=None)
-      >>> plan.next_stop(0), plan.next_stop(40), plan.next_stop(80)
+      >>> calendar = Calendar(
+      ...     100, log_every=10, evaluate_every=40, checkpoint_every=None)
+      >>> calendar.next_stop(0), calendar.next_stop(40), calendar.next_stop(80)
       (40, 80, 100)
     """
 
@@ -49,8 +50,9 @@ class Plan:
         """Whether something that is done every so many steps is done at this one.
 
         Example:
-          >>> plan = Plan(7, log_every=1, evaluate_every=None, checkpoint_every=None)
-          >>> [step for step in range(8) if plan.is_due(step, 3)]
+          >>> calendar = Calendar(
+          ...     7, log_every=1, evaluate_every=None, checkpoint_every=None)
+          >>> [step for step in range(8) if calendar.is_due(step, 3)]
           [0, 3, 6, 7]
         """
         return step == self.num_steps or (every is not None and step % every == 0)
@@ -59,7 +61,8 @@ class Plan:
         """The first step after this one at which the host has something to do.
 
         Example:
-          >>> Plan(7, log_every=1, evaluate_every=2, checkpoint_every=3).next_stop(2)
+          >>> calendar = Calendar(7, log_every=1, evaluate_every=2, checkpoint_every=3)
+          >>> calendar.next_stop(2)
           3
         """
         stops = [self.num_steps]
