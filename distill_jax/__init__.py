@@ -26,6 +26,7 @@ from distill_jax import (
     samplers,
     scores,
     seeds,
+    selection,
     tasks,
     transforms,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "samplers",
     "scores",
     "seeds",
+    "selection",
     "tasks",
     "transforms",
 ]

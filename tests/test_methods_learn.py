@@ -9,8 +9,8 @@ image per class; a gradient of the wrong sign does not gain it.
 import jax
 import pytest
 
-from distill_jax import data, evaluation, methods, nets, runtime, tasks
-from distill_jax.evaluation import bench
+from distill_jax import data, evaluation, methods, nets, runtime, selection, tasks
+from distill_jax.evaluation import comparison
 
 DM = evaluation.Protocol(num_steps=200)
 FREPO = evaluation.Protocol(
@@ -35,9 +35,9 @@ def task(digits):
 def gain(digits, task, recipe, protocol, num_steps):
     """Validation accuracy of a distilled set, less that of random images."""
     state, _ = runtime.run(recipe, digits, num_steps=num_steps, key=jax.random.key(0))
-    shared = bench.Bench(task, digits, protocol, 3, "auto")
+    shared = comparison.Comparison(task, digits, protocol, 3, "auto")
     distilled = shared.train(jax.random.key(1), recipe.method.read(state))
-    index = evaluation.random_subsets(jax.random.key(2), digits, 1, num_draws=3)
+    index = selection.random_subsets(jax.random.key(2), digits, 1, num_draws=3)
     y = shared.one_hot(digits.train.y[index])
     random = shared.train_subsets(jax.random.key(3), index, y, None)
     return (

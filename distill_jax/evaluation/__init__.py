@@ -3,14 +3,14 @@
 """Judging: protocols of training, fresh networks, baselines and fairness metrics."""
 
 from distill_jax.evaluation import fairness, protocol
-from distill_jax.evaluation.baselines import arms, random_subsets, synthetic_arm
-from distill_jax.evaluation.bench import Arm
+from distill_jax.evaluation.baselines import arms, synthetic_arm
+from distill_jax.evaluation.comparison import Arm
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
-from distill_jax.evaluation.expert_arm import ExpertSettings
 from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
+from distill_jax.evaluation.soft_label_arm import ExpertSettings
 from distill_jax.evaluation.training import train
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "kernel_ridge_accuracy",
     "measure",
     "protocol",
-    "random_subsets",
     "synthetic_arm",
     "train",
     "train_networks",

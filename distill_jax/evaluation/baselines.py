@@ -26,12 +26,13 @@ import numpy as np
 
 from distill_jax import base, errors
 from distill_jax import data as data_lib
-from distill_jax.evaluation import expert_arm, optimizers, runs
+from distill_jax.evaluation import optimizers, runs, soft_label_arm
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation.bench import Arm, Bench, make_arm
+from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
+from distill_jax.selection import stratified
 from distill_jax.types import Key
 
-__all__ = ["arms", "random_subsets", "synthetic_arm"]
+__all__ = ["arms", "synthetic_arm"]
 
 
 def arms(
@@ -44,7 +45,7 @@ def arms(
     *,
     num_runs: int = 5,
     num_real_steps: int | None = None,
-    expert: expert_arm.ExpertSettings | None = None,
+    expert: soft_label_arm.ExpertSettings | None = None,
     num_checkpoints: int = 1,
     mapping: runs.Mapping = "auto",
 ) -> list[Arm]:
@@ -97,23 +98,25 @@ def arms(
     runs.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     if num_real_steps is not None:
         runs.check_counts(num_real_steps=num_real_steps)
-    expert = expert or expert_arm.ExpertSettings()
+    expert = expert or soft_label_arm.ExpertSettings()
     runs.check_split(data, "test")
     runs.check_split(data, "validation")
     runs.check_fit(synthetic, data)
     _check_rows(len(synthetic.y), data.spec.num_classes)
     *keys, key_subsets = jax.random.split(key, 6)
-    bench = Bench(task, data, protocol, num_runs, mapping, num_checkpoints)
+    comparison = Comparison(task, data, protocol, num_runs, mapping, num_checkpoints)
     rate = synthetic.learning_rate
     if num_real_steps is None:
         num_real_steps = optimizers.num_steps(protocol, len(synthetic.y))
-    subsets = random_subsets(key_subsets, data, num_per_class, num_draws=num_runs)
+    subsets = stratified.random_subsets(
+        key_subsets, data, num_per_class, num_draws=num_runs
+    )
     return [
-        _real_hard(keys[0], bench, rate, num_real_steps),
-        _synthetic_hard(keys[1], bench, synthetic),
-        _synthetic_any(keys[2], bench, synthetic),
-        _random_any(keys[3], bench, rate, subsets),
-        expert_arm.random_soft(keys[4], bench, rate, subsets, expert),
+        _real_hard(keys[0], comparison, rate, num_real_steps),
+        _synthetic_hard(keys[1], comparison, synthetic),
+        _synthetic_any(keys[2], comparison, synthetic),
+        _random_any(keys[3], comparison, rate, subsets),
+        soft_label_arm.random_soft(keys[4], comparison, rate, subsets, expert),
     ]
 
 
@@ -158,94 +161,65 @@ def synthetic_arm(
       >>> arm.name, arm.bytes_stored  # 64 floats and a class each
       ('synthetic-any', 2570)
     """
-    bench = Bench(task, data, protocol, num_runs, mapping, num_checkpoints)
-    return _synthetic_any(key, bench, synthetic)
+    comparison = Comparison(task, data, protocol, num_runs, mapping, num_checkpoints)
+    return _synthetic_any(key, comparison, synthetic)
 
 
-def random_subsets(
-    key: Key, data: data_lib.Dataset, num_per_class: int, *, num_draws: int
-) -> np.ndarray:
-    """Draws random examples of every class of the training split.
-
-    Args:
-      key: of the draws.
-      data: the real data set.
-      num_per_class: how many of each class, without replacement.
-      num_draws: R.
-
-    Returns:
-      [R, C * num_per_class] positions in the training split, class-major.
-
-    Raises:
-      InputError: if a class has fewer examples.
-
-    Example:
-      >>> import distill_jax as dj, jax
-      >>> from distill_jax.evaluation import baselines
-      >>> data = dj.data.load("digits")
-      >>> index = baselines.random_subsets(jax.random.key(0), data, 2, num_draws=3)
-      >>> index.shape, data.train.y[index[0, :4]].tolist()
-      ((3, 20), [0, 0, 1, 1])
-    """
-    data_lib.check_num_per_class(data, num_per_class)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    of_class = [
-        np.flatnonzero(data.train.y == label) for label in range(data.spec.num_classes)
-    ]
-    draw = lambda: [rng.choice(rows, num_per_class, replace=False) for rows in of_class]
-    return np.stack([np.concatenate(draw()) for _ in range(num_draws)])
-
-
-def _real_hard(key: Key, bench: Bench, learning_rate: Any, num_steps: int) -> Arm:
-    x, classes = bench.data.train
-    trained = bench.train(
+def _real_hard(
+    key: Key, comparison: Comparison, learning_rate: Any, num_steps: int
+) -> Arm:
+    x, classes = comparison.data.train
+    trained = comparison.train(
         key,
-        base.Synthetic(x, bench.one_hot(classes), None, learning_rate),
+        base.Synthetic(x, comparison.one_hot(classes), None, learning_rate),
         protocol=dataclasses.replace(
-            bench.protocol, num_epochs=None, num_steps=num_steps
+            comparison.protocol, num_epochs=None, num_steps=num_steps
         ),
-        normalizer=bench.data.spec.normalizer,
+        normalizer=comparison.data.spec.normalizer,
     )
-    size = x.nbytes + len(x) * bench.hard_label_bytes
+    size = x.nbytes + len(x) * comparison.hard_label_bytes
     note = f"the whole training set with hard labels, {num_steps} steps"
-    return make_arm("real-hard", bench.measure(trained), len(x), size, note)
+    return make_arm("real-hard", comparison.measure(trained), len(x), size, note)
 
 
-def _synthetic_hard(key: Key, bench: Bench, synthetic: base.Synthetic) -> Arm:
-    num_rows, num_classes = len(synthetic.y), bench.data.spec.num_classes
+def _synthetic_hard(key: Key, comparison: Comparison, synthetic: base.Synthetic) -> Arm:
+    num_rows, num_classes = len(synthetic.y), comparison.data.spec.num_classes
     classes = np.repeat(np.arange(num_classes), num_rows // num_classes)
-    hard = synthetic._replace(y=bench.one_hot(classes))
-    size = _synthetic_bytes(synthetic) + num_rows * bench.hard_label_bytes
+    hard = synthetic._replace(y=comparison.one_hot(classes))
+    size = _synthetic_bytes(synthetic) + num_rows * comparison.hard_label_bytes
     note = "the distilled images, each labelled with its class"
-    result = bench.measure(bench.train(key, hard))
+    result = comparison.measure(comparison.train(key, hard))
     return make_arm("synthetic-hard", result, num_rows, size, note)
 
 
-def _synthetic_any(key: Key, bench: Bench, synthetic: base.Synthetic) -> Arm:
+def _synthetic_any(key: Key, comparison: Comparison, synthetic: base.Synthetic) -> Arm:
     num_rows = len(synthetic.y)
     result = runs.evaluate(
-        bench.task,
+        comparison.task,
         synthetic,
-        bench.data,
-        protocol=bench.protocol,
-        num_runs=bench.num_runs,
+        comparison.data,
+        protocol=comparison.protocol,
+        num_runs=comparison.num_runs,
         key=key,
-        num_checkpoints=bench.num_checkpoints,
-        mapping=bench.mapping,
+        num_checkpoints=comparison.num_checkpoints,
+        mapping=comparison.mapping,
     )
     y = np.asarray(synthetic.y)
-    is_hard = np.array_equal(y, bench.one_hot(y.argmax(axis=1)))
-    label = bench.hard_label_bytes if is_hard else 4 * y.shape[1]
+    is_hard = np.array_equal(y, comparison.one_hot(y.argmax(axis=1)))
+    label = comparison.hard_label_bytes if is_hard else 4 * y.shape[1]
     size = _synthetic_bytes(synthetic) + num_rows * label
     note = f"the distilled set with its own {'hard' if is_hard else 'soft'} labels"
     return make_arm("synthetic-any", result, num_rows, size, note)
 
 
-def _random_any(key: Key, bench: Bench, rate: Any, index: np.ndarray) -> Arm:
-    y = bench.one_hot(bench.data.train.y[index])
-    result = bench.measure(bench.train_subsets(key, index, y, rate))
+def _random_any(key: Key, comparison: Comparison, rate: Any, index: np.ndarray) -> Arm:
+    y = comparison.one_hot(comparison.data.train.y[index])
+    result = comparison.measure(comparison.train_subsets(key, index, y, rate))
     num_rows = index.shape[1]
-    size = bench.data.train.x[index[0]].nbytes + num_rows * bench.hard_label_bytes
+    size = (
+        comparison.data.train.x[index[0]].nbytes
+        + num_rows * comparison.hard_label_bytes
+    )
     note = "random real images with hard labels, others in every run"
     return make_arm("random-any", result, num_rows, size, note)
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from distill_jax import base, errors, nets, tasks
 from distill_jax import data as data_lib
-from distill_jax.evaluation import baselines, results, runs
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation.bench import Bench
+from distill_jax.evaluation import results, runs
+from distill_jax.evaluation.comparison import Comparison
+from distill_jax.selection import stratified
 from distill_jax.types import Key
 
 __all__ = ["Transfer", "transfer"]
@@ -133,7 +134,7 @@ def transfer(
     key_distilled, key_subsets, key_random = jax.random.split(key, 3)
     index = None
     if num_random_per_class is not None:
-        index = baselines.random_subsets(
+        index = stratified.random_subsets(
             key_subsets, data, num_random_per_class, num_draws=num_runs
         )
 
@@ -144,21 +145,23 @@ def transfer(
             is_told = isinstance(error.__cause__, errors.InputError)
             return Transfer(name, note=str(error.__cause__ if is_told else error))
         now = protocols.get(name, protocol)
-        bench = Bench(task, data, now, num_runs, mapping)
-        distilled = bench.measure(bench.train(key_distilled, synthetic))
-        random = None if index is None else _random(key_random, bench, synthetic, index)
+        comparison = Comparison(task, data, now, num_runs, mapping)
+        distilled = comparison.measure(comparison.train(key_distilled, synthetic))
+        random = (
+            None if index is None else _random(key_random, comparison, synthetic, index)
+        )
         return Transfer(name, _num_parameters(net, data), distilled, random)
 
     return [line(name, net) for name, net in networks.items()]
 
 
 def _random(
-    key: Key, bench: Bench, synthetic: base.Synthetic, index: np.ndarray
+    key: Key, comparison: Comparison, synthetic: base.Synthetic, index: np.ndarray
 ) -> results.Evaluation:
     """Accuracies after training on random subsets [R, M], with hard labels."""
-    y = bench.one_hot(bench.data.train.y[index])
+    y = comparison.one_hot(comparison.data.train.y[index])
     rate = synthetic.learning_rate
-    return bench.measure(bench.train_subsets(key, index, y, rate))
+    return comparison.measure(comparison.train_subsets(key, index, y, rate))
 
 
 def _num_parameters(net: nets.Net, data: data_lib.Dataset) -> int:

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import base, errors, evaluation, nets, tasks
+from distill_jax import base, errors, evaluation, nets, selection, tasks
 from distill_jax import data as data_lib
 from distill_jax.compute import programs
-from distill_jax.evaluation import baselines, expert_arm, fairness, runs
+from distill_jax.evaluation import baselines, fairness, runs, soft_label_arm
+from distill_jax.selection import stratified
 
 PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
 EXPERT = evaluation.ExpertSettings(num_epochs=20, epochs=[1, 5, 20])
@@ -25,7 +26,7 @@ def digits():
 @pytest.fixture(scope="module")
 def few(digits):
     data, _ = digits
-    index = evaluation.random_subsets(jax.random.key(0), data, 2, num_draws=1)[0]
+    index = selection.random_subsets(jax.random.key(0), data, 2, num_draws=1)[0]
     x = data_lib.normalize(data.spec.normalizer, data.train.x[index])
     return base.Synthetic(x, jax.nn.one_hot(data.train.y[index], 10))
 
@@ -112,9 +113,9 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
         return measure(task, trained, data, split=split, mapping=mapping)
 
     monkeypatch.setattr(runs, "measure", spy)
-    bench = evaluation.bench.Bench(task, data, PROTOCOL, 3, "auto")
-    index = evaluation.random_subsets(jax.random.key(2), data, 1, num_draws=3)
-    arm = expert_arm.random_soft(jax.random.key(3), bench, None, index, EXPERT)
+    bench = evaluation.bench.Comparison(task, data, PROTOCOL, 3, "auto")
+    index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=3)
+    arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, EXPERT)
     assert splits == ["validation"] * 3 + ["test"]
     assert "after epoch" in arm.note
     assert "chosen on the validation split" in arm.note
@@ -122,10 +123,10 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
 
 def test_labels_of_an_expert_belong_to_their_images(digits):
     data, task = digits
-    bench = evaluation.bench.Bench(task, data, PROTOCOL, 3, "auto")
-    index = evaluation.random_subsets(jax.random.key(2), data, 4, num_draws=3)
+    bench = evaluation.bench.Comparison(task, data, PROTOCOL, 3, "auto")
+    index = selection.random_subsets(jax.random.key(2), data, 4, num_draws=3)
     settings = dataclasses.replace(EXPERT, learning_rate=0.2)
-    told, labels = expert_arm.expert_labels(
+    told, labels = soft_label_arm.expert_labels(
         jax.random.key(3), bench, index, settings
     ).value
     assert labels.shape == (3, 3, 40, 10)
@@ -134,18 +135,6 @@ def test_labels_of_an_expert_belong_to_their_images(digits):
     assert agree[2] > 0.9  # Shuffled against the images this would be a tenth.
     assert told.accuracy.shape == (21,)
     assert agree[0] < agree[2]
-
-
-def test_random_subsets_have_every_class_and_differ(digits):
-    data, _ = digits
-    index = evaluation.random_subsets(jax.random.key(0), data, 5, num_draws=4)
-    assert index.shape == (4, 50)
-    expected = np.tile(np.repeat(np.arange(10), 5), (4, 1))
-    np.testing.assert_array_equal(data.train.y[index], expected)
-    assert all(len(set(draw)) == 50 for draw in index.tolist())
-    assert not np.array_equal(index[0], index[1])
-    again = evaluation.random_subsets(jax.random.key(0), data, 5, num_draws=4)
-    np.testing.assert_array_equal(index, again)
 
 
 def test_an_arm_is_a_row_of_the_report(five):
@@ -198,12 +187,12 @@ def test_the_seconds_of_the_soft_arm_hold_the_expert_and_every_epoch(
         return outcomes[-1]
 
     monkeypatch.setattr(programs, "call", spy)
-    bench = evaluation.bench.Bench(
+    bench = evaluation.bench.Comparison(
         task, data, evaluation.Protocol(num_steps=3), 1, "auto"
     )
-    index = evaluation.random_subsets(jax.random.key(2), data, 1, num_draws=1)
+    index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=1)
     settings = evaluation.ExpertSettings(num_epochs=2, epochs=[1, 2])
-    arm = expert_arm.random_soft(jax.random.key(3), bench, None, index, settings)
+    arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, settings)
     assert len(outcomes) == 6  # The expert, twice students and their test, the test.
     assert arm.seconds == pytest.approx(sum(o.run_seconds for o in outcomes))
     assert arm.compile_seconds == pytest.approx(
@@ -216,7 +205,7 @@ def test_no_two_draws_of_the_arms_share_a_key(digits, few, monkeypatch):
     keys = []
     split = jax.random.split
     data_of = lambda key: tuple(np.asarray(jax.random.key_data(key)).tolist())
-    subsets = baselines.random_subsets
+    subsets = stratified.random_subsets
 
     def spy_subsets(key, *args, **options):
         keys.append(data_of(key))
@@ -246,7 +235,7 @@ def test_no_two_draws_of_the_arms_share_a_key(digits, few, monkeypatch):
 
 def test_centred_protocols_give_centred_labels_to_every_arm(digits, few):
     data, task = digits
-    bench = evaluation.bench.Bench(
+    bench = evaluation.bench.Comparison(
         task, data, dataclasses.replace(PROTOCOL, targets="centred"), 1, "auto"
     )
     np.testing.assert_allclose(bench.one_hot(np.array([0, 3]))[1, 2:4], [-0.1, 0.9])

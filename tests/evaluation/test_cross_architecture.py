@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from distill_jax import base, errors, evaluation, nets, tasks
+from distill_jax import base, errors, evaluation, nets, selection, tasks
 from distill_jax import data as data_lib
-from distill_jax.evaluation import bench
+from distill_jax.evaluation import comparison
 from distill_jax.report import contents
 
 PROTOCOL = evaluation.Protocol(num_steps=60, learning_rate=0.1)
@@ -28,7 +28,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def few(digits):
-    index = evaluation.random_subsets(jax.random.key(1), digits, 2, num_draws=1)[0]
+    index = selection.random_subsets(jax.random.key(1), digits, 2, num_draws=1)[0]
     x = data_lib.normalize(digits.spec.normalizer, digits.train.x[index])
     return base.Synthetic(x, jax.nn.one_hot(digits.train.y[index], 10))
 
@@ -63,10 +63,10 @@ def test_a_line_is_what_evaluate_says(lines, digits, few):
 
 def test_random_examples_are_others_in_every_run(lines, digits):
     _, key_subsets, key_random = jax.random.split(KEY, 3)
-    index = evaluation.random_subsets(key_subsets, digits, 2, num_draws=3)
+    index = selection.random_subsets(key_subsets, digits, 2, num_draws=3)
     y = np.eye(10, dtype=np.float32)[digits.train.y[index]]
     task = tasks.classification(NETWORKS["linear"], digits.spec)
-    one = bench.Bench(task, digits, PROTOCOL, 3, "auto")
+    one = comparison.Comparison(task, digits, PROTOCOL, 3, "auto")
     alone = one.measure(one.train_subsets(key_random, index, y, None))
     np.testing.assert_array_equal(lines["linear"].random.accuracies, alone.accuracies)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import base, errors, evaluation, nets, tasks
+from distill_jax import base, errors, evaluation, nets, selection, tasks
 from distill_jax import data as data_lib
 from distill_jax.evaluation import results, training
 
@@ -23,7 +23,7 @@ def digits():
 @pytest.fixture(scope="module")
 def few(digits):
     data, _ = digits
-    index = evaluation.random_subsets(jax.random.key(0), data, 3, num_draws=1)[0]
+    index = selection.random_subsets(jax.random.key(0), data, 3, num_draws=1)[0]
     x = data_lib.normalize(data.spec.normalizer, data.train.x[index])
     return base.Synthetic(x, jax.nn.one_hot(data.train.y[index], 10))
 
@@ -91,7 +91,7 @@ def test_best_on_test_is_there_only_when_asked_for(digits, few):
 
 def test_raw_sets_with_a_normalizer_train_as_normalised_ones(digits):
     data, task = digits
-    index = evaluation.random_subsets(jax.random.key(0), data, 3, num_draws=2)
+    index = selection.random_subsets(jax.random.key(0), data, 3, num_draws=2)
     y = jax.nn.one_hot(data.train.y[index], 10)
     raw = base.Synthetic(data.train.x[index], y)
     options = {"num_runs": 2, "normalizer": data.spec.normalizer, "is_stacked": True}

@@ -14,7 +14,7 @@ from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation import results, runs
 from distill_jax.types import Key
 
-__all__ = ["Arm", "Bench", "make_arm"]
+__all__ = ["Arm", "Comparison", "make_arm"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Bench:
+class Comparison:
     """The task, the data and the protocol that all arms share."""
 
     task: base.Task

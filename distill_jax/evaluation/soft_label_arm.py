@@ -24,7 +24,7 @@ from distill_jax import errors
 from distill_jax.augmentation import policies
 from distill_jax.compute import programs
 from distill_jax.evaluation import results
-from distill_jax.evaluation.bench import Arm, Bench, make_arm
+from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
 from distill_jax.experts import training
 from distill_jax.training import loop
 from distill_jax.types import Key
@@ -80,13 +80,17 @@ class ExpertSettings:
 
 
 def random_soft(
-    key: Key, bench: Bench, rate: Any, index: np.ndarray, settings: ExpertSettings
+    key: Key,
+    comparison: Comparison,
+    rate: Any,
+    index: np.ndarray,
+    settings: ExpertSettings,
 ) -> Arm:
     """Trains an expert, chooses its epoch, and tests students of its labels.
 
     Args:
       key: of the expert and the students.
-      bench: what all arms share.
+      comparison: what all arms share.
       rate: [] the learned learning rate, or None.
       index: [R, M] random examples of the training split for each run.
       settings: of the expert.
@@ -96,15 +100,15 @@ def random_soft(
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.evaluation import bench, expert_arm
+      >>> from distill_jax.evaluation import comparison, soft_label_arm
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=()), data.spec)
       >>> protocol = dj.evaluation.Protocol(num_steps=9)
-      >>> shared = bench.Bench(task, data, protocol, 2, "map")
-      >>> index = dj.evaluation.random_subsets(jax.random.key(0), data, 1, num_draws=2)
-      >>> arm = expert_arm.random_soft(
+      >>> shared = comparison.Comparison(task, data, protocol, 2, "map")
+      >>> index = dj.selection.random_subsets(jax.random.key(0), data, 1, num_draws=2)
+      >>> arm = soft_label_arm.random_soft(
       ...     jax.random.key(1), shared, None, index,
-      ...     expert_arm.ExpertSettings(num_epochs=4, epochs=[4]))
+      ...     soft_label_arm.ExpertSettings(num_epochs=4, epochs=[4]))
       >>> arm.num_examples, arm.bytes_stored  # 64 pixels and 10 floats each
       (10, 1040)
 
@@ -113,22 +117,22 @@ def random_soft(
       Distillation", 2024.
     """
     key_expert, key_students = jax.random.split(key)
-    labelled = expert_labels(key_expert, bench, index, settings)
+    labelled = expert_labels(key_expert, comparison, index, settings)
     told, labels = labelled.value
     took: list[programs.Outcome | results.Evaluation] = [labelled]
     best = None
     for position, epoch in enumerate(settings.grid()):
         # The same networks for every epoch: what differs are the labels alone.
-        y = bench.encode(labels[position])
-        trained = bench.train_subsets(key_students, index, y, rate)
-        judged = bench.measure(trained, "validation")
+        y = comparison.encode(labels[position])
+        trained = comparison.train_subsets(key_students, index, y, rate)
+        judged = comparison.measure(trained, "validation")
         took.append(judged)
         if best is None or judged.mean > best[0]:
             best = (judged.mean, epoch, trained)
     assert best is not None  # The grid is never empty.
     _, epoch, trained = best
     num_rows = index.shape[1]
-    size = bench.data.train.x[index[0]].nbytes + num_rows * 4 * labels.shape[-1]
+    size = comparison.data.train.x[index[0]].nbytes + num_rows * 4 * labels.shape[-1]
     note = (
         "random real images with soft labels of an expert after epoch "
         f"{epoch} of {settings.num_epochs}, chosen on the validation split (its "
@@ -136,7 +140,7 @@ def random_soft(
         f"{told.entropy[epoch]:.2f} nats)"
     )
     untrained = trained._replace(compile_seconds=0.0, run_seconds=0.0)
-    tested = bench.measure(untrained)
+    tested = comparison.measure(untrained)
     took.append(tested)
     return dataclasses.replace(
         make_arm("random-soft", tested, num_rows, size, note),
@@ -146,23 +150,23 @@ def random_soft(
 
 
 def expert_labels(
-    key: Key, bench: Bench, index: np.ndarray, settings: ExpertSettings
+    key: Key, comparison: Comparison, index: np.ndarray, settings: ExpertSettings
 ) -> programs.Outcome:
     """Appraisal on the validation split, and labels [epochs, R, M, C]."""
     grid = settings.grid()
     source, judge = (
-        data_lib.to_source(bench.data, split) for split in ("train", "validation")
+        data_lib.to_source(comparison.data, split) for split in ("train", "validation")
     )
-    images = jnp.asarray(bench.data.train.x[index.ravel()])
+    images = jnp.asarray(comparison.data.train.x[index.ravel()])
     outcome = programs.call(
         _expert_program,
-        bench.task,
+        comparison.task,
         (
             settings.num_epochs,
             settings.learning_rate,
             settings.batch_size,
-            bench.protocol.augmentation,
-            bench.protocol.augmentation_align_corners,
+            comparison.protocol.augmentation,
+            comparison.protocol.augmentation_align_corners,
             tuple(grid),
         ),
         key,

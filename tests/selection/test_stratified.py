@@ -1,0 +1,21 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Random subsets: equally many of every class, without replacement."""
+
+import jax
+import numpy as np
+
+import distill_jax as dj
+from distill_jax import selection
+
+
+def test_random_subsets_have_every_class_and_differ():
+    data = dj.data.load("digits")
+    index = selection.random_subsets(jax.random.key(0), data, 5, num_draws=4)
+    assert index.shape == (4, 50)
+    expected = np.tile(np.repeat(np.arange(10), 5), (4, 1))
+    np.testing.assert_array_equal(data.train.y[index], expected)
+    assert all(len(set(draw)) == 50 for draw in index.tolist())
+    assert not np.array_equal(index[0], index[1])
+    again = selection.random_subsets(jax.random.key(0), data, 5, num_draws=4)
+    np.testing.assert_array_equal(index, again)
