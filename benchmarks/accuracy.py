@@ -51,8 +51,8 @@ def one(path: pathlib.Path, method: str, count: int, seed: int) -> dict:
     built = experiment.build(config)
     key_run, key_judge = jax.random.split(jax.random.key(seed))
     if method in RANDOM:
-        seed_fn = dj.seeds.seed_fn("real", count)
-        drawn = seed_fn(key_run, built.dataset)
+        initial_fn = dj.methods.initial_fn("real", count)
+        drawn = initial_fn(key_run, built.dataset)
         synthetic, history = dj.Synthetic(drawn.x, drawn.y), None
     else:
         state, history = dj.run(

@@ -33,7 +33,9 @@ def curve(path: pathlib.Path, method: str, count: int, num_points: int, tell) ->
     built = experiment.build(config)
     recipe = built.recipe
     keys = jax.random.split(jax.random.key(0), 4)
-    state = jax.jit(recipe.method.init)(keys[0], recipe.seed_fn(keys[1], built.dataset))
+    state = jax.jit(recipe.method.init)(
+        keys[0], recipe.initial_fn(keys[1], built.dataset)
+    )
     source = recipe.source_fn(built.dataset)
     run = dj.runtime.scan_steps(recipe.method, recipe.sampler, num_steps=1000)
     jax.block_until_ready(run(keys[2], state, source, 0))  # Compiles.

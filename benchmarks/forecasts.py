@@ -49,7 +49,7 @@ def one(file: str, method: str, count: int, seconds: float) -> dict:
     recipe = preview.runnable(built, config)
     key = jax.random.key(0)
     told = runtime.forecast(recipe, built.dataset, num_steps=config.num_steps, key=key)
-    seed = recipe.seed_fn(key, built.dataset)
+    seed = recipe.initial_fn(key, built.dataset)
     state = jax.tree.map(
         lambda leaf: leaf.copy(), jax.jit(recipe.method.init)(key, seed)
     )

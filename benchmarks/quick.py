@@ -57,7 +57,7 @@ def training(data: Dataset, task: base.Task) -> tuple[Callable, tuple, int]:
 def outer_steps(recipe: base.Recipe, data: Dataset, num: int):
     """Some outer steps of a method."""
     run = dj.runtime.scan_steps(recipe.method, recipe.sampler, num_steps=num)
-    seed = recipe.seed_fn(jax.random.key(1), data)
+    seed = recipe.initial_fn(jax.random.key(1), data)
     state = jax.jit(recipe.method.init)(jax.random.key(2), seed)
     return run, (jax.random.key(3), state, recipe.source_fn(data)), num
 

@@ -13,8 +13,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from distill_jax import (
+    augmentation,
     bilevel,
-    composition,
+    compute,
     data,
     evaluation,
     experts,
@@ -25,9 +26,10 @@ from distill_jax import (
     runtime,
     samplers,
     scores,
-    seeds,
     selection,
+    storage,
     tasks,
+    training,
     transforms,
 )
 from distill_jax.base import (
@@ -48,13 +50,11 @@ from distill_jax.base import (
     Variables,
 )
 from distill_jax.bilevel import distill
-from distill_jax.composition import compose, plain_decoder
-from distill_jax.compute import devices, parallel
 from distill_jax.errors import InputError, LostProcessError, NonFiniteError
 from distill_jax.evaluation import evaluate
 from distill_jax.runtime import run
-from distill_jax.storage import distilled
 from distill_jax.storage.distilled import DistilledSet
+from distill_jax.transforms.composition import compose, plain_decoder
 
 if TYPE_CHECKING:
     from distill_jax import report
@@ -81,13 +81,12 @@ __all__ = [
     "Synthetic",
     "Task",
     "Variables",
+    "augmentation",
     "bilevel",
     "compose",
-    "composition",
+    "compute",
     "data",
-    "devices",
     "distill",
-    "distilled",
     "evaluate",
     "evaluation",
     "experts",
@@ -95,16 +94,16 @@ __all__ = [
     "methods",
     "nets",
     "objectives",
-    "parallel",
     "plain_decoder",
     "report",
     "run",
     "runtime",
     "samplers",
     "scores",
-    "seeds",
     "selection",
+    "storage",
     "tasks",
+    "training",
     "transforms",
 ]
 

@@ -13,7 +13,7 @@ How the pieces meet::
 
     data set --Sampler--> batch ----------------------.
                                                       v
-    seed --Decoder.init--> Latent --decode--> Synthetic --Objective.loss--> scalar
+    initial --Decoder.init--> Latent --decode--> Synthetic --Objective.loss--> scalar
                              ^                        |                       |
                              '------- optax <---------|------- gradient <-----'
                                                       v
@@ -67,7 +67,7 @@ __all__ = [
 
 
 class Examples(NamedTuple):
-    """Examples of a task, real or seed: what samplers yield and learners read."""
+    """Examples of a task, real or initial: what samplers yield and learners read."""
 
     x: PyTree  # [B, ...] inputs in the space the networks see
     y: Array  # [B, C] class probabilities, centred labels or regression values
@@ -178,7 +178,7 @@ class Latent(NamedTuple):
 class Decoder(NamedTuple):
     """The map from what is learned to the distilled set."""
 
-    init: Callable[[Key, Examples], Latent]  # (key, seed examples)
+    init: Callable[[Key, Examples], Latent]  # (key, initial examples)
     decode: Callable[[Latent], Synthetic]
 
 
@@ -201,7 +201,7 @@ class Info(NamedTuple):
 class Method(NamedTuple):
     """A method of distillation: pure functions over :class:`State`."""
 
-    init: Callable[[Key, Examples], State]  # (key, seed examples)
+    init: Callable[[Key, Examples], State]  # (key, initial examples)
     step: Callable[[Key, State, Any], tuple[State, Info]]  # (key, state, batch)
     read: Callable[[State], Synthetic]  # the distilled set as it would be stored
 
@@ -237,7 +237,7 @@ class Recipe(NamedTuple):
 
     method: Method
     sampler: Sampler
-    seed_fn: Callable[[Key, Any], Examples]  # (key, data set) -> [M, ...] seed examples
+    initial_fn: Callable[[Key, Any], Examples]  # (key, data set) -> [M, ...] examples
     source_fn: Callable[[Any], Any]  # (data set) -> what the sampler draws from
     protocol: Any  # an `evaluation.Protocol`: how a network is trained on the result
     experts: Any = None  # a `experts.ExpertPlan`: what is trained before the first step

@@ -29,7 +29,8 @@ def distill(
 
     Args:
       objective: the scalar to lower, and how its inner state moves on.
-      decoder: from seed examples to what is learned, and from that to a distilled set.
+      decoder: from initial examples to what is learned, and from that to a distilled
+        set.
       optimizer: one optax transformation for all that is learned, or a mapping with
         one for each key of ``Latent.learned``.
 
@@ -40,7 +41,7 @@ def distill(
 
     Raises:
       InputError: from ``init``, when a learned key has no optimiser, an optimiser has
-        no learned key, or the seed is not class-major.
+        no learned key, or the initial set is not class-major.
 
     Example:
       >>> import distill_jax as dj
@@ -53,18 +54,18 @@ def distill(
       ...     read=lambda synthetic, inner: synthetic)
       >>> method = dj.distill(
       ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(0.5))
-      >>> seed = dj.Examples(x=jnp.zeros((1, 2)), y=jnp.ones((1, 1)))
+      >>> initial = dj.Examples(x=jnp.zeros((1, 2)), y=jnp.ones((1, 1)))
       >>> real = dj.Examples(x=jnp.array([[1.0, 2.0], [3.0, 4.0]]), y=jnp.ones((2, 1)))
-      >>> state = method.init(jax.random.key(0), seed)
+      >>> state = method.init(jax.random.key(0), initial)
       >>> state, info = method.step(jax.random.key(1), state, real)
       >>> method.read(state).x.tolist()
       [[1.0, 1.5]]
     """
 
-    def init(key: Key, seed: base.Examples) -> base.State:
-        check_class_major(seed)
+    def init(key: Key, initial: base.Examples) -> base.State:
+        check_class_major(initial)
         key_latent, key_inner = jax.random.split(key)
-        latent = decoder.init(key_latent, seed)
+        latent = decoder.init(key_latent, initial)
         inner = objective.init(key_inner, decoder.decode(latent))
         return base.State(
             step=jnp.zeros((), jnp.int32),
@@ -97,26 +98,26 @@ def distill(
     return base.Method(init=init, step=step, read=read)
 
 
-def check_class_major(seed: base.Examples) -> None:
-    """Raises unless the rows of a seed are class-major with M / C per class.
+def check_class_major(initial: base.Examples) -> None:
+    """Raises unless the rows of an initial set are class-major with M / C per class.
 
-    Only one-hot or otherwise peaked labels name a class; a seed with a single target
-    column, or one that is being traced, is let through.
+    Only one-hot or otherwise peaked labels name a class; an initial set with a single
+    target column, or one that is being traced, is let through.
     """
-    is_traced = isinstance(seed.y, jax.core.Tracer)
-    if is_traced or seed.y.ndim != 2 or seed.y.shape[1] < 2:
+    is_traced = isinstance(initial.y, jax.core.Tracer)
+    if is_traced or initial.y.ndim != 2 or initial.y.shape[1] < 2:
         return
-    num_rows, num_classes = seed.y.shape
+    num_rows, num_classes = initial.y.shape
     if num_rows % num_classes:
         raise errors.InputError(
-            f"The seed has {num_rows} rows for {num_classes} classes; it needs the "
-            "same number of rows for every class."
+            f"The initial set has {num_rows} rows for {num_classes} classes; it needs "
+            "the same number of rows for every class."
         )
-    classes = np.asarray(seed.y).argmax(axis=1)
+    classes = np.asarray(initial.y).argmax(axis=1)
     expected = np.repeat(np.arange(num_classes), num_rows // num_classes)
     if not np.array_equal(classes, expected):
         raise errors.InputError(
-            "The rows of the seed are not class-major: sort them by class, with "
+            "The rows of the initial set are not class-major: sort them by class, with "
             f"{num_rows // num_classes} rows for each of the {num_classes} classes. "
             f"The classes begin {classes[:8].tolist()}."
         )

@@ -9,9 +9,9 @@ import jax
 
 from distill_jax import base, data, evaluation, experiment, runtime
 from distill_jax import experts as experts_lib
-from distill_jax import seeds as seeds_lib
 from distill_jax.compute import compiling
 from distill_jax.experts import training
+from distill_jax.methods import initial_examples
 from distill_jax.report import tables
 
 __all__ = [
@@ -138,7 +138,7 @@ def runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
         source_fn=lambda dataset: experts_lib.random_buffer(
             built.recipe.experts, built.task
         ).to_source(),
-        seed_fn=seeds_lib.seed_fn("real", num_images),
+        initial_fn=initial_examples.initial_fn("real", num_images),
     )
 
 
@@ -225,7 +225,9 @@ def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
     """To train one network on a set as it is at the start, and to judge it."""
     recipe = runnable(built, config)
     key = jax.random.key(config.seed)
-    state = compiling.jit(recipe.method.init)(key, recipe.seed_fn(key, built.dataset))
+    state = compiling.jit(recipe.method.init)(
+        key, recipe.initial_fn(key, built.dataset)
+    )
     return evaluation.evaluate(
         built.task,
         recipe.method.read(state),

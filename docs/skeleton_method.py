@@ -101,13 +101,13 @@ def moments(
     """
     method = dj.distill(
         moment_matching(task),
-        decoder=dj.composition.plain_decoder(),
+        decoder=dj.plain_decoder(),
         optimizer=optax.sgd(learning_rate, momentum=0.5),
     )
     return dj.Recipe(
         method=method,
         sampler=dj.samplers.per_class(batch_size),
-        seed_fn=dj.seeds.seed_fn("real", num_per_class),
+        initial_fn=dj.methods.initial_fn("real", num_per_class),
         source_fn=dj.data.to_source,
         protocol=dj.evaluation.Protocol(num_steps=300, learning_rate=0.01),
     )

@@ -115,7 +115,7 @@ plt.show()
 # pictures. They are class-major: with one for each class, row *c* is class *c*.
 
 # %%
-seed = recipe.seed_fn(jax.random.key(0), data)
+seed = recipe.initial_fn(jax.random.key(0), data)
 show(dj.data.to_pixels(data.spec.normalizer, seed.x), "Real pictures of each class")
 show(dj.data.to_pixels(data.spec.normalizer, synthetic.x), "Distilled pictures")
 
@@ -145,7 +145,7 @@ print(f"distilled: {100 * result.mean:.1f} % +- {100 * result.sd:.1f}")
 
 accuracies = []
 for number in range(NUM_RUNS):
-    real = recipe.seed_fn(jax.random.key(100 + number), data)
+    real = recipe.initial_fn(jax.random.key(100 + number), data)
     real = dj.Synthetic(x=real.x, y=dj.tasks.encode(real.y, "centred"))
     one = dj.evaluate(
         task, real, data, protocol=protocol, num_runs=1, key=jax.random.key(number)
@@ -221,13 +221,13 @@ objective = dj.transforms.siamese(
     dj.objectives.distribution_matching(task, num_networks=2),
     dj.augmentation.policies.dsa("crop_rotate"),
 )
-decoder = dj.transforms.factorise(dj.composition.plain_decoder(), factor=2)
+decoder = dj.transforms.factorise(dj.plain_decoder(), factor=2)
 method = dj.distill(objective, decoder=decoder, optimizer={"x": optax.adam(0.02)})
 
 by_hand = dj.Recipe(
     method=method,
     sampler=dj.samplers.per_class(64),
-    seed_fn=dj.seeds.seed_fn("real", 4),  # four examples in each of ten pictures
+    initial_fn=dj.methods.initial_fn("real", 4),  # four in each of ten pictures
     source_fn=dj.data.to_source,
     protocol=dj.evaluation.Protocol(num_steps=300, learning_rate=0.02),
 )

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from distill_jax import base, bilevel, composition
+from distill_jax import base, bilevel
+from distill_jax.transforms import composition
 
 
 def quadratic() -> base.Objective:

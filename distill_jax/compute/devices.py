@@ -152,8 +152,8 @@ def _share(recipe: base.Recipe, data: Any, mesh: Mesh) -> float:
     if recipe.experts is not None:
         return 1.0  # Of segments, which would have to be made; nearly all is shared.
     key = jax.random.key(0)
-    seed, source = recipe.seed_fn(key, data), recipe.source_fn(data)
-    state = jax.eval_shape(recipe.method.init, key, seed)
+    initial, source = recipe.initial_fn(key, data), recipe.source_fn(data)
+    state = jax.eval_shape(recipe.method.init, key, initial)
     batch = jax.eval_shape(recipe.sampler, key, 0, source)
     step = parallel.spread_recipe(recipe, data, mesh).method.step
     counted = cost.multiplications(jax.make_jaxpr(step)(key, state, batch))

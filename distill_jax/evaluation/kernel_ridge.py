@@ -57,7 +57,7 @@ def kernel_ridge_accuracy(
     Example:
       >>> import distill_jax as dj, jax
       >>> data = dj.data.load("digits")
-      >>> real = dj.seeds.seed_fn("real", 10)(jax.random.key(0), data)
+      >>> real = dj.methods.initial_fn("real", 10)(jax.random.key(0), data)
       >>> images = dj.Synthetic(x=real.x, y=real.y - 0.1)
       >>> accuracy = dj.evaluation.kernel_ridge_accuracy(
       ...     images, data, split="validation")

@@ -9,6 +9,7 @@ starts from, and the protocol by which its result is judged.
 from distill_jax.methods.distribution import cafe, dm
 from distill_jax.methods.gradient import dc, dcc, dsa, dsac
 from distill_jax.methods.inducing import kip
+from distill_jax.methods.initial_examples import initial_fn
 from distill_jax.methods.kernel import frepo, rcig
 from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
@@ -29,6 +30,7 @@ __all__ = [
     "frepo",
     "ftd",
     "idc",
+    "initial_fn",
     "kip",
     "mtt",
     "rat_bptt",

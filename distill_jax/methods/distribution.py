@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import optax
 
-from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
+from distill_jax import base, bilevel, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import parts, published
+from distill_jax.methods import initial_examples, parts, published
 from distill_jax.training import dynamic
 
 __all__ = ["cafe", "dm"]
@@ -25,7 +25,7 @@ def dm(
     momentum: float = 0.5,
     augmentation: str = "auto",
     num_networks: int = 1,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -78,7 +78,9 @@ def dm(
     return base.Recipe(
         method=method,
         sampler=samplers.per_class(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=parts.class_source,
         protocol=protocol
         or dataclasses.replace(protocols.dm(), augmentation=augmentation),
@@ -101,7 +103,7 @@ def cafe(
     settled_spread: float = 0.04,
     moved_spread: float = 0.03,
     max_epochs: int = 50,
-    initialisation: seeds.Initialisation = "noise",
+    initialisation: initial_examples.Initialisation = "noise",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -181,7 +183,9 @@ def cafe(
     return base.Recipe(
         method=method,
         sampler=samplers.per_class(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=parts.class_source,
         protocol=protocol
         or dataclasses.replace(

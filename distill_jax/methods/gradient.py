@@ -6,10 +6,10 @@ import dataclasses
 
 import optax
 
-from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
+from distill_jax import base, bilevel, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import parts, published
+from distill_jax.methods import initial_examples, parts, published
 from distill_jax.objectives import distances
 
 __all__ = ["dc", "dcc", "dsa", "dsac"]
@@ -27,7 +27,7 @@ def dc(
     network_learning_rate: float = 0.01,
     distance: distances.Distance = "per_output_cosine",
     augmentation: str = "none",
-    initialisation: seeds.Initialisation = "noise",
+    initialisation: initial_examples.Initialisation = "noise",
     factor: int = 1,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
@@ -103,7 +103,7 @@ def dsa(
     network_learning_rate: float = 0.01,
     distance: distances.Distance = "per_output_cosine",
     augmentation: str = "auto",
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
@@ -179,7 +179,7 @@ def dcc(
     network_learning_rate: float = 0.01,
     distance: distances.Distance = "per_output_cosine",
     augmentation: str = "none",
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
@@ -257,7 +257,7 @@ def dsac(
     network_learning_rate: float = 0.01,
     distance: distances.Distance = "per_output_cosine",
     augmentation: str = "auto",
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
@@ -335,7 +335,7 @@ def _recipe(
     network_learning_rate: float,
     distance: distances.Distance,
     augmentation: str,
-    initialisation: seeds.Initialisation,
+    initialisation: initial_examples.Initialisation,
     factor: int,
     num_networks: int,
     protocol: protocols.Protocol,
@@ -370,7 +370,9 @@ def _recipe(
             optimizer=optax.sgd(learning_rate, momentum),
         ),
         sampler=samplers.per_class(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=parts.class_source,
         protocol=protocol,
     )

@@ -5,18 +5,10 @@
 import jax
 import optax
 
-from distill_jax import (
-    base,
-    bilevel,
-    data,
-    objectives,
-    samplers,
-    seeds,
-    transforms,
-)
+from distill_jax import base, bilevel, data, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import ntk
-from distill_jax.methods import parts
+from distill_jax.methods import initial_examples, parts
 from distill_jax.types import Array, Key
 
 __all__ = ["kip"]
@@ -35,7 +27,7 @@ def kip(
     depth: int = 1,
     ridge: float = 1e-6,
     use_learned_labels: bool = False,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
@@ -108,7 +100,9 @@ def kip(
             optimizer=optimizer,
         ),
         sampler=_at_most(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=data.to_source,
         protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
     )
@@ -117,8 +111,10 @@ def kip(
 def _centre_labels(decoder: base.Decoder) -> base.Decoder:
     """Labels at the start ``onehot - 1/C``, on the scale of the objective's targets."""
 
-    def init(key: Key, seed: base.Examples) -> base.Latent:
-        return decoder.init(key, seed._replace(y=seed.y - 1.0 / seed.y.shape[-1]))
+    def init(key: Key, initial: base.Examples) -> base.Latent:
+        return decoder.init(
+            key, initial._replace(y=initial.y - 1.0 / initial.y.shape[-1])
+        )
 
     return base.Decoder(init=init, decode=decoder.decode)
 

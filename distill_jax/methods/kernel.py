@@ -6,18 +6,9 @@ from typing import Literal
 
 import optax
 
-from distill_jax import (
-    base,
-    bilevel,
-    data,
-    errors,
-    objectives,
-    samplers,
-    seeds,
-    transforms,
-)
+from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import parts
+from distill_jax.methods import initial_examples, parts
 
 __all__ = ["frepo", "rcig"]
 
@@ -37,7 +28,7 @@ def frepo(
     max_age: int = 100,
     network_learning_rate: float = 3e-4,
     ridge: float = 1e-6,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
@@ -144,7 +135,7 @@ def rcig(
     network_learning_rate: float = 3e-4,
     ridge: float | None = None,
     num_implicit: int = 0,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
@@ -256,7 +247,7 @@ def _recipe(
     num_per_class: int,
     *,
     batch_size: int,
-    initialisation: seeds.Initialisation,
+    initialisation: initial_examples.Initialisation,
     use_flip: bool,
     protocol: protocols.Protocol | None,
 ) -> base.Recipe:
@@ -264,7 +255,7 @@ def _recipe(
     return base.Recipe(
         method=method,
         sampler=samplers.uniform(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class),
+        initial_fn=initial_examples.initial_fn(initialisation, num_per_class),
         source_fn=data.to_source,
         protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
     )

@@ -4,10 +4,10 @@
 
 import optax
 
-from distill_jax import base, bilevel, objectives, samplers, seeds, transforms
+from distill_jax import base, bilevel, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import parts, published
+from distill_jax.methods import initial_examples, parts, published
 from distill_jax.objectives import distances
 
 __all__ = ["idc"]
@@ -26,7 +26,7 @@ def idc(
     distance: distances.Distance | None = None,
     augmentation: str = "color_crop_cutout",
     train_augmentation: str = "color_crop",
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 2,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
@@ -119,7 +119,9 @@ def idc(
         sampler=samplers.pair(
             samplers.per_class(batch_size), samplers.uniform(num_train_examples)
         ),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=parts.class_source,
         protocol=protocol or protocols.idc(use_flip=not parts.is_digits(task)),
     )

@@ -4,8 +4,9 @@
 
 import optax
 
-from distill_jax import base, composition, data, errors, transforms
+from distill_jax import base, data, errors, transforms
 from distill_jax.augmentation import policies
+from distill_jax.transforms import composition
 
 __all__ = [
     "check_momentum",

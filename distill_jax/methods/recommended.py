@@ -6,20 +6,11 @@ from typing import Any
 
 import optax
 
-from distill_jax import (
-    base,
-    bilevel,
-    data,
-    errors,
-    objectives,
-    samplers,
-    seeds,
-    transforms,
-)
+from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import parts
+from distill_jax.methods import initial_examples, parts
 
 __all__ = ["auto"]
 
@@ -43,7 +34,7 @@ def auto(
     augmentation: str = "none",
     clip: float = 2.0,
     decay: float | None = 0.99,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int | None = None,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -173,7 +164,9 @@ def auto(
     return base.Recipe(
         method=method,
         sampler=samplers.uniform(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=data.to_source,
         protocol=protocol or judged,
     )

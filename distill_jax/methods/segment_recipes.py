@@ -10,21 +10,12 @@ from typing import Any
 import jax
 import optax
 
-from distill_jax import (
-    base,
-    bilevel,
-    data,
-    errors,
-    objectives,
-    samplers,
-    seeds,
-    transforms,
-)
+from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
 from distill_jax import experts as experts_lib
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import expert_seeds, parts
+from distill_jax.methods import initial_examples, initial_from_experts, parts
 from distill_jax.methods import published_trajectories as published
 from distill_jax.training import sharpness
 from distill_jax.transforms import learned_rate
@@ -111,11 +102,13 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
         decoder=decoder,
         optimizer=optimizer,
     )
-    seed_fn = seeds.seed_fn(
+    initial_fn = initial_examples.initial_fn(
         options.initialisation, options.num_per_class * options.factor**2
     )
     if has_labels:
-        seed_fn = expert_seeds.agreed_seed(task, options.num_per_class, buffer_of)
+        initial_fn = initial_from_experts.agreed_examples(
+            task, options.num_per_class, buffer_of
+        )
     distilled = transforms.gate_steps(distilled, options.threshold)
     if row.decay is not None:
         distilled = transforms.moving_average(distilled, row.decay, names=["x"])
@@ -129,7 +122,7 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
     return base.Recipe(
         method=distilled,
         sampler=sampler,
-        seed_fn=seed_fn,
+        initial_fn=initial_fn,
         source_fn=source_fn,
         protocol=options.protocol or judged,
         experts=plan,
@@ -150,7 +143,7 @@ class _Options:
     remat: unroll.Remat
     num_experts_per_step: int
     protocol: protocols.Protocol | None
-    initialisation: seeds.Initialisation = "real"
+    initialisation: initial_examples.Initialisation = "real"
     factor: int = 1
     assigns_labels: bool = False
     label_momentum: float | None = None

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods that match trajectories of experts: MTT, FTD, TESLA and DATM."""
 
-from distill_jax import base, seeds
+from distill_jax import base
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import segment_recipes
+from distill_jax.methods import initial_examples, segment_recipes
 from distill_jax.methods.segment_recipes import Experts, Folder
 from distill_jax.transforms import learned_rate
 
@@ -32,7 +32,7 @@ def mtt(
     estimator: unroll.Estimator = "exact",
     remat: unroll.Remat = "step",
     num_experts_per_step: int = 1,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -119,7 +119,7 @@ def ftd(
     estimator: unroll.Estimator = "exact",
     remat: unroll.Remat = "step",
     num_experts_per_step: int = 1,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -197,7 +197,7 @@ def tesla(
     estimator: unroll.Estimator = "tesla",
     remat: unroll.Remat = "step",
     num_experts_per_step: int = 1,
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:

@@ -6,20 +6,11 @@ from typing import Any, Literal
 
 import optax
 
-from distill_jax import (
-    base,
-    bilevel,
-    data,
-    errors,
-    objectives,
-    samplers,
-    seeds,
-    transforms,
-)
+from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import parts
+from distill_jax.methods import initial_examples, parts
 
 __all__ = ["bptt", "rat_bptt"]
 
@@ -45,7 +36,7 @@ def bptt(
     clip: float | None = 2.0,
     decay: float | None = 0.99,
     remat: unroll.Remat = "step",
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -123,7 +114,7 @@ def rat_bptt(
     clip: float | None = 2.0,
     decay: float | None = 0.99,
     remat: unroll.Remat = "step",
-    initialisation: seeds.Initialisation = "real",
+    initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
@@ -200,7 +191,7 @@ def _recipe(
     clip: float | None,
     decay: float | None,
     remat: unroll.Remat,
-    initialisation: seeds.Initialisation,
+    initialisation: initial_examples.Initialisation,
     factor: int,
     protocol: protocols.Protocol | None,
 ) -> base.Recipe:
@@ -247,7 +238,9 @@ def _recipe(
     return base.Recipe(
         method=method,
         sampler=samplers.uniform(batch_size),
-        seed_fn=seeds.seed_fn(initialisation, num_per_class * factor**2),
+        initial_fn=initial_examples.initial_fn(
+            initialisation, num_per_class * factor**2
+        ),
         source_fn=data.to_source,
         protocol=protocol or judged,
     )

@@ -77,9 +77,9 @@ def forecast(
     """
     if num_steps < 1:
         raise errors.InputError(f"`num_steps` must be at least 1, got {num_steps}.")
-    key_seed, key_init, key_run = jax.random.split(key, 3)
-    seed = recipe.seed_fn(key_seed, data)
-    state = compiling.jit(recipe.method.init)(key_init, seed)
+    key_initial, key_init, key_run = jax.random.split(key, 3)
+    initial = recipe.initial_fn(key_initial, data)
+    state = compiling.jit(recipe.method.init)(key_init, initial)
     # A leaf may be there twice, which cannot be donated.
     state = jax.tree.map(lambda leaf: leaf.copy(), state)
     source = recipe.source_fn(data)

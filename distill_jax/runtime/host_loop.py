@@ -48,7 +48,7 @@ def loop(
       >>> import jax, jax.numpy as jnp, numpy as np
       >>> from distill_jax import base
       >>> method = base.Method(
-      ...     init=lambda key, seed: base.State(jnp.int32(0), None, None, seed),
+      ...     init=lambda key, initial: base.State(jnp.int32(0), None, None, initial),
       ...     step=lambda key, state, batch: (
       ...         state._replace(step=state.step + 1, inner=state.inner + batch),
       ...         base.Info(loss=state.inner, metrics={})),

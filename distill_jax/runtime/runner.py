@@ -59,7 +59,7 @@ def run(
 
     Args:
       recipe: what ``methods.dm(...)`` and the like return.
-      data: a data set as the recipe's ``seed_fn`` and ``source_fn`` take it.
+      data: a data set as the recipe's ``initial_fn`` and ``source_fn`` take it.
       num_steps: of the whole run, those done before included.
       key: everything random comes from it.
       workdir: folder for ``config.json``, ``metrics.jsonl`` and ``checkpoints/``;
@@ -90,7 +90,8 @@ def run(
     Example:
       >>> import jax.numpy as jnp
       >>> import optax
-      >>> from distill_jax import base, bilevel, composition
+      >>> from distill_jax import base, bilevel
+      >>> from distill_jax.transforms import composition
       >>> objective = base.Objective(
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (
@@ -102,7 +103,7 @@ def run(
       ...         objective, decoder=composition.plain_decoder(),
       ...         optimizer=optax.sgd(0.25)),
       ...     sampler=lambda key, step, source: source,
-      ...     seed_fn=lambda key, data: base.Examples(x=jnp.zeros(2), y=jnp.eye(2)),
+      ...     initial_fn=lambda key, data: base.Examples(x=jnp.zeros(2), y=jnp.eye(2)),
       ...     source_fn=lambda data: data, protocol=None)
       >>> state, history = run(
       ...     recipe, jnp.ones(2), num_steps=3, key=jax.random.key(0), log_every=1)
@@ -119,21 +120,21 @@ def run(
         identity=records.identity(key, data, num_steps),
         use_tensorboard=tensorboard,
     )
-    key_seed, key_init, key_run = jax.random.split(key, 3)
-    seed = recipe.seed_fn(key_seed, data)
+    key_initial, key_init, key_run = jax.random.split(key, 3)
+    initial = recipe.initial_fn(key_initial, data)
     if getattr(recipe.protocol, "targets", "values") != "values":
-        bilevel.check_class_major(seed)
+        bilevel.check_class_major(initial)
     with (
         processes.tells_losses(),
         signals.requests() as request,
         contextlib.closing(record.journal),
     ):
         state = record.restore(
-            lambda: jax.eval_shape(recipe.method.init, key_init, seed)
+            lambda: jax.eval_shape(recipe.method.init, key_init, initial)
         )
         if state is None:
             state, seconds = _timed(
-                lambda: _init(recipe.method, key_init, seed, trace_cache)
+                lambda: _init(recipe.method, key_init, initial, trace_cache)
             )
             record.compile_seconds += seconds
         evaluate = _evaluator(recipe.method, calendar, evaluate_fn, record)
@@ -302,16 +303,16 @@ def _stop(record: records.Record, state: base.State, signum: int) -> None:
     )
 
 
-def _init(method, key: Key, seed: base.Examples, trace_cache) -> base.State:
+def _init(method, key: Key, initial: base.Examples, trace_cache) -> base.State:
     """The first state, on no device in particular."""
     program = trace_cache and trace_cache.program(
-        "first state", method.init, (key, seed)
+        "first state", method.init, (key, initial)
     )
     if program is None:
-        return records.owned(compiling.jit(method.init)(key, seed))
-    _, call = program.compile((key, seed))
+        return records.owned(compiling.jit(method.init)(key, initial))
+    _, call = program.compile((key, initial))
     # What comes out is bound to its device, and a loop over several would refuse it.
-    return records.owned(processes.fetched(call(key, seed)))
+    return records.owned(processes.fetched(call(key, initial)))
 
 
 def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:

@@ -57,7 +57,7 @@ def scan_steps(method: base.Method, sampler: base.Sampler, *, num_steps: int) ->
       >>> import jax, jax.numpy as jnp
       >>> from distill_jax import base
       >>> method = base.Method(
-      ...     init=lambda key, seed: base.State(jnp.int32(0), None, None, 8.0),
+      ...     init=lambda key, initial: base.State(jnp.int32(0), None, None, 8.0),
       ...     step=lambda key, state, batch: (
       ...         state._replace(step=state.step + 1, inner=state.inner / batch),
       ...         base.Info(loss=state.inner, metrics={})),
@@ -107,7 +107,7 @@ def compile_steps(
       >>> import jax, jax.numpy as jnp
       >>> from distill_jax import base
       >>> method = base.Method(
-      ...     init=lambda key, seed: base.State(jnp.int32(0), None, None, seed),
+      ...     init=lambda key, initial: base.State(jnp.int32(0), None, None, initial),
       ...     step=lambda key, state, batch: (
       ...         state._replace(step=state.step + 1, inner=state.inner / batch),
       ...         base.Info(loss=state.inner, metrics={})),

@@ -41,8 +41,8 @@ def clip_pixels(
       >>> method = dj.distill(
       ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(9.0))
       >>> method = clip_pixels(method, [-1.0], [1.0])
-      >>> seed = dj.Examples(x=jnp.zeros((1, 2, 2, 1)), y=jnp.ones((1, 1)))
-      >>> state = method.init(jax.random.key(0), seed)
+      >>> initial = dj.Examples(x=jnp.zeros((1, 2, 2, 1)), y=jnp.ones((1, 1)))
+      >>> state = method.init(jax.random.key(0), initial)
       >>> state, _ = method.step(jax.random.key(1), state, None)
       >>> float(method.read(state).x.min())
       -1.0
@@ -64,8 +64,8 @@ def clip_pixels(
         learned = {**state.latent.learned, "x": jnp.clip(x, *bounds)}
         return state._replace(latent=state.latent._replace(learned=learned))
 
-    def init(key, seed):
-        return clip(method.init(key, seed))
+    def init(key, initial):
+        return clip(method.init(key, initial))
 
     def step(key, state, batch):
         state, info = method.step(key, state, batch)

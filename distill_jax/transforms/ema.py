@@ -81,8 +81,8 @@ def moving_average(
             name: learned[name] for name in learned if names is None or name in names
         }
 
-    def init(key: Key, seed: base.Examples) -> base.State:
-        state = method.init(key, seed)
+    def init(key: Key, initial: base.Examples) -> base.State:
+        state = method.init(key, initial)
         # A copy, because a loop may donate the state, and no buffer twice.
         average = jax.tree.map(jnp.copy, chosen(state.latent.learned))
         return state._replace(inner=Averaged(average, state.inner))

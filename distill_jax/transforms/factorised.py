@@ -23,22 +23,23 @@ def factorise(decoder: base.Decoder, *, factor: int) -> base.Decoder:
     Args:
       decoder: a decoder whose ``x`` holds pictures ``[M, H, W, channels]``.
       factor: ``f``; 2 or 3 in the paper. The number of examples of each class in the
-        seed must be a multiple of ``f^2``.
+        initial must be a multiple of ``f^2``.
 
     Returns:
       A decoder whose latent ``x`` is ``[M / f^2, H, W, channels]``; labels and weights
       stay those of the ``M`` examples.
 
     Raises:
-      InputError: when ``factor`` is below 1, the seed is not of pictures, or its rows
-        do not fill whole pictures.
+      InputError: when ``factor`` is below 1, the initial set is not of pictures, or its
+        rows do not fill whole pictures.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
       >>> decoder = factorise(dj.plain_decoder(), factor=2)
-      >>> seed = dj.Examples(x=jnp.ones((8, 6, 6, 1)), y=jnp.repeat(jnp.eye(2), 4, 0))
-      >>> latent = decoder.init(jax.random.key(0), seed)
+      >>> y = jnp.repeat(jnp.eye(2), 4, 0)
+      >>> initial = dj.Examples(x=jnp.ones((8, 6, 6, 1)), y=y)
+      >>> latent = decoder.init(jax.random.key(0), initial)
       >>> latent.learned["x"].shape, decoder.decode(latent).x.shape
       ((2, 6, 6, 1), (8, 6, 6, 1))
 
@@ -49,20 +50,21 @@ def factorise(decoder: base.Decoder, *, factor: int) -> base.Decoder:
     if factor < 1:
         raise errors.InputError(f"`factor` must be at least 1, got {factor}.")
 
-    def init(key: Key, seed: base.Examples) -> base.Latent:
-        num_classes = seed.y.shape[-1]
-        if seed.x.ndim != 4:
+    def init(key: Key, initial: base.Examples) -> base.Latent:
+        num_classes = initial.y.shape[-1]
+        if initial.x.ndim != 4:
             raise errors.InputError(
-                "Factorised examples are pictures [M, H, W, channels], but the seed "
-                f"has shape {seed.x.shape}."
+                "Factorised examples are pictures [M, H, W, channels], but the "
+                f"initial set has shape {initial.x.shape}."
             )
-        if (seed.x.shape[0] // num_classes) % factor**2:
+        if (initial.x.shape[0] // num_classes) % factor**2:
             raise errors.InputError(
                 f"A factor of {factor} stores {factor**2} examples in a picture, but "
-                f"the seed has {seed.x.shape[0] // num_classes} for each class: use a "
-                f"multiple of {factor**2}."
+                "the initial set has "
+                f"{initial.x.shape[0] // num_classes} for each class: "
+                f"use a multiple of {factor**2}."
             )
-        latent = decoder.init(key, seed)
+        latent = decoder.init(key, initial)
         learned = {**latent.learned, "x": pack(latent.learned["x"], factor)}
         return base.Latent(learned=learned, fixed=latent.fixed)
 

@@ -44,8 +44,8 @@ def gate_steps(method: base.Method, threshold: float = float("inf")) -> base.Met
       ...     read=lambda synthetic, inner: synthetic)
       >>> method = gate_steps(dj.distill(
       ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(1.0)))
-      >>> seed = dj.Examples(x=jnp.zeros((2, 1)), y=jnp.eye(2))
-      >>> state = method.init(jax.random.key(0), seed)
+      >>> initial = dj.Examples(x=jnp.zeros((2, 1)), y=jnp.eye(2))
+      >>> state = method.init(jax.random.key(0), initial)
       >>> state, info = method.step(jax.random.key(1), state, None)
       >>> method.read(state).x.ravel().tolist(), float(info.metrics["is_refused"])
       ([0.0, 0.0], 1.0)

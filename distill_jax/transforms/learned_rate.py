@@ -38,8 +38,8 @@ def learn_rate(
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
       >>> decoder = learn_rate(dj.plain_decoder(), 0.01)
-      >>> seed = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
-      >>> latent = decoder.init(jax.random.key(0), seed)
+      >>> initial = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
+      >>> latent = decoder.init(jax.random.key(0), initial)
       >>> round(float(decoder.decode(latent).learning_rate), 6)
       0.01
 
@@ -58,8 +58,8 @@ def learn_rate(
         )
     name = "log_learning_rate" if kind == "log" else "learning_rate"
 
-    def init(key: Key, seed: base.Examples) -> base.Latent:
-        latent = decoder.init(key, seed)
+    def init(key: Key, initial: base.Examples) -> base.Latent:
+        latent = decoder.init(key, initial)
         value = jnp.asarray(initial, dtype=float)
         value = jnp.log(value) if kind == "log" else value
         return latent._replace(learned={**latent.learned, name: value})

@@ -32,8 +32,8 @@ def learn_temperature(decoder: base.Decoder, initial: float = 1.0) -> base.Decod
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
       >>> decoder = learn_temperature(dj.plain_decoder(), 2.0)
-      >>> seed = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
-      >>> latent = decoder.init(jax.random.key(0), seed)
+      >>> initial = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
+      >>> latent = decoder.init(jax.random.key(0), initial)
       >>> round(float(decoder.decode(latent).temperature), 6)
       2.0
 
@@ -46,8 +46,8 @@ def learn_temperature(decoder: base.Decoder, initial: float = 1.0) -> base.Decod
             f"The temperature at the start must be positive, got {initial}."
         )
 
-    def init(key: Key, seed: base.Examples) -> base.Latent:
-        latent = decoder.init(key, seed)
+    def init(key: Key, initial: base.Examples) -> base.Latent:
+        latent = decoder.init(key, initial)
         value = jnp.log(jnp.asarray(initial, dtype=float))
         return latent._replace(learned={**latent.learned, "log_temperature": value})
 

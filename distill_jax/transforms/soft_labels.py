@@ -27,8 +27,8 @@ def learn_labels(
     Args:
       decoder: a decoder that keeps ``y`` fixed.
       kind: how labels are parametrised; see the head of this module.
-      scale: with ``"logits"``, how many times the one-hot seed the logits start as;
-        None where the seed holds logits already.
+      scale: with ``"logits"``, how many times the one-hot initial set the logits start
+        as; None where the initial set holds logits already.
 
     Returns:
       A decoder that learns ``y`` (or ``y_logits``) beside what was learned before.
@@ -40,8 +40,8 @@ def learn_labels(
       >>> import jax, jax.numpy as jnp
       >>> import distill_jax as dj
       >>> decoder = learn_labels(dj.plain_decoder(), kind="centred")
-      >>> seed = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
-      >>> latent = decoder.init(jax.random.key(0), seed)
+      >>> initial = dj.Examples(x=jnp.zeros((2, 3)), y=jnp.eye(2))
+      >>> latent = decoder.init(jax.random.key(0), initial)
       >>> sorted(latent.learned), sorted(latent.fixed)
       (['x', 'y'], [])
 
@@ -56,8 +56,8 @@ def learn_labels(
         raise errors.InputError(f'There is no kind "{kind}" of learned labels. {hint}')
     name = "y_logits" if kind == "logits" else "y"
 
-    def init(key: Key, seed: base.Examples) -> base.Latent:
-        latent = decoder.init(key, seed)
+    def init(key: Key, initial: base.Examples) -> base.Latent:
+        latent = decoder.init(key, initial)
         fixed = dict(latent.fixed)
         y = fixed.pop("y")
         if kind == "logits":

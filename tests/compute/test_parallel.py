@@ -229,7 +229,7 @@ def test_a_mapping_inside_a_mapping_stays_on_its_device():
 
 def test_evaluation_over_devices_equals_one_device(small_task):
     data = dj.data.load("digits")
-    seed = dj.seeds.seed_fn("real", 1)(jax.random.key(0), data)
+    seed = dj.methods.initial_fn("real", 1)(jax.random.key(0), data)
     few = base.Synthetic(seed.x, seed.y)
     protocol = dj.evaluation.Protocol(num_steps=10)
     judge = lambda mapping: dj.evaluate(

@@ -204,7 +204,7 @@ def source(name):
 
 @functools.cache
 def initial(name, seed=0):
-    seed_examples = recipe(name).seed_fn(jax.random.key(7), digits())
+    seed_examples = recipe(name).initial_fn(jax.random.key(7), digits())
     return jax.jit(recipe(name).method.init)(jax.random.key(seed), seed_examples)
 
 
@@ -389,7 +389,7 @@ def test_a_checkpoint_restores_every_leaf(name, tmp_path):
 
 @every_method
 def test_no_key_is_used_twice(name):
-    given = recipe(name).seed_fn(jax.random.key(7), digits()), source(name)
+    given = recipe(name).initial_fn(jax.random.key(7), digits()), source(name)
     with jax.debug_key_reuse(True):
 
         def run(key, seed_examples, source):

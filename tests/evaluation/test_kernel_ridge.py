@@ -21,7 +21,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def images(digits):
-    seed = dj.seeds.seed_fn("real", 2)(jax.random.key(0), digits)
+    seed = dj.methods.initial_fn("real", 2)(jax.random.key(0), digits)
     return dj.Synthetic(seed.x, seed.y - 0.1)
 
 

@@ -47,7 +47,7 @@ def test_bptt_teaches_much_more_than_its_start(digits, task):
     )
     assert recipe.protocol.num_steps == 15
     assert recipe.protocol.learning_rate == 0.01
-    start = recipe.method.init(KEY, recipe.seed_fn(KEY, digits))
+    start = recipe.method.init(KEY, recipe.initial_fn(KEY, digits))
     before = accuracy(task, recipe.method.read(start), digits, recipe.protocol)
     state, _ = dj.run(recipe, digits, num_steps=150, key=KEY)
     synthetic = recipe.method.read(state)
@@ -62,10 +62,10 @@ def test_bptt_teaches_much_more_than_its_start(digits, task):
 def test_labels_stay_as_they_are_unless_a_rate_is_given(digits, task):
     options = {"num_per_class": 1, "num_inner_steps": 2, "batch_size": 32}
     recipe = dj.methods.bptt(task, **options)
-    state = recipe.method.init(KEY, recipe.seed_fn(KEY, digits))
+    state = recipe.method.init(KEY, recipe.initial_fn(KEY, digits))
     assert set(state.latent.learned) == {"x"}
     recipe = dj.methods.rat_bptt(task, window=1, **options)
-    state = recipe.method.init(KEY, recipe.seed_fn(KEY, digits))
+    state = recipe.method.init(KEY, recipe.initial_fn(KEY, digits))
     assert set(state.latent.learned) == {"x", "y"}
 
 

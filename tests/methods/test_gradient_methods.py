@@ -134,9 +134,9 @@ def test_more_pictures_than_a_class_has_are_refused(digits, task):
     many = methods.dsa(
         task, num_per_class=500, num_matches=1, num_epochs=1, augmentation="none"
     )
-    assert recipe.seed_fn(jax.random.key(0), digits).x.shape[0] == 500
+    assert recipe.initial_fn(jax.random.key(0), digits).x.shape[0] == 500
     with pytest.raises(errors.InputError, match="`num_per_class` is 500, but class"):
-        many.seed_fn(jax.random.key(0), digits)
+        many.initial_fn(jax.random.key(0), digits)
 
 
 def test_a_class_without_training_examples_is_refused(digits, task):

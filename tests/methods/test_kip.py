@@ -45,7 +45,7 @@ def test_labels_start_centred_and_move_if_asked_for(task, digits, use_learned_la
         batch_size=64,
         use_learned_labels=use_learned_labels,
     )
-    seed = recipe.seed_fn(jax.random.key(0), digits)
+    seed = recipe.initial_fn(jax.random.key(0), digits)
     state = recipe.method.init(jax.random.key(1), seed)
     start = recipe.method.read(state)
     np.testing.assert_allclose(start.y, np.repeat(np.eye(10), 2, axis=0) - 0.1)
@@ -60,7 +60,7 @@ def test_labels_start_centred_and_move_if_asked_for(task, digits, use_learned_la
 def test_one_step_is_adam_down_the_gradient_of_the_objective(task, digits):
     recipe = methods.kip(task, num_per_class=1, num_steps=9, ridge=1e-2, batch_size=64)
     state = recipe.method.init(
-        jax.random.key(0), recipe.seed_fn(jax.random.key(1), digits)
+        jax.random.key(0), recipe.initial_fn(jax.random.key(1), digits)
     )
     batch, start = batch_of(recipe, digits), recipe.method.read(state)
     objective = dj.objectives.kernel_inducing_points(ridge=1e-2)
@@ -83,7 +83,7 @@ def test_the_rate_decays_where_asked_for(task, digits):
             task, num_per_class=1, num_steps=4, batch_size=32, final_rate=final_rate
         )
         state = recipe.method.init(
-            jax.random.key(0), recipe.seed_fn(jax.random.key(1), digits)
+            jax.random.key(0), recipe.initial_fn(jax.random.key(1), digits)
         )
         step, batch = jax.jit(recipe.method.step), batch_of(recipe, digits)
         for number in range(5):
@@ -104,7 +104,7 @@ def test_kip_beats_random_pictures_under_the_kernel_by_ten_points(task, digits):
     accuracy = evaluation.kernel_ridge_accuracy(
         recipe.method.read(state), digits, split="validation"
     )
-    seed = recipe.seed_fn(jax.random.key(3), digits)
+    seed = recipe.initial_fn(jax.random.key(3), digits)
     random = evaluation.kernel_ridge_accuracy(
         dj.Synthetic(seed.x, seed.y - 0.1), digits, split="validation"
     )

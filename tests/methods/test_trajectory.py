@@ -13,7 +13,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import errors, experts, methods
-from distill_jax.methods import expert_seeds
+from distill_jax.methods import initial_from_experts
 from distill_jax.methods import published_trajectories as published
 from distill_jax.training.sharpness import Sharpness
 
@@ -149,7 +149,7 @@ def test_datm_starts_from_pictures_that_experts_get_right():
         num_experts=2, num_epochs=30, learning_rate=0.1, batch_size=64
     )
     buffer = experts.make_buffer(plan, task(), digits())
-    draw = expert_seeds.agreed_seed(task(), 3, lambda dataset: buffer)
+    draw = initial_from_experts.agreed_examples(task(), 3, lambda dataset: buffer)
     seed = draw(jax.random.key(0), digits())
     said = np.stack(
         [task().predict(buffer.at(one, 30), seed.x, None) for one in range(2)]

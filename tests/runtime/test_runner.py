@@ -61,8 +61,8 @@ def test_rows_and_history_say_the_same(whole):
 
 def test_the_run_is_the_loop_with_split_keys(whole):
     recipe = toy.recipe()
-    key_seed, key_init, key_run = jax.random.split(KEY, 3)
-    seed = recipe.seed_fn(key_seed, toy.DATA)
+    key_initial, key_init, key_run = jax.random.split(KEY, 3)
+    seed = recipe.initial_fn(key_initial, toy.DATA)
     state = jax.jit(recipe.method.init)(key_init, seed)
     steps = runtime.scan_steps(recipe.method, recipe.sampler, num_steps=50)
     state, infos = steps(key_run, state, recipe.source_fn(toy.DATA))
@@ -124,8 +124,8 @@ def test_evaluate_fn_may_keep_what_it_gets():
 def test_donation_takes_nothing_from_the_caller():
     x = jnp.ones((4, 6))
     recipe = toy.recipe()
-    seed = recipe.seed_fn(KEY, toy.DATA)._replace(x=x)
-    _run(recipe=recipe._replace(seed_fn=lambda key, data: seed))
+    seed = recipe.initial_fn(KEY, toy.DATA)._replace(x=x)
+    _run(recipe=recipe._replace(initial_fn=lambda key, data: seed))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(seed))
 
 
@@ -335,7 +335,7 @@ def test_a_seed_that_is_not_class_major_is_refused_for_classes():
     shuffled = jnp.eye(2)[jnp.array([0, 1, 0, 1])]
     recipe = recipe._replace(
         protocol=types.SimpleNamespace(targets="probabilities"),
-        seed_fn=lambda key, data: toy.base.Examples(x=jnp.ones((4, 6)), y=shuffled),
+        initial_fn=lambda key, data: toy.base.Examples(x=jnp.ones((4, 6)), y=shuffled),
     )
     with pytest.raises(ValueError, match="not class-major"):
         _run(recipe=recipe)

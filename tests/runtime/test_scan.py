@@ -15,8 +15,8 @@ KEY = jax.random.key(toy.KEY_SEED)
 @pytest.fixture(scope="module")
 def start():
     recipe = toy.recipe()
-    key_seed, key_init = jax.random.split(KEY)
-    seed = recipe.seed_fn(key_seed, toy.DATA)
+    key_initial, key_init = jax.random.split(KEY)
+    seed = recipe.initial_fn(key_initial, toy.DATA)
     return recipe, jax.jit(recipe.method.init)(key_init, seed), jnp.asarray(toy.DATA.x)
 
 

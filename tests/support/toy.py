@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base, bilevel, composition
+from distill_jax import base, bilevel
+from distill_jax.transforms import composition
 
 DATA = types.SimpleNamespace(
     x=np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32),
@@ -62,7 +63,7 @@ def recipe(num_inner: int = 32, blow_up_at: int | None = None) -> base.Recipe:
             optimizer=optax.adam(0.05),
         ),
         sampler=sampler,
-        seed_fn=lambda key, data: base.Examples(
+        initial_fn=lambda key, data: base.Examples(
             x=jax.random.normal(key, (4, 6)), y=jnp.eye(2)[jnp.array([0, 0, 1, 1])]
         ),
         source_fn=lambda data: jnp.asarray(data.x),

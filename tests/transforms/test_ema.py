@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import distill_jax as dj
-from distill_jax import base, composition, errors, runtime, transforms
+from distill_jax import base, errors, runtime, transforms
+from distill_jax.transforms import composition
 
 KEY = jax.random.key(0)
 SEED = base.Examples(x=jnp.ones((2, 3)), y=jnp.eye(2))

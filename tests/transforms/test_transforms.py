@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import base, composition, errors, transforms
+from distill_jax import base, errors, transforms
 from distill_jax.augmentation import policies
-from distill_jax.transforms import factorised
+from distill_jax.transforms import composition, factorised
 
 KEY = jax.random.key(0)
 

@@ -13,15 +13,15 @@ import numpy as np
 from distill_jax import base, data, errors, samplers
 from distill_jax.types import Array, Key
 
-__all__ = ["Initialisation", "seed_fn"]
+__all__ = ["Initialisation", "initial_fn"]
 
 Initialisation = Literal["real", "noise", "class_mean"]
 
 
-def seed_fn(
+def initial_fn(
     kind: Initialisation, num_per_class: int
 ) -> Callable[[Key, data.Dataset], base.Examples]:
-    """Makes the function that draws the seed of a distilled set.
+    """Makes the function that draws the initial examples of a distilled set.
 
     Args:
       kind: ``"real"``: distinct random training examples of each class;
@@ -42,8 +42,8 @@ def seed_fn(
       >>> import jax
       >>> import distill_jax as dj
       >>> digits = dj.data.load("digits")
-      >>> seed = seed_fn("real", 2)(jax.random.key(0), digits)
-      >>> seed.x.shape, seed.y.argmax(-1)[:4].tolist()
+      >>> initial = initial_fn("real", 2)(jax.random.key(0), digits)
+      >>> initial.x.shape, initial.y.argmax(-1)[:4].tolist()
       ((20, 8, 8, 1), [0, 0, 1, 1])
     """
     draws = {"real": _real, "noise": _noise, "class_mean": _class_mean}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax import errors, seeds
+from distill_jax import errors
+from distill_jax.methods import initial_examples
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def digits():
 @pytest.mark.parametrize("kind", ["real", "noise", "class_mean"])
 @pytest.mark.parametrize("num", [1, 3])
 def test_seeds_are_class_major_and_depend_on_the_key_alone(kind, num, digits):
-    draw = seeds.seed_fn(kind, num)
+    draw = initial_examples.initial_fn(kind, num)
     seed = draw(jax.random.key(0), digits)
     assert seed.x.shape == (10 * num, 8, 8, 1)
     np.testing.assert_array_equal(seed.y.argmax(-1), np.repeat(np.arange(10), num))
@@ -28,7 +29,7 @@ def test_seeds_are_class_major_and_depend_on_the_key_alone(kind, num, digits):
 
 
 def test_real_seeds_are_distinct_training_examples_of_their_class(digits):
-    seed = seeds.seed_fn("real", 5)(jax.random.key(0), digits)
+    seed = initial_examples.initial_fn("real", 5)(jax.random.key(0), digits)
     real = np.asarray(dj.data.normalize(digits.spec.normalizer, digits.train.x))
     gaps = np.abs(np.asarray(seed.x)[:, None] - real[None]).reshape(50, len(real), -1)
     nearest = gaps.max(-1).argmin(1)
@@ -38,7 +39,7 @@ def test_real_seeds_are_distinct_training_examples_of_their_class(digits):
 
 
 def test_one_class_mean_is_near_the_mean_of_the_class(digits):
-    seed = seeds.seed_fn("class_mean", 1)(jax.random.key(0), digits)
+    seed = initial_examples.initial_fn("class_mean", 1)(jax.random.key(0), digits)
     real = np.asarray(dj.data.normalize(digits.spec.normalizer, digits.train.x))
     for number in range(10):
         mean = real[digits.train.y == number].mean(0)
@@ -48,11 +49,11 @@ def test_one_class_mean_is_near_the_mean_of_the_class(digits):
 
 def test_more_per_class_than_there_are_is_refused(digits):
     with pytest.raises(errors.InputError, match="500"):
-        seeds.seed_fn("real", 500)(jax.random.key(0), digits)
+        initial_examples.initial_fn("real", 500)(jax.random.key(0), digits)
 
 
 def test_unknown_kinds_and_counts_are_refused():
     with pytest.raises(errors.InputError, match='Did you mean "real"'):
-        seeds.seed_fn("reel", 1)
+        initial_examples.initial_fn("reel", 1)
     with pytest.raises(errors.InputError, match="at least 1"):
-        seeds.seed_fn("real", 0)
+        initial_examples.initial_fn("real", 0)

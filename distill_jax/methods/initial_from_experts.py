@@ -18,15 +18,15 @@ from distill_jax import base, data, experts
 from distill_jax.training import loop
 from distill_jax.types import Array, Key
 
-__all__ = ["agreed_logits", "agreed_seed"]
+__all__ = ["agreed_examples", "agreed_logits"]
 
 
-def agreed_seed(
+def agreed_examples(
     task: base.Task,
     num_per_class: int,
     buffer_of: Callable[[data.Dataset], experts.Buffer],
 ) -> Callable[[Key, data.Dataset], base.Examples]:
-    """Makes the function that draws such a seed.
+    """Makes the function that draws such examples.
 
     Args:
       task: of the experts.
@@ -44,8 +44,8 @@ def agreed_seed(
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
       >>> plan = experts.ExpertPlan(num_experts=2, num_epochs=2)
       >>> buffer_of = lambda dataset: experts.make_buffer(plan, task, dataset)
-      >>> seed = agreed_seed(task, 3, buffer_of)(jax.random.key(0), digits)
-      >>> seed.x.shape, seed.y.shape
+      >>> initial = agreed_examples(task, 3, buffer_of)(jax.random.key(0), digits)
+      >>> initial.x.shape, initial.y.shape
       ((30, 8, 8, 1), (30, 10))
     """
 

@@ -46,7 +46,7 @@ def plain_decoder() -> base.Decoder:
 
     Returns:
       A :class:`~distill_jax.base.Decoder` with ``learned = {"x"}`` and
-      ``fixed = {"y"}``, and ``weight`` where the seed has one.
+      ``fixed = {"y"}``, and ``weight`` where the initial set has one.
 
     Example:
       >>> import distill_jax as dj
@@ -58,12 +58,12 @@ def plain_decoder() -> base.Decoder:
       (['x'], ['y'])
     """
 
-    def init(key: Key, seed: base.Examples) -> base.Latent:
+    def init(key: Key, initial: base.Examples) -> base.Latent:
         del key  # Deterministic.
-        fixed = {"y": jnp.asarray(seed.y)}
-        if seed.weight is not None:
-            fixed["weight"] = jnp.asarray(seed.weight)
-        return base.Latent(learned={"x": seed.x}, fixed=fixed)
+        fixed = {"y": jnp.asarray(initial.y)}
+        if initial.weight is not None:
+            fixed["weight"] = jnp.asarray(initial.weight)
+        return base.Latent(learned={"x": initial.x}, fixed=fixed)
 
     def decode(latent: base.Latent) -> base.Synthetic:
         return base.Synthetic(**latent.learned, **latent.fixed)
