@@ -22,7 +22,8 @@ import jax
 import numpy as np
 
 import distill_jax as dj
-from distill_jax import evaluation, experiment
+from distill_jax import evaluation
+from distill_jax.cli import experiment
 
 # Random real examples, trained on by the protocol of the method that stands behind.
 RANDOM = {"random": "dc", "random-augmented": "dsa"}

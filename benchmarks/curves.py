@@ -22,7 +22,8 @@ import accuracy
 import jax
 
 import distill_jax as dj
-from distill_jax import evaluation, experiment
+from distill_jax import evaluation
+from distill_jax.cli import experiment
 
 NUM_NETWORKS = 2
 

@@ -38,7 +38,8 @@ def one(file: str, method: str, count: int, seconds: float) -> dict:
     import accuracy
     import jax
 
-    from distill_jax import experiment, preview, runtime
+    from distill_jax import runtime
+    from distill_jax.cli import experiment, plan
 
     config = accuracy.module_of(CONFIGS / f"{file}.py").get_config(f"{method},{count}")
     config.network.width = 128
@@ -46,7 +47,7 @@ def one(file: str, method: str, count: int, seconds: float) -> dict:
     if file == "cifar10_trajectory":
         config.method.experts.num_experts = 2
     built = experiment.build(config)
-    recipe = preview.runnable(built, config)
+    recipe = plan.runnable(built, config)
     key = jax.random.key(0)
     told = runtime.forecast(recipe, built.dataset, num_steps=config.num_steps, key=key)
     seed = recipe.initial_fn(key, built.dataset)

@@ -45,7 +45,7 @@ def start(config: str, folder: pathlib.Path, name: str) -> dict[str, float]:
     began = time.perf_counter()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "distill_jax.main", "distill"),
+            *(sys.executable, "-m", "distill_jax", "distill"),
             *(f"--config={config}", f"--workdir={folder / name}", *WORDS),
         ],
         cwd=folder,

@@ -13,7 +13,7 @@ Hardware: one GPU; not run yet. With :frepo,10,runlocal, 2 CPU cores and some
 Reached:  nothing yet; it waits for an accelerator.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 OPTIONS = {
     "auto": {},

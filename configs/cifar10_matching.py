@@ -11,7 +11,7 @@ Hardware: one GPU; not run yet. With :dsa,10,runlocal, 2 CPU cores and a minute.
 Reached:  nothing yet; it waits for an accelerator.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 # Outer steps. A network of DC serves as many steps as the loops of the paper say, so
 # that its 1000 networks are 1000 steps at 1 image per class and 10,000 at 10; each of

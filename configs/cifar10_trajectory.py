@@ -11,7 +11,7 @@ Hardware: one GPU; not run yet, neither whole nor with :mtt,10,runlocal.
 Reached:  nothing yet; it waits for an accelerator.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 from distill_jax.methods import published_trajectories as published
 
 METHODS = ["mtt", "ftd", "tesla", "datm"]

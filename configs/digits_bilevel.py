@@ -9,7 +9,7 @@ Hardware: 2 CPU cores
 Reached:  see docs/results.md, made by benchmarks/accuracy.py over three seeds.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 KERNEL = {"learning_rate": 1e-2, "ridge": 1e-3}
 TRAINING = {"learning_rate": 1e-2, "label_learning_rate": 1e-2, "final_rate": 0.05}

@@ -9,7 +9,7 @@ Reached:  97.6 +- 0.4 % at 10 per class, of five fresh networks; 34 s of distill
           busy machine. Settings were chosen on the validation split alone.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 
 def get_config(arg=None):

@@ -10,7 +10,7 @@ Reached:  92.7 +- 0.7 % at 1 per class (3000 steps, 7 s) and 97.9 +- 0.2 % at 10
           steps, 8 s), of five fresh networks.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 
 def get_config(arg=None):

@@ -13,7 +13,7 @@ Reached:  97.8 +- 0.3 % at 10 per class (1.2 s) and 86.7 +- 1.4 % at 1 (0.6 s), 
           worse for networks (91.4 % and 77.0 %), which is why there are so few.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 
 def get_config(arg=None):

@@ -9,7 +9,7 @@ Hardware: 2 CPU cores
 Reached:  see docs/results.md, made by benchmarks/accuracy.py over three seeds.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 # Shorter loops than the papers' at 10 images per class, and real starts there.
 LOOPS = {"num_matches": 10, "num_epochs": 5, "initialisation": "real"}

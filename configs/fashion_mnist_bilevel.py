@@ -14,7 +14,7 @@ Hardware: 2 CPU cores
 Reached:  see docs/results.md, made by benchmarks/accuracy.py.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 KERNEL = {"learning_rate": 1e-2, "final_rate": 0.1}
 # Of RCIG, chosen on the validation split: at 10 per class the published 5e-4 for each

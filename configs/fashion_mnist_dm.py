@@ -11,7 +11,7 @@ Reached:  81.6 +- 0.4 % at 10 per class, of five fresh networks; 6.6 minutes of
           distilling.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 
 def get_config(arg=None):

@@ -13,7 +13,7 @@ Reached:  82.8 +- 0.2 % at 10 per class, of five fresh networks; 9.5 minutes of
           distilling.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 
 def get_config(arg=None):

@@ -11,7 +11,7 @@ Hardware: 2 CPU cores
 Reached:  see docs/results.md, made by benchmarks/accuracy.py over three seeds.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 # Fewer matches and epochs of the network than the papers', and real starts, at 10.
 LOOPS = {"num_matches": 10, "num_epochs": 3, "initialisation": "real"}

@@ -10,7 +10,7 @@ Hardware: 2 CPU cores
 Reached:  see docs/results.md, made by benchmarks/accuracy.py over three seeds.
 """
 
-from distill_jax import settings
+from distill_jax.cli import settings
 
 METHODS = ["mtt", "ftd", "tesla", "datm"]
 # The papers have 100 experts of 50 epochs; starts are below the fourth epoch here.

@@ -17,6 +17,7 @@ from distill_jax import (
     bilevel,
     compute,
     data,
+    deprecations,
     evaluation,
     experts,
     inner,
@@ -113,3 +114,6 @@ def __getattr__(name: str) -> Any:
     if name != "report":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return importlib.import_module("distill_jax.report")
+
+
+deprecations.install()

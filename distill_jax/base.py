@@ -41,6 +41,7 @@ from typing import Any, NamedTuple
 
 import optax
 
+from distill_jax import deprecations
 from distill_jax.types import Array, Key, PyTree, Targets
 
 __all__ = [
@@ -240,4 +241,17 @@ class Recipe(NamedTuple):
     initial_fn: Callable[[Key, Any], Examples]  # (key, data set) -> [M, ...] examples
     source_fn: Callable[[Any], Any]  # (data set) -> what the sampler draws from
     protocol: Any  # an `evaluation.Protocol`: how a network is trained on the result
-    experts: Any = None  # a `experts.ExpertPlan`: what is trained before the first step
+    experts: Any = (
+        None  # an `experts.ExpertPlan`: what is trained before the first step
+    )
+
+    @property
+    def seed_fn(self) -> Callable[[Key, Any], Examples]:
+        """The former name of `initial_fn`."""
+        deprecations.warn("`Recipe.seed_fn`", "`Recipe.initial_fn`")
+        return self.initial_fn
+
+
+for _name in ("__new__", "_replace"):
+    _taking_old_names = deprecations.renamed_arguments(seed_fn="initial_fn")
+    setattr(Recipe, _name, _taking_old_names(getattr(Recipe, _name)))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, bilevel, errors
+from distill_jax import base, bilevel, deprecations, errors
 from distill_jax.compute import compiling, processes
 from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.runtime import calendar as calendars
@@ -35,6 +35,7 @@ CHUNK_CAPACITY = 1024  # The most steps between two looks of the host,
 _CHUNK_SECONDS = 1.0  # and the time they should take.
 
 
+@deprecations.renamed_arguments(shelf="trace_cache")
 def run(
     recipe: base.Recipe,
     data: Any,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors
+from distill_jax import base, deprecations, errors
 from distill_jax.compute import compiling
 from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.types import Array, Key, PyTree
@@ -77,6 +77,7 @@ def scan_steps(method: base.Method, sampler: base.Sampler, *, num_steps: int) ->
     return run
 
 
+@deprecations.renamed_arguments(shelf="trace_cache")
 def compile_steps(
     method: base.Method,
     sampler: base.Sampler,

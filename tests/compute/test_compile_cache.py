@@ -49,7 +49,7 @@ def test_the_command_line_fills_it(tmp_path):
     root = pathlib.Path(__file__).parents[2]
     env = {key: value for key, value in os.environ.items() if not key.startswith("JAX")}
     command = [
-        *(sys.executable, "-m", "distill_jax.main", "distill", "--quiet"),
+        *(sys.executable, "-m", "distill_jax", "distill", "--quiet"),
         f"--config={root / 'configs' / 'digits_kip.py'}:runlocal",
         *("--config.num_steps=2", "--config.evaluate.arms=False"),
         f"--workdir={tmp_path / 'run'}",

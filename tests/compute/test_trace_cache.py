@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import toy
 
-from distill_jax import experiment, runtime, settings
+from distill_jax import runtime
+from distill_jax.cli import experiment, settings
 from distill_jax.compute import devices, trace_cache
 from distill_jax.runtime import runner, scan
 

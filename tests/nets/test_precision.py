@@ -10,7 +10,8 @@ import optax
 import pytest
 
 import distill_jax as dj
-from distill_jax import errors, experiment, nets, settings
+from distill_jax import errors, nets
+from distill_jax.cli import experiment, settings
 
 NETS = {
     "mlp": nets.mlp(3, hidden=(16,)),

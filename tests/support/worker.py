@@ -12,7 +12,8 @@ import sys
 import jax
 
 import distill_jax as dj
-from distill_jax import errors, experiment, runtime, settings
+from distill_jax import errors, runtime
+from distill_jax.cli import experiment, settings
 from distill_jax.compute import processes
 
 

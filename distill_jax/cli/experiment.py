@@ -63,7 +63,7 @@ def build(config: Any) -> Experiment:
     """Loads the data and makes the task and the recipe of a config.
 
     Args:
-      config: one that started as :func:`distill_jax.settings.default`.
+      config: one that started as :func:`distill_jax.cli.settings.default`.
 
     Returns:
       An :class:`Experiment`.
@@ -72,7 +72,7 @@ def build(config: Any) -> Experiment:
       InputError: when a field cannot work.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
       >>> build(config).dataset.spec.name
@@ -123,7 +123,7 @@ def load_for(config: Any) -> data.Dataset:
       InputError: when it cannot be loaded.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> load_for(settings.default()).spec.shape
       (8, 8, 1)
     """
@@ -158,7 +158,7 @@ def distil(
 
     Example:
       >>> import tempfile
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
       >>> config.num_steps, config.evaluate.arms = 2, False
@@ -223,7 +223,7 @@ def method_options(config: Any) -> dict[str, Any]:
       InputError: when there is no such method.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> config = settings.default()
       >>> config.method = {"name": "dm", "batch_size": 8}
       >>> options = method_options(config)

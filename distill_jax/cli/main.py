@@ -118,15 +118,15 @@ def _distill(values: flags.FlagValues) -> None:
     config = _config(values)
     workdir = _required(values, "workdir", "runs/digits")
     _prepare()
-    from distill_jax import experiment
+    from distill_jax.cli import experiment
 
     is_first = _join(values)
     is_quiet = values.quiet or not is_first
     experiment.distil(config, workdir, progress=False if is_quiet else None)
     if is_first:
-        from distill_jax import outcome  # With all that draws.
+        from distill_jax.cli import report as report_lib  # With all that draws.
 
-        _tell(outcome.contents(workdir, config), workdir)
+        _tell(report_lib.contents(workdir, config), workdir)
 
 
 def _join(values: flags.FlagValues) -> bool:
@@ -149,41 +149,41 @@ def _plan(values: flags.FlagValues) -> None:
     """Tells what a run will take."""
     config = _config(values)
     _prepare()
-    from distill_jax import preview
+    from distill_jax.cli import plan
 
     gib = values.memory_gib
-    found = preview.preview_of(
+    found = plan.preview_of(
         config, memory_bytes=None if gib is None else int(gib * 2**30)
     )
-    others = [] if found.forecast.fits else preview.alternatives(config)
+    others = [] if found.forecast.fits else plan.alternatives(config)
     print(f"{config.title}, {config.num_per_class} per class:")
-    print("\n".join(preview.to_lines(found, others)))
+    print("\n".join(plan.to_lines(found, others)))
 
 
 def _report(values: flags.FlagValues) -> None:
     """Writes the report of a finished run again."""
     workdir = _required(values, "workdir", "runs/digits")
     _prepare()
-    from distill_jax import outcome
+    from distill_jax.cli import report as report_lib
 
-    config = outcome.stored_config(workdir)
+    config = report_lib.stored_config(workdir)
     if values.data_dir:
         config.data.data_dir = values.data_dir
-    contents = outcome.contents(workdir, config)
+    contents = report_lib.contents(workdir, config)
     _tell(contents, workdir)
     if values.picture:
-        outcome.save_picture(contents, pathlib.Path(values.picture))
+        report_lib.save_picture(contents, pathlib.Path(values.picture))
 
 
 def _evaluate(values: flags.FlagValues) -> None:
     """Trains fresh networks on a distilled set and prints their test accuracy."""
     path = _required(values, "distilled", "runs/digits")
     _prepare()
-    from distill_jax import judging
+    from distill_jax.cli import evaluate
 
-    if judging.is_several(values.network):
+    if evaluate.is_several(values.network):
         return _tell_transfer(path, values)
-    result, network = judging.evaluate_stored(
+    result, network = evaluate.evaluate_stored(
         path,
         network=values.network,
         data_dir=values.data_dir,
@@ -209,9 +209,10 @@ def _tell_transfer(path: pathlib.Path, values: flags.FlagValues) -> None:
     """Trains networks of several architectures and prints the table."""
     import rich.console
 
-    from distill_jax import judging, report
+    from distill_jax import report
+    from distill_jax.cli import evaluate
 
-    rows = judging.transfer_stored(
+    rows = evaluate.transfer_stored(
         path,
         network=values.network,
         data_dir=values.data_dir,

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import ml_collections
 
-from distill_jax import data, errors, evaluation, experiment, nets, tasks
+from distill_jax import data, errors, evaluation, nets, tasks
+from distill_jax.cli import experiment
 from distill_jax.compute import devices
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.storage import distilled, npz_json

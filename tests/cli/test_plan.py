@@ -4,7 +4,7 @@
 
 import pytest
 
-from distill_jax import experiment, main, preview, settings
+from distill_jax.cli import experiment, main, plan, settings
 
 TINY = {"name": "mlp", "hidden": (8,)}
 
@@ -30,19 +30,19 @@ def test_a_plan_trains_no_experts(monkeypatch):
         }
     )
     monkeypatch.setattr("distill_jax.experts.make_buffer", None)
-    found = preview.preview_of(config)
+    found = plan.preview_of(config)
     assert found.expert_seconds > 0
     assert found.forecast.run_seconds > 0
     assert found.evaluate_seconds > 0
-    assert "unless they are there" in "\n".join(preview.to_lines(found, []))
+    assert "unless they are there" in "\n".join(plan.to_lines(found, []))
 
 
 def test_alternatives_take_less():
     config = tiny_config(
         {"name": "bptt", "num_inner_steps": 8, "batch_size": 64, "remat": "none"}
     )
-    told = preview.preview_of(config, memory_bytes=1).forecast
-    found = preview.alternatives(config)
+    told = plan.preview_of(config, memory_bytes=1).forecast
+    found = plan.alternatives(config)
     assert {each.override.split("=")[0] for each in found} >= {
         "--config.method.remat",
         "--config.method.batch_size",

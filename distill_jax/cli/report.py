@@ -9,7 +9,8 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from distill_jax import data, errors, experiment, judging, report
+from distill_jax import data, errors, report
+from distill_jax.cli import evaluate, experiment
 from distill_jax.runtime import logging
 from distill_jax.storage import distilled
 
@@ -36,7 +37,7 @@ def stored_config(workdir: pathlib.Path) -> Any:
 
     Example:
       >>> import tempfile
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = pathlib.Path(folder, "config.json")
       ...     _ = path.write_text(json.dumps(settings.default().to_dict()))
@@ -60,7 +61,7 @@ def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
       InputError: when a file of the run or the data set is missing.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> contents(pathlib.Path("nowhere"), settings.default())
       Traceback (most recent call last):
       ...
@@ -142,7 +143,7 @@ def _facts(config, dataset, stored, results) -> dict[str, Any]:
         "Distilled": f"{len(stored.x)} examples, learned as {config.num_per_class} "
         f"picture{'s' * (config.num_per_class > 1)} per class",
         "Steps": config.num_steps,
-        "Network": judging.network_words(stored.recipe["network"]),
+        "Network": evaluate.network_words(stored.recipe["network"]),
         "Hardware": f"{environment['device']}, {environment['cores']} cores",
         "Versions": f"jax {environment['jax']}, Python {environment['python']}",
         "Date": environment["date"],

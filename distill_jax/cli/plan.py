@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from distill_jax import base, data, evaluation, experiment, runtime
+from distill_jax import base, data, evaluation, runtime
 from distill_jax import experts as experts_lib
+from distill_jax.cli import experiment
 from distill_jax.compute import compiling
 from distill_jax.experts import training
 from distill_jax.methods import initial_examples
@@ -58,7 +59,7 @@ def preview_of(config: Any, *, memory_bytes: int | None = None) -> Preview:
     stand for theirs.
 
     Args:
-      config: as :func:`distill_jax.experiment.distil` takes it.
+      config: as :func:`distill_jax.cli.experiment.distil` takes it.
       memory_bytes: of the device that is meant; by default of this one.
 
     Returns:
@@ -68,7 +69,7 @@ def preview_of(config: Any, *, memory_bytes: int | None = None) -> Preview:
       InputError: when a field cannot work.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
       >>> preview_of(config).forecast.fits
@@ -93,7 +94,7 @@ def alternatives(config: Any) -> list[Alternative]:
       is compiled.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
       >>> [each.override for each in alternatives(config)]
@@ -117,14 +118,14 @@ def runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
     """A recipe that needs no experts: random snapshots stand for theirs.
 
     Args:
-      built: from :func:`distill_jax.experiment.build`.
+      built: from :func:`distill_jax.cli.experiment.build`.
       config: what it was built from.
 
     Returns:
       The recipe, with real pictures as the seed where the experts would choose it.
 
     Example:
-      >>> from distill_jax import settings
+      >>> from distill_jax.cli import settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
       >>> built = experiment.build(config)

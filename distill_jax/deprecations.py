@@ -1,0 +1,229 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Names that moved: the old ones work for one version and say where to look.
+
+``import distill_jax.seeds``, ``from distill_jax import seeds`` and ``dj.seeds`` give
+the module under its new name, with a ``DeprecationWarning``. To move a module or a
+public name, add a line to the table.
+"""
+
+import functools
+import importlib
+import importlib.abc
+import importlib.machinery
+import os
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["MODULES", "NAMES", "install", "renamed_arguments", "warn"]
+
+_PACKAGE = "distill_jax"
+_FOLDER = os.path.dirname(__file__)
+
+MODULES = {  # old -> new
+    "buffers": "experts",
+    "buffers.files": "experts.files",
+    "buffers.making": "experts.making",
+    "buffers.plan": "experts.plan",
+    "buffers.snapshots": "experts.snapshots",
+    "compiling": "compute.compiling",
+    "composition": "transforms.composition",
+    "devices": "compute.devices",
+    "distilled": "storage.distilled",
+    "evaluation.bench": "evaluation.comparison",
+    "evaluation.expert_arm": "evaluation.soft_label_arm",
+    "evaluation.programs": "compute.programs",
+    "experiment": "cli.experiment",
+    "inner.augment": "augmentation.policies",
+    "inner.blocks": "compute.blocks",
+    "inner.descent": "training.gradient_step",
+    "inner.distortions": "augmentation.images",
+    "inner.dynamic": "training.dynamic",
+    "inner.epochs": "training.minibatches",
+    "inner.experts": "experts.training",
+    "inner.implicit": "inner.hypergradient",
+    "inner.learn": "training.loop",
+    "inner.mixing": "augmentation.mixing",
+    "inner.operations": "augmentation.operations",
+    "inner.pool": "training.pool",
+    "inner.sharpness": "training.sharpness",
+    "jaxprs": "compute.cost",
+    "judging": "cli.evaluate",
+    "main": "cli.main",
+    "methods.expert_seeds": "methods.initial_from_experts",
+    "nets.conv": "nets.convolution",
+    "nets.convolutional": "nets.convnets",
+    "nets.initial": "nets.initialisers",
+    "nets.plain": "nets.alexnet_and_vgg",
+    "nets.tiles": "nets.winograd",
+    "nets.trilinear": "nets.cpu_convolution",
+    "outcome": "cli.report",
+    "parallel": "compute.parallel",
+    "placement": "compute.mesh_types",
+    "preview": "cli.plan",
+    "randomness": "compute.randomness",
+    "runtime.book": "runtime.record",
+    "runtime.compiled": "compute.compile_cache",
+    "runtime.hosts": "compute.processes",
+    "runtime.memory": "compute.memory",
+    "runtime.outlook": "runtime.forecasts",
+    "runtime.plan": "runtime.calendar",
+    "runtime.shelf": "compute.trace_cache",
+    "seeds": "methods.initial_examples",
+    "settings": "cli.settings",
+}
+
+NAMES = {  # old name of a module, under the module's new name -> new
+    "compute.mesh_types.forget": "compute.mesh_types.without_mesh",
+    "compute.trace_cache.Shelf": "compute.trace_cache.TraceCache",
+    "compute.trace_cache.shelf_for": "compute.trace_cache.trace_cache_for",
+    "evaluation.baselines.random_subsets": "selection.stratified.random_subsets",
+    "evaluation.comparison.Bench": "evaluation.comparison.Comparison",
+    "evaluation.random_subsets": "selection.random_subsets",
+    "methods.initial_examples.seed_fn": "methods.initial_fn",
+    "methods.initial_from_experts.agreed_seed": (
+        "methods.initial_from_experts.agreed_examples"
+    ),
+    "runtime.Shelf": "runtime.TraceCache",
+    "runtime.calendar.Plan": "runtime.calendar.Calendar",
+    "runtime.record.Book": "runtime.record.Record",
+    "runtime.shelf_for": "runtime.trace_cache_for",
+}
+
+
+def install() -> None:
+    """Makes the old names known to Python's import and to the modules that had them.
+
+    Example:
+      >>> import warnings
+      >>> import distill_jax as dj
+      >>> with warnings.catch_warnings(action="ignore"):
+      ...     dj.seeds is dj.methods.initial_examples
+      True
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    for old in (*MODULES, *NAMES):
+        owner = f"{_PACKAGE}.{old}".rpartition(".")[0]
+        if owner in sys.modules:
+            _give_old_names(sys.modules[owner])
+
+
+def renamed_arguments(**renamed: str) -> Callable[[Callable], Callable]:
+    """Makes a decorator that still takes arguments by their old names.
+
+    Args:
+      **renamed: old name -> new name.
+
+    Returns:
+      A decorator of functions.
+
+    Example:
+      >>> @renamed_arguments(size="width")
+      ... def area(width):
+      ...     return width**2
+      >>> area(width=3)
+      9
+    """
+
+    def decorate(fn: Callable) -> Callable:
+        @functools.wraps(fn)
+        def call(*args, **kwargs):
+            for old in renamed.keys() & kwargs.keys():
+                warn(f"The argument `{old}` of {fn.__qualname__}", f"`{renamed[old]}`")
+                kwargs[renamed[old]] = kwargs.pop(old)
+            return fn(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def warn(old: str, new: str) -> None:
+    """Warns at the line of the user's code, so that Python shows it by default.
+
+    Args:
+      old: the name as the user wrote it.
+      new: what to write in its place.
+
+    Example:
+      >>> import warnings
+      >>> with warnings.catch_warnings(record=True) as caught:
+      ...     warnings.simplefilter("always")
+      ...     warn("here", "there")
+      >>> print(caught[0].message)
+      here is called there now; the old name goes with the next version.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_inside(frame.f_code.co_filename):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        f"{old} is called {new} now; the old name goes with the next version.",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds modules under their old names.
+
+    It is asked first: an emptied folder of that name would count as a package.
+    """
+
+    def find_spec(self, fullname, path=None, target=None):
+        """The module under its new name, for Python's import."""
+        del path, target
+        if _new_name(fullname) is None:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self)
+
+    def create_module(self, spec):
+        """An empty stand-in, which the real module replaces."""
+        return types.ModuleType(spec.name)
+
+    def exec_module(self, module):
+        """Puts the module with the new name in the place of the stand-in."""
+        new = _new_name(module.__name__)
+        assert new is not None  # Else `find_spec` had found nothing.
+        warn(module.__name__, new)
+        sys.modules[module.__name__] = importlib.import_module(new)
+
+
+def _new_name(fullname: str) -> str | None:
+    new = MODULES.get(fullname.removeprefix(f"{_PACKAGE}."))
+    return None if new is None else f"{_PACKAGE}.{new}"
+
+
+def _give_old_names(module: types.ModuleType) -> None:
+    """Lets a module answer for the names that it had."""
+    former = module.__dict__.get("__getattr__")
+    if getattr(former, "knows_old_names", False):
+        return
+    place = module.__name__.removeprefix(_PACKAGE).removeprefix(".")
+
+    def look_up(name: str) -> Any:
+        old = f"{place}.{name}".removeprefix(".")
+        if old in MODULES:
+            warn(f"{module.__name__}.{name}", f"{_PACKAGE}.{MODULES[old]}")
+            return importlib.import_module(f"{_PACKAGE}.{MODULES[old]}")
+        if old in NAMES:
+            owner, _, new = f"{_PACKAGE}.{NAMES[old]}".rpartition(".")
+            warn(f"{module.__name__}.{name}", f"{owner}.{new}")
+            return getattr(importlib.import_module(owner), new)
+        if former is not None:
+            return former(name)
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+    look_up.__dict__["knows_old_names"] = True
+    module.__dict__["__getattr__"] = look_up
+
+
+def _is_inside(filename: str) -> bool:
+    """Whether a frame belongs to this package or to Python's import."""
+    return filename.startswith(_FOLDER) or "importlib" in filename
