@@ -58,8 +58,8 @@ def learn_rate(
         )
     name = "log_learning_rate" if kind == "log" else "learning_rate"
 
-    def init(key: Key, initial: base.Examples) -> base.Latent:
-        latent = decoder.init(key, initial)
+    def init(key: Key, examples: base.Examples) -> base.Latent:
+        latent = decoder.init(key, examples)
         value = jnp.asarray(initial, dtype=float)
         value = jnp.log(value) if kind == "log" else value
         return latent._replace(learned={**latent.learned, name: value})

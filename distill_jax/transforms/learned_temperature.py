@@ -46,8 +46,8 @@ def learn_temperature(decoder: base.Decoder, initial: float = 1.0) -> base.Decod
             f"The temperature at the start must be positive, got {initial}."
         )
 
-    def init(key: Key, initial: base.Examples) -> base.Latent:
-        latent = decoder.init(key, initial)
+    def init(key: Key, examples: base.Examples) -> base.Latent:
+        latent = decoder.init(key, examples)
         value = jnp.log(jnp.asarray(initial, dtype=float))
         return latent._replace(learned={**latent.learned, "log_temperature": value})
 
