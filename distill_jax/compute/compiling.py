@@ -16,7 +16,7 @@ import jax
 
 __all__ = ["ahead_of_time", "jit", "options"]
 
-# Measured in docs/speed.md: compilation takes two thirds of the time, and steps take
+# Measured (benchmarks/log.md): compilation takes two thirds of the time, and steps take
 # the same. (None at all, level 0, gives wrong derivatives of a maximum.)
 _ON_CPU = {"xla_backend_optimization_level": 1}
 
