@@ -12,53 +12,53 @@ evaluate(task, recipe.method.read(state), data, protocol=recipe.protocol, ...)
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from distill_jax import (
-    augmentation,
-    bilevel,
-    compute,
-    data,
-    deprecations,
-    evaluation,
-    experts,
-    inner,
-    methods,
-    nets,
-    objectives,
-    runtime,
-    samplers,
-    scores,
-    selection,
-    storage,
-    tasks,
-    training,
-    transforms,
-)
-from distill_jax.base import (
-    Aux,
-    Decoder,
-    Examples,
-    Info,
-    Latent,
-    Method,
-    Objective,
-    Pair,
-    Recipe,
-    Segment,
-    Source,
-    State,
-    Synthetic,
-    Task,
-    Variables,
-)
-from distill_jax.bilevel import distill
-from distill_jax.errors import InputError, LostProcessError, NonFiniteError
-from distill_jax.evaluation import evaluate
-from distill_jax.runtime import run
-from distill_jax.storage.distilled import DistilledSet
-from distill_jax.transforms.composition import compose, plain_decoder
+from distill_jax import deprecations
 
 if TYPE_CHECKING:
-    from distill_jax import report
+    from distill_jax import (
+        augmentation,
+        bilevel,
+        compute,
+        data,
+        evaluation,
+        experts,
+        inner,
+        methods,
+        nets,
+        objectives,
+        report,
+        runtime,
+        samplers,
+        scores,
+        selection,
+        storage,
+        tasks,
+        training,
+        transforms,
+    )
+    from distill_jax.base import (
+        Aux,
+        Decoder,
+        Examples,
+        Info,
+        Latent,
+        Method,
+        Objective,
+        Pair,
+        Recipe,
+        Segment,
+        Source,
+        State,
+        Synthetic,
+        Task,
+        Variables,
+    )
+    from distill_jax.bilevel import distill
+    from distill_jax.errors import InputError, LostProcessError, NonFiniteError
+    from distill_jax.evaluation import evaluate
+    from distill_jax.runtime import run
+    from distill_jax.storage.distilled import DistilledSet
+    from distill_jax.transforms.composition import compose, plain_decoder
 
 __version__ = "0.1.0"
 
@@ -108,12 +108,48 @@ __all__ = [
     "transforms",
 ]
 
+_PLACES = {  # module -> the public names that are taken from it
+    "base": (
+        "Aux",
+        "Decoder",
+        "Examples",
+        "Info",
+        "Latent",
+        "Method",
+        "Objective",
+        "Pair",
+        "Recipe",
+        "Segment",
+        "Source",
+        "State",
+        "Synthetic",
+        "Task",
+        "Variables",
+    ),
+    "bilevel": ("distill",),
+    "errors": ("InputError", "LostProcessError", "NonFiniteError"),
+    "evaluation": ("evaluate",),
+    "runtime": ("run",),
+    "storage.distilled": ("DistilledSet",),
+    "transforms.composition": ("compose", "plain_decoder"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Loads the report when it is asked for: drawing takes longest of all to load."""
-    if name != "report":
+    """Loads a name when it is asked for, so that a mistake need not wait for jax."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module("distill_jax.report")
+    for place, names in _PLACES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"{__name__}.{place}"), name)
+            globals()[name] = value
+            return value
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    """Names what is not loaded yet too."""
+    return sorted({*globals(), *__all__})
 
 
 deprecations.install()

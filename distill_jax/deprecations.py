@@ -93,6 +93,9 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "runtime.shelf_for": "runtime.trace_cache_for",
 }
 
+# The modules that had the old names.
+_OWNERS = {f"{_PACKAGE}.{old}".rpartition(".")[0] for old in (*MODULES, *NAMES)}
+
 
 def install() -> None:
     """Makes the old names known to Python's import and to the modules that had them.
@@ -106,10 +109,8 @@ def install() -> None:
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
-    for old in (*MODULES, *NAMES):
-        owner = f"{_PACKAGE}.{old}".rpartition(".")[0]
-        if owner in sys.modules:
-            _give_old_names(sys.modules[owner])
+    for owner in _OWNERS & sys.modules.keys():
+        _give_old_names(sys.modules[owner])
 
 
 def renamed_arguments(**renamed: str) -> Callable[[Callable], Callable]:
@@ -170,18 +171,31 @@ def warn(old: str, new: str) -> None:
     )
 
 
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module that then answers for the names that it had."""
+
+    def exec_module(self, module):
+        """Runs the file as ever."""
+        super().exec_module(module)
+        _give_old_names(module)
+
+
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds modules under their old names.
+    """Finds modules under their old names, and those that had other names.
 
     It is asked first: an emptied folder of that name would count as a package.
     """
 
     def find_spec(self, fullname, path=None, target=None):
         """The module under its new name, for Python's import."""
-        del path, target
-        if _new_name(fullname) is None:
+        if _new_name(fullname) is not None:
+            return importlib.machinery.ModuleSpec(fullname, self)
+        if fullname not in _OWNERS:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.origin is not None:
+            spec.loader = _Loader(fullname, spec.origin)
+        return spec
 
     def create_module(self, spec):
         """An empty stand-in, which the real module replaces."""
