@@ -25,15 +25,15 @@ from typing import Any
 
 import jax
 import torch
-import torch_evaluation
-import torch_kernel
-import torch_matching
-import torch_network
-import torch_scoring
-import torch_training
-import torch_trajectories
-import torch_unrolled
 import turns
+from torch_side import evaluation as torch_evaluation
+from torch_side import kernel as torch_kernel
+from torch_side import matching as torch_matching
+from torch_side import network as torch_network
+from torch_side import scoring as torch_scoring
+from torch_side import training as torch_training
+from torch_side import trajectories as torch_trajectories
+from torch_side import unrolled as torch_unrolled
 
 from distill_jax.compute import devices
 

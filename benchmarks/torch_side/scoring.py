@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-import torch_network
 import turns
-from torch_network import mean_loss
 
 from distill_jax import base, data, scores
 from distill_jax.compute import compiling
+from torch_side.network import mean_loss
+from torch_side import network as torch_network
 
 __all__ = ["CASES", "Case", "prepare"]
 

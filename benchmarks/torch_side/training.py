@@ -15,13 +15,13 @@ import jax
 import numpy as np
 import optax
 import torch
-import torch_network
 import turns
-from torch_network import mean_loss
 
 from distill_jax import base
 from distill_jax.compute import compiling
 from distill_jax.training import loop
+from torch_side.network import mean_loss
+from torch_side import network as torch_network
 
 __all__ = ["CASES", "Case", "prepare"]
 

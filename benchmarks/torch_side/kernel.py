@@ -13,13 +13,13 @@ from typing import NamedTuple
 import jax
 import optax
 import torch
-import torch_network
-import torch_outer
 import turns
-from torch_network import NUM_CLASSES, embed
 
 import distill_jax as dj
 from distill_jax import base
+from torch_side.network import NUM_CLASSES, embed
+from torch_side import network as torch_network
+from torch_side import outer as torch_outer
 
 __all__ = ["CASES", "Case", "prepare"]
 
