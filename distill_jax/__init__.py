@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         State,
         Synthetic,
         Task,
+        TaskFacts,
         Variables,
     )
     from distill_jax.bilevel import distill
@@ -81,6 +82,7 @@ __all__ = [
     "State",
     "Synthetic",
     "Task",
+    "TaskFacts",
     "Variables",
     "augmentation",
     "bilevel",
@@ -124,6 +126,7 @@ _PLACES = {  # module -> the public names that are taken from it
         "State",
         "Synthetic",
         "Task",
+        "TaskFacts",
         "Variables",
     ),
     "bilevel": ("distill",),

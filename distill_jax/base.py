@@ -36,6 +36,7 @@ carry cannot change between the two. Missing examples (a short last mini-batch, 
 with fewer examples than asked for) are rows of weight 0; means are over weights.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ __all__ = [
     "State",
     "Synthetic",
     "Task",
+    "TaskFacts",
     "Variables",
     "matched",
     "replace_matched",
@@ -123,6 +125,24 @@ class Source(NamedTuple):
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
+@dataclasses.dataclass(frozen=True)
+class TaskFacts:
+    """What is known of a task on the host: what methods choose by, and recipes store.
+
+    A fact that a task does not know is empty, and no method relies on it.
+    """
+
+    kind: str = ""  # "classification"
+    loss: str = ""  # in words, "soft cross-entropy"
+    num_classes: int = 0
+    network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    # options of the network and its "name", enough for `nets.build` to make it again
+    data_name: str = ""
+    shape: tuple[int, ...] = ()  # of one example
+    bounds: tuple[list[float], list[float]] | None = None
+    # the values that black and white have for the networks, of each channel
+
+
 class Task(NamedTuple):
     """An inference task: how a learner trains on data, and how it is judged.
 
@@ -142,7 +162,16 @@ class Task(NamedTuple):
     groups: Callable[[Any], Array]  # (examples) -> [B, G] soft membership
     targets: Targets  # what `y` means to `train_loss`
     retarget: Callable[[Targets], "Task"]  # the same task for another kind of `y`
-    description: Mapping[str, Any]  # plain facts for stored recipes: network, loss
+    facts: TaskFacts = TaskFacts()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The former name of `facts`, which was a mapping."""
+        deprecations.warn("`Task.description[...]`", "`Task.facts`")
+        facts = dataclasses.asdict(self.facts)
+        shape, bounds = list(facts.pop("shape")), facts.pop("bounds")
+        data = {"name": facts.pop("data_name"), "shape": shape, "bounds": bounds}
+        return {**facts, "data": data}
 
 
 class Aux(NamedTuple):
@@ -241,9 +270,7 @@ class Recipe(NamedTuple):
     initial_fn: Callable[[Key, Any], Examples]  # (key, data set) -> [M, ...] examples
     source_fn: Callable[[Any], Any]  # (data set) -> what the sampler draws from
     protocol: Any  # an `evaluation.Protocol`: how a network is trained on the result
-    experts: Any = (
-        None  # an `experts.ExpertPlan`: what is trained before the first step
-    )
+    experts: Any = None  # an `experts.ExpertPlan`, trained before the first step
 
     @property
     def seed_fn(self) -> Callable[[Key, Any], Examples]:
@@ -252,6 +279,19 @@ class Recipe(NamedTuple):
         return self.initial_fn
 
 
-for _name in ("__new__", "_replace"):
-    _taking_old_names = deprecations.renamed_arguments(seed_fn="initial_fn")
-    setattr(Recipe, _name, _taking_old_names(getattr(Recipe, _name)))
+def _facts_of(description: Mapping[str, Any]) -> TaskFacts:
+    """The record of a mapping such as `Task.description` was."""
+    data = description.get("data", {})
+    facts = {**description, **data, "data_name": data.get("name", "")}
+    facts["shape"] = tuple(data.get("shape", ()))
+    names = {field.name for field in dataclasses.fields(TaskFacts)}
+    return TaskFacts(**{name: facts[name] for name in names & facts.keys()})
+
+
+_OLD_FIELDS = {
+    Recipe: deprecations.renamed_arguments(seed_fn="initial_fn"),
+    Task: deprecations.renamed_arguments(description=("facts", _facts_of)),
+}
+for _record, _taking_old_fields in _OLD_FIELDS.items():
+    for _name in ("__new__", "_replace"):
+        setattr(_record, _name, _taking_old_fields(getattr(_record, _name)))

@@ -113,11 +113,13 @@ def install() -> None:
         _give_old_names(sys.modules[owner])
 
 
-def renamed_arguments(**renamed: str) -> Callable[[Callable], Callable]:
+def renamed_arguments(
+    **renamed: str | tuple[str, Callable[[Any], Any]],
+) -> Callable[[Callable], Callable]:
     """Makes a decorator that still takes arguments by their old names.
 
     Args:
-      **renamed: old name -> new name.
+      **renamed: old name -> new name, or that and how an old value becomes a new one.
 
     Returns:
       A decorator of functions.
@@ -134,8 +136,11 @@ def renamed_arguments(**renamed: str) -> Callable[[Callable], Callable]:
         @functools.wraps(fn)
         def call(*args, **kwargs):
             for old in renamed.keys() & kwargs.keys():
-                warn(f"The argument `{old}` of {fn.__qualname__}", f"`{renamed[old]}`")
-                kwargs[renamed[old]] = kwargs.pop(old)
+                new, convert = renamed[old], lambda value: value
+                if isinstance(new, tuple):
+                    new, convert = new
+                warn(f"The argument `{old}` of {fn.__qualname__}", f"`{new}`")
+                kwargs[new] = convert(kwargs.pop(old))
             return fn(*args, **kwargs)
 
         return call

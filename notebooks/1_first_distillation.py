@@ -176,7 +176,7 @@ distilled = dj.DistilledSet(
     targets="centred",
     normalizer=data.spec.normalizer._asdict(),
     recipe={
-        "network": dict(task.description["network"]),
+        "network": dict(task.facts.network),
         "protocol": dataclasses.asdict(protocol),
     },
     data_fingerprint=data.spec.fingerprint,

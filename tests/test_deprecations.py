@@ -60,3 +60,17 @@ def test_a_recipe_takes_its_old_field():
     with pytest.warns(DeprecationWarning, match="initial_fn"):
         assert recipe._replace(seed_fn=2).initial_fn == 2
     assert recipe._replace(protocol=3).protocol == 3
+
+
+def test_a_task_has_its_old_description():
+    net = dj.nets.mlp(10, hidden=(8,))
+    task = dj.tasks.classification(net, dj.data.load("digits").spec)
+    with pytest.warns(DeprecationWarning, match=r"Task\.facts"):
+        description = task.description
+    assert description["network"] == net.description
+    assert description["data"]["shape"] == [8, 8, 1]
+    with pytest.warns(DeprecationWarning, match="facts"):
+        assert task._replace(description=description).facts == task.facts
+    with pytest.warns(DeprecationWarning, match="facts"):
+        named = task._replace(description={"data": {"name": "cifar10"}})
+    assert named.facts == dj.TaskFacts(data_name="cifar10")

@@ -444,8 +444,8 @@ def _to_distilled(
         targets=protocol.targets,
         normalizer=spec.normalizer._asdict(),
         recipe={
-            "loss": experiment.task.retarget(protocol.targets).description["loss"],
-            "network": dict(experiment.task.description["network"]),
+            "loss": experiment.task.retarget(protocol.targets).facts.loss,
+            "network": dict(experiment.task.facts.network),
             "protocol": dataclasses.asdict(protocol),
         },
         data_fingerprint=spec.fingerprint,

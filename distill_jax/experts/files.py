@@ -46,7 +46,7 @@ def facts_of(
         facts["sharpness"] = dict(plan.sharpness._asdict())  # pyright: ignore
     network = {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in task.description["network"].items()
+        for name, value in task.facts.network.items()
         if name != "conv"  # The form of a convolution changes no number.
     }
     return {

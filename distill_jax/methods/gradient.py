@@ -381,7 +381,7 @@ def _recipe(
 def _plain_protocol(task: base.Task) -> protocols.Protocol:
     """DC's: without augmentation, but for MNIST with its own and for longer."""
     protocol = protocols.dc()
-    if task.description.get("data", {}).get("name") != "mnist":
+    if task.facts.data_name != "mnist":
         return protocol
     return dataclasses.replace(
         protocol, num_epochs=1001, augmentation="dc:crop_scale_rotate"

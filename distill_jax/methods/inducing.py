@@ -91,7 +91,7 @@ def kip(
         # The kind that takes labels as they stand, which is centred already.
         decoder = transforms.learn_labels(decoder, kind="probabilities")
         optimizer["y"] = adam(label_learning_rate)
-    num_classes = task.description["num_classes"]
+    num_classes = task.facts.num_classes
     num_examples = num_per_class * factor**2 * num_classes
     return base.Recipe(
         method=bilevel.distill(

@@ -192,7 +192,7 @@ def rcig(
       Noel Loo, Ramin Hasani, Mathias Lechner, Daniela Rus, "Dataset Distillation with
       Convexified Implicit Gradients", 2023, section 4 and its released code.
     """
-    num_classes = task.description["num_classes"]
+    num_classes = task.facts.num_classes
     num_examples = num_per_class * factor**2 * num_classes
     jitter = 5e-4 * num_examples if ridge is None else ridge
     parts.check_positive(
@@ -251,7 +251,7 @@ def _recipe(
     use_flip: bool,
     protocol: protocols.Protocol | None,
 ) -> base.Recipe:
-    num_examples = num_per_class * task.description["num_classes"]
+    num_examples = num_per_class * task.facts.num_classes
     return base.Recipe(
         method=method,
         sampler=samplers.uniform(batch_size),

@@ -84,9 +84,8 @@ def idc(
         num_train_examples=num_train_examples,
     )
     parts.check_momentum(momentum)
-    about = task.description.get("data", {})
     if distance is None:
-        is_grey = about.get("name") in ("mnist", "fashion_mnist")
+        is_grey = task.facts.data_name in ("mnist", "fashion_mnist")
         distance = "l1" if is_grey else "mse"
     objective = objectives.gradient_matching(
         task,
@@ -112,8 +111,8 @@ def idc(
         decoder=parts.decoder(factor),
         optimizer=optax.sgd(learning_rate, momentum),
     )
-    if about.get("bounds"):
-        method = transforms.clip_pixels(method, *about["bounds"])
+    if task.facts.bounds:
+        method = transforms.clip_pixels(method, *task.facts.bounds)
     return base.Recipe(
         method=method,
         sampler=samplers.pair(

@@ -84,7 +84,7 @@ def strategy(task: base.Task, augmentation: str) -> str:
     """The augmentation of a method, where ``"auto"`` is the published one for the data.
 
     Args:
-      task: its description may name the data set and the shape of its examples.
+      task: its facts may name the data set and the shape of its examples.
       augmentation: a strategy string, ``"none"`` or ``"auto"``: all six operations of
         DSA, without ``flip`` for digits and letters.
 
@@ -100,12 +100,11 @@ def strategy(task: base.Task, augmentation: str) -> str:
       >>> strategy(dj.tasks.classification(dj.nets.mlp(10), spec), "auto")
       'color_crop_cutout_scale_rotate'
     """
-    about = task.description.get("data", {})
     if augmentation == "auto":
         augmentation = _DSA.replace("flip_", "") if is_digits(task) else _DSA
     policy = policies.parse(augmentation)
-    if policy is not None and "shape" in about:
-        policies.check_fit(policy, tuple(about["shape"]))
+    if policy is not None and task.facts.shape:
+        policies.check_fit(policy, task.facts.shape)
     return augmentation
 
 
@@ -118,7 +117,7 @@ def is_digits(task: base.Task) -> bool:
       >>> is_digits(dj.tasks.classification(dj.nets.mlp(10), spec))
       True
     """
-    return task.description.get("data", {}).get("name") in _WITHOUT_FLIP
+    return task.facts.data_name in _WITHOUT_FLIP
 
 
 def check_positive(**values: float) -> None:

@@ -89,7 +89,7 @@ def picture_rate(
 
     Args:
       method: ``"dc"`` (for DC, DSA, DCC and DSAC), ``"dm"`` or ``"idc"``.
-      task: its description may name the network and the data set.
+      task: its facts may name the network and the data set.
       num_per_class: stored images of each class.
 
     Returns:
@@ -108,16 +108,14 @@ def picture_rate(
       The released code of Zhao, Mopuri and Bilen, 2021; Zhao and Bilen, 2023; Kim et
       al., 2022.
     """
-    about = task.description.get("data", {})
     if method == "dc":
-        name = task.description.get("network", {}).get("name")
-        return 0.01 if name == "mlp" else 0.1
+        return 0.01 if task.facts.network.get("name") == "mlp" else 0.1
     if method == "dm":
         return 10.0 if num_per_class >= 100 else 1.0
-    is_grey = about.get("name") in ("mnist", "fashion_mnist")
-    size = about.get("shape", (32,))[0]
+    is_grey = task.facts.data_name in ("mnist", "fashion_mnist")
+    size = task.facts.shape[0] if task.facts.shape else 32
     unit_rate = (1e-4 if is_grey else 5e-3) * num_per_class / 10 * (size / 32) ** 2
-    low, high = about.get("bounds") or ([0.0], [1.0])
+    low, high = task.facts.bounds or ([0.0], [1.0])
     return unit_rate * float(np.mean(np.subtract(high, low)) ** 2)
 
 

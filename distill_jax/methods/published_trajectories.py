@@ -111,7 +111,7 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
 
     Args:
       method: a key of :data:`TRAJECTORIES`.
-      task: its description may name the data set.
+      task: its facts may name the data set.
       num_per_class: images of each class.
 
     Returns:
@@ -122,7 +122,7 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
       >>> import distill_jax as dj
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10), spec)
-      >>> task = task._replace(description={"data": {"name": "cifar10"}})
+      >>> task = task._replace(facts=dj.TaskFacts(data_name="cifar10"))
       >>> trajectory_row("mtt", task, 10).num_student_steps
       30
 
@@ -131,7 +131,7 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
       DATM, the configurations it was released with.
     """
     table = TRAJECTORIES[method]
-    name = task.description.get("data", {}).get("name")
+    name = task.facts.data_name
     found = table.get((name, num_per_class))
     if found is not None:
         return found
@@ -141,8 +141,8 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
     nearest = min(known, key=lambda key: abs(np.log(key[1] / num_per_class)))
     warnings.warn(
         f"No settings of {method.upper()} were published for {num_per_class} images "
-        f"per class of {name}; what is not given is taken from those for {nearest[1]} "
-        f"of {nearest[0]}.",
+        f"per class of {name or 'this data set'}; what is not given is taken from "
+        f"those for {nearest[1]} of {nearest[0]}.",
         stacklevel=3,
     )
     return table[nearest]._replace(is_zca=table[nearest].is_zca and nearest[0] == name)

@@ -115,7 +115,7 @@ def auto(
             num_networks=num_networks,
             learning_rate=network_learning_rate,
             ridge=ridge,
-            margin_limit=0.5 / task.description["num_classes"],
+            margin_limit=0.5 / task.facts.num_classes,
         )
         stages.append((kernel, num_warm))
         rates.append(parts.cosine(learning_rate, num_warm, final_rate))
@@ -174,6 +174,6 @@ def auto(
 
 def _factor(task: base.Task, num_per_class: int) -> int:
     """Quarters are worth it where they show something and examples are few."""
-    shape = task.description.get("data", {}).get("shape", ())
+    shape = task.facts.shape
     is_large = len(shape) == 3 and min(shape[:2]) >= 24
     return 2 if is_large and num_per_class < 5 else 1

@@ -100,13 +100,15 @@ def classification(
         groups=lambda examples: examples.y,
         targets=targets,
         retarget=lambda kind: classification(net, spec, targets=kind),
-        description={
-            "kind": "classification",
-            "num_classes": spec.num_classes,
-            "loss": _LOSSES[targets],
-            "network": dict(net.description),
-            "data": _about(spec),
-        },
+        facts=base.TaskFacts(
+            kind="classification",
+            loss=_LOSSES[targets],
+            num_classes=spec.num_classes,
+            network=dict(net.description),
+            data_name=spec.name,
+            shape=tuple(spec.shape),
+            bounds=_bounds(spec),
+        ),
     )
 
 
@@ -181,11 +183,10 @@ def encode(probabilities: Array, targets: types.Targets) -> Array:
     return (probabilities - 1 / num_classes) / (num_classes / 10) ** 0.5
 
 
-def _about(spec: data_lib.DataSpec) -> dict[str, Any]:
-    """What methods ask about the data: which augmentation fits, what is black."""
+def _bounds(spec: data_lib.DataSpec) -> tuple[list[float], list[float]] | None:
+    """What black and white are, where the data set says how it is normalised."""
     is_known = isinstance(spec.normalizer, data_lib.Normalizer)
-    bounds = data_lib.pixel_bounds(spec.normalizer) if is_known else None
-    return {"name": spec.name, "shape": list(spec.shape), "bounds": bounds}
+    return data_lib.pixel_bounds(spec.normalizer) if is_known else None
 
 
 def _check_targets(targets: str) -> None:

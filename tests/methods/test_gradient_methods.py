@@ -35,8 +35,7 @@ def task_for(name, shape, bounds=([0.0], [1.0]), net="convnet"):
         "mlp": lambda: nets.mlp(10, hidden=(4,)),
     }
     made = tasks.classification(made[net](), spec)
-    about = {**made.description["data"], "bounds": bounds}
-    return made._replace(description={**made.description, "data": about})
+    return made._replace(facts=dataclasses.replace(made.facts, bounds=bounds))
 
 
 @pytest.mark.parametrize(

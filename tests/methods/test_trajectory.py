@@ -45,8 +45,8 @@ def task():
 
 def named(name):
     """A task that says it is on another data set."""
-    about = {**task().description, "data": {"name": name}}
-    return task()._replace(description=about)
+    facts = dataclasses.replace(task().facts, data_name=name, shape=())
+    return task()._replace(facts=facts)
 
 
 @pytest.mark.parametrize(("method", "key", "row"), ROWS)

@@ -94,7 +94,7 @@ def test_a_config_asks_for_it_while_distilling_only():
     config = settings.finish(settings.default(), "runlocal")
     config.precision = "bfloat16"
     built = experiment.build(config)
-    assert "precision" not in built.task.description["network"]
+    assert "precision" not in built.task.facts.network
     seed = built.recipe.initial_fn(jax.random.key(0), built.dataset)
     state = jax.eval_shape(built.recipe.method.init, jax.random.key(0), seed)
     source = built.recipe.source_fn(built.dataset)

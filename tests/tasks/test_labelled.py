@@ -1,5 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import types
 
 import jax
@@ -110,20 +111,22 @@ def test_the_other_fields_speak_for_the_network(examples, variables):
     np.testing.assert_array_equal(penultimate, examples.x)
     assert task.groups(examples) is examples.y
     network = {"name": "linear", "num_classes": 3}
-    assert task.description == {
-        "kind": "classification",
-        "num_classes": 3,
-        "loss": "soft cross-entropy",
-        "network": network,
-        "data": {"name": "toy", "shape": [4], "bounds": None},
-    }
+    assert task.facts == base.TaskFacts(
+        kind="classification",
+        loss="soft cross-entropy",
+        num_classes=3,
+        network=network,
+        data_name="toy",
+        shape=(4,),
+        bounds=None,
+    )
 
 
 def test_retarget_changes_the_targets_and_their_loss_only():
     task = tasks.classification(linear_net(), spec())
     centred = task.retarget("centred")
     assert (task.targets, centred.targets) == ("probabilities", "centred")
-    assert centred.description == task.description | {"loss": "squared error"}
+    assert centred.facts == dataclasses.replace(task.facts, loss="squared error")
 
 
 def test_centred_labels_follow_the_formula():
