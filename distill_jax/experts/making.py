@@ -12,7 +12,7 @@ import numpy as np
 from rich import console as rich_console
 from rich import progress as rich_progress
 
-from distill_jax import base, data, errors
+from distill_jax import base, data, errors, tasks
 from distill_jax.compute import compiling, parallel
 from distill_jax.experts import files, snapshots, training
 from distill_jax.experts import plan as plans
@@ -138,9 +138,7 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
 
 def _template(task: base.Task) -> PyTree:
     """The shapes of a network's parameters."""
-    key = jax.random.key(0)
-    init = lambda: task.init(key, task.sample_context(key))
-    variables = jax.eval_shape(init)
+    variables = tasks.network_shapes(task)
     if jax.tree.leaves(variables.stats):
         raise errors.InputError(
             "The network has batch norm, whose running statistics are no parameters, "

@@ -7,10 +7,18 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import optax
 
-from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
+from distill_jax import (
+    base,
+    bilevel,
+    data,
+    errors,
+    objectives,
+    samplers,
+    tasks,
+    transforms,
+)
 from distill_jax import experts as experts_lib
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
@@ -60,9 +68,7 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
     strategy = parts.strategy(task, options.augmentation)
     policy = policies.parse(strategy, align_corners=True)
     has_labels = options.label_momentum is not None
-    template = jax.eval_shape(
-        lambda key: task.init(key, task.sample_context(key)), jax.random.key(0)
-    ).params
+    template = tasks.network_shapes(task).params
     sampler = samplers.trajectory_segments(
         template,
         num_epochs=row.num_expert_epochs,

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
 from distill_jax.objectives import classwise, distribution
@@ -88,8 +88,7 @@ def feature_alignment(
     optimizer = optax.sgd(learning_rate)
 
     def init_network(key: Key) -> tuple[base.Variables, optax.OptState]:
-        key_context, key_net = jax.random.split(key)
-        variables = task.init(key_net, task.sample_context(key_context))
+        variables = tasks.init_network(task, key)
         return variables, optimizer.init(variables.params)
 
     def init(key: Key, synthetic: base.Synthetic) -> dynamic.Turn:

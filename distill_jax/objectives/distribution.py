@@ -7,10 +7,12 @@
 Zhao and Bilen, "Dataset Condensation with Distribution Matching", 2023, eq. 6.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
 from distill_jax.compute import blocks
 from distill_jax.objectives import classwise
 from distill_jax.types import Array, Key
@@ -61,11 +63,8 @@ def distribution_matching(
         )
 
     def draw(key: Key) -> base.Variables:
-        def one(key):
-            key_context, key_net = jax.random.split(key)
-            return task.init(key_net, task.sample_context(key_context))
-
-        return jax.vmap(one)(jax.random.split(key, num_networks))
+        init_fn = functools.partial(tasks.init_network, task)
+        return jax.vmap(init_fn)(jax.random.split(key, num_networks))
 
     def init(key: Key, synthetic: base.Synthetic):
         del synthetic  # Networks do not depend on the data.

@@ -12,13 +12,14 @@ et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization", 20
 real ones, and replaced after some of them; no gradient flows through that training.
 """
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
@@ -103,9 +104,7 @@ def gradient_matching(
     _check(task, distance, num_matches, num_networks, training, warm_up)
     max_age = num_matches - 1
 
-    def init_network(key: Key) -> base.Variables:
-        key_context, key_net = jax.random.split(key)
-        return task.init(key_net, task.sample_context(key_context))
+    init_network = functools.partial(tasks.init_network, task)
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
         del synthetic  # Networks start untrained.

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.inner import hypergradient
 from distill_jax.training import gradient_step, loop
@@ -86,7 +86,7 @@ def implicit_bilevel(
       >>> from distill_jax.objectives import implicit
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> objective = hypergradient.implicit_bilevel(task, num_networks=1, num_steps=5)
+      >>> objective = implicit.implicit_bilevel(task, num_networks=1, num_steps=5)
       >>> few = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
       >>> pool = jax.eval_shape(objective.init, jax.random.key(0), few)
       >>> loss, aux = jax.eval_shape(
@@ -125,7 +125,7 @@ def implicit_bilevel(
 
     def trained_network(key: Key, synthetic: base.Synthetic) -> base.Variables:
         key_net, key_train = jax.random.split(key)
-        variables = _init_network(task, key_net)
+        variables = tasks.init_network(task, key_net)
         return train(key_train, variables, trainer.init(variables.params), synthetic)[0]
 
     def make_pool(key: Key, init_fn: Callable[[Key], base.Variables]) -> pools.Pool:
@@ -139,7 +139,7 @@ def implicit_bilevel(
         )
 
     # Traced without training, which checks the counts here already.
-    untrained = lambda key: make_pool(key, lambda key: _init_network(task, key))
+    untrained = lambda key: make_pool(key, lambda key: tasks.init_network(task, key))
     _check_stateless(jax.eval_shape(untrained, jax.random.key(0)).variables)
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
@@ -202,11 +202,6 @@ def implicit_bilevel(
     return base.Objective(
         init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
     )
-
-
-def _init_network(task: base.Task, key: Key) -> base.Variables:
-    key_context, key_net = jax.random.split(key)
-    return task.init(key_net, task.sample_context(key_context))
 
 
 def _mean_loss(task: base.Task, params: PyTree, key: Key, examples: Any) -> Array:

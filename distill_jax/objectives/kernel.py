@@ -11,13 +11,14 @@ and the networks' own training may be followed by its implicit derivative: Loo e
 "Dataset Distillation with Convexified Implicit Gradients", 2023 (RCIG).
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
 from distill_jax.compute import blocks, randomness
 from distill_jax.inner import hypergradient
 from distill_jax.inner import ridge as ridges
@@ -106,9 +107,7 @@ def kernel_regression(
     centred = task.retarget("centred")
     optimizer = optax.adam(learning_rate)
 
-    def init_network(key: Key) -> base.Variables:
-        key_context, key_net = jax.random.split(key)
-        return centred.init(key_net, centred.sample_context(key_context))
+    init_network = functools.partial(tasks.init_network, centred)
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
         del synthetic  # Members start untrained.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
 from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
@@ -153,8 +153,7 @@ def train_networks(
 
     def train(key: Key) -> base.Variables:
         if num_epochs == 0:
-            key_context, key_init = jax.random.split(key)
-            return task.init(key_init, task.sample_context(key_context))
+            return tasks.init_network(task, key)
         expert = training.train_expert(
             key,
             task,

@@ -3,5 +3,6 @@
 """Tasks: how a learner trains on data, how it is judged, and how data are grouped."""
 
 from distill_jax.tasks.labelled import classification, encode
+from distill_jax.tasks.networks import init_network, network_shapes
 
-__all__ = ["classification", "encode"]
+__all__ = ["classification", "encode", "init_network", "network_shapes"]
