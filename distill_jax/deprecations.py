@@ -77,11 +77,25 @@ MODULES = {  # old -> new
 }
 
 NAMES = {  # old name of a module, under the module's new name -> new
+    "augmentation.policies.crop": "augmentation.policies.crop_policy",
+    "augmentation.policies.dc": "augmentation.policies.dc_policy",
+    "augmentation.policies.dsa": "augmentation.policies.dsa_policy",
+    "augmentation.policies.flip": "augmentation.policies.flip_policy",
+    "augmentation.policies.noise": "augmentation.policies.noise_policy",
+    "augmentation.policies.resized_crop": "augmentation.policies.resized_crop_policy",
     "compute.mesh_types.forget": "compute.mesh_types.without_mesh",
     "compute.trace_cache.Shelf": "compute.trace_cache.TraceCache",
     "compute.trace_cache.shelf_for": "compute.trace_cache.trace_cache_for",
     "evaluation.baselines.random_subsets": "selection.stratified.random_subsets",
     "evaluation.comparison.Bench": "evaluation.comparison.Comparison",
+    "evaluation.protocol.datm": "evaluation.protocol.datm_protocol",
+    "evaluation.protocol.dc": "evaluation.protocol.dc_protocol",
+    "evaluation.protocol.dm": "evaluation.protocol.dm_protocol",
+    "evaluation.protocol.dsa": "evaluation.protocol.dsa_protocol",
+    "evaluation.protocol.frepo": "evaluation.protocol.frepo_protocol",
+    "evaluation.protocol.idc": "evaluation.protocol.idc_protocol",
+    "evaluation.protocol.mtt": "evaluation.protocol.mtt_protocol",
+    "evaluation.protocol.soft_labels": "evaluation.protocol.soft_label_protocol",
     "evaluation.random_subsets": "selection.random_subsets",
     "methods.initial_examples.seed_fn": "methods.initial_fn",
     "methods.initial_from_experts.agreed_seed": (

@@ -219,7 +219,7 @@ print(f"a linear classifier: {100 * np.mean(predicted == data.test.y):.1f} %")
 # %%
 objective = dj.transforms.siamese(
     dj.objectives.distribution_matching(task, num_networks=2),
-    dj.augmentation.policies.dsa("crop_rotate"),
+    dj.augmentation.policies.dsa_policy("crop_rotate"),
 )
 decoder = dj.transforms.factorise(dj.plain_decoder(), factor=2)
 method = dj.distill(objective, decoder=decoder, optimizer={"x": optax.adam(0.02)})

@@ -27,13 +27,13 @@ __all__ = [
     "Policy",
     "augment",
     "check_fit",
-    "crop",
-    "dc",
-    "dsa",
-    "flip",
-    "noise",
+    "crop_policy",
+    "dc_policy",
+    "dsa_policy",
+    "flip_policy",
+    "noise_policy",
     "parse",
-    "resized_crop",
+    "resized_crop_policy",
     "sample_augmentation",
     "share",
 ]
@@ -75,7 +75,7 @@ class Augmentation(NamedTuple):
     draws: tuple[dict[str, Array], ...]  # for each operation, arrays with leading E
 
 
-def dsa(
+def dsa_policy(
     strategy: str = "color_crop_cutout_flip_scale_rotate",
     *,
     align_corners: bool = False,
@@ -104,7 +104,7 @@ def dsa(
       InputError: if an operation or the mode is unknown.
 
     Example:
-      >>> dsa("color_flip").operations
+      >>> dsa_policy("color_flip").operations
       ('color', 'flip')
 
     Reference:
@@ -136,11 +136,11 @@ def parse(
     """Reads a policy from a string as configurations hold it.
 
     Args:
-      strategy: ``"none"``, what :func:`dsa` takes, or ``"dc:"`` before what
-        :func:`dc` takes, for which the other arguments mean nothing.
-      align_corners: see :func:`dsa`.
-      siamese: see :func:`dsa`.
-      mode: see :func:`dsa`.
+      strategy: ``"none"``, what :func:`dsa_policy` takes, or ``"dc:"`` before what
+        :func:`dc_policy` takes, for which the other arguments mean nothing.
+      align_corners: see :func:`dsa_policy`.
+      siamese: see :func:`dsa_policy`.
+      mode: see :func:`dsa_policy`.
 
     Returns:
       A :class:`Policy`; ``None``, the identity, for ``"none"``.
@@ -151,17 +151,17 @@ def parse(
     Example:
       >>> parse("none") is None, parse("crop_flip", mode="all").mode
       (True, 'all')
-      >>> parse("dc:crop_scale_rotate") == dc()
+      >>> parse("dc:crop_scale_rotate") == dc_policy()
       True
     """
     if strategy is None or strategy == "none":
         return None
     if strategy.startswith("dc:"):
-        return dc(strategy.removeprefix("dc:"))
-    return dsa(strategy, align_corners=align_corners, siamese=siamese, mode=mode)
+        return dc_policy(strategy.removeprefix("dc:"))
+    return dsa_policy(strategy, align_corners=align_corners, siamese=siamese, mode=mode)
 
 
-def dc(strategy: str = "crop_scale_rotate") -> Policy:
+def dc_policy(strategy: str = "crop_scale_rotate") -> Policy:
     """The augmentation with which DC trains its evaluation networks on MNIST.
 
     One operation for each picture: a shift by up to 4 pixels, a scale of 0.8 to 1.2, a
@@ -179,7 +179,7 @@ def dc(strategy: str = "crop_scale_rotate") -> Policy:
       InputError: if an operation is unknown.
 
     Example:
-      >>> dc().mode
+      >>> dc_policy().mode
       'per_example'
 
     Reference:
@@ -189,10 +189,12 @@ def dc(strategy: str = "crop_scale_rotate") -> Policy:
     strengths = operations_lib.Strengths(
         shift_pixels=4, scale=(1 / 1.2, 1 / 0.8), rotate=45.0, fill="mean"
     )
-    return dataclasses.replace(dsa(strategy, mode="per_example"), strengths=strengths)
+    return dataclasses.replace(
+        dsa_policy(strategy, mode="per_example"), strengths=strengths
+    )
 
 
-def crop(pad: int) -> Policy:
+def crop_policy(pad: int) -> Policy:
     """Random crops of the picture padded with zeros: shifts by up to ``pad`` pixels.
 
     Args:
@@ -205,7 +207,7 @@ def crop(pad: int) -> Policy:
       InputError: if ``pad`` is negative; when drawing, if it is as large as they are.
 
     Example:
-      >>> crop(4).strengths.shift_pixels
+      >>> crop_policy(4).strengths.shift_pixels
       4
     """
     if not isinstance(pad, int) or pad < 0:
@@ -215,20 +217,20 @@ def crop(pad: int) -> Policy:
     return Policy(("crop",), strengths=operations_lib.Strengths(shift_pixels=pad))
 
 
-def flip() -> Policy:
+def flip_policy() -> Policy:
     """Mirrors each picture left and right with probability 1/2.
 
     Returns:
       A :class:`Policy`.
 
     Example:
-      >>> flip().operations
+      >>> flip_policy().operations
       ('flip',)
     """
     return Policy(("flip",))
 
 
-def noise(sigma: float) -> Policy:
+def noise_policy(sigma: float) -> Policy:
     """Adds Gaussian noise to every pixel.
 
     Args:
@@ -241,7 +243,7 @@ def noise(sigma: float) -> Policy:
       InputError: if ``sigma`` is negative.
 
     Example:
-      >>> noise(0.1).strengths.noise
+      >>> noise_policy(0.1).strengths.noise
       0.1
     """
     if not sigma >= 0:
@@ -251,7 +253,7 @@ def noise(sigma: float) -> Policy:
     return Policy(("noise",), strengths=operations_lib.Strengths(noise=sigma))
 
 
-def resized_crop(low: float = 0.08, high: float = 1.0) -> Policy:
+def resized_crop_policy(low: float = 0.08, high: float = 1.0) -> Policy:
     """Enlarges a random square part of each picture to the full size.
 
     Args:
@@ -265,7 +267,7 @@ def resized_crop(low: float = 0.08, high: float = 1.0) -> Policy:
       InputError: unless 0 < low <= high <= 1.
 
     Example:
-      >>> resized_crop(0.2).strengths.area
+      >>> resized_crop_policy(0.2).strengths.area
       (0.2, 1.0)
     """
     if not 0 < low <= high <= 1:
@@ -286,7 +288,7 @@ def share(policy: Policy | None) -> Policy | None:
       The siamese :class:`Policy`.
 
     Example:
-      >>> share(flip()).siamese
+      >>> share(flip_policy()).siamese
       True
     """
     return policy and dataclasses.replace(policy, siamese=True)
@@ -303,7 +305,7 @@ def check_fit(policy: Policy | None, shape: tuple[int, ...]) -> None:
       InputError: if the examples are no pictures, or an operation does not fit them.
 
     Example:
-      >>> check_fit(crop(4), (28, 28, 1))
+      >>> check_fit(crop_policy(4), (28, 28, 1))
     """
     if policy is not None:
         operations_lib.check_fit(policy.operations, policy.strengths, tuple(shape))
@@ -330,8 +332,9 @@ def sample_augmentation(
     Example:
       >>> import jax
       >>> from distill_jax.augmentation import policies
+      >>> policy = policies.crop_policy(1)
       >>> drawn = policies.sample_augmentation(
-      ...     jax.random.key(0), policies.crop(1), num_examples=5, shape=(8, 8, 1))
+      ...     jax.random.key(0), policy, num_examples=5, shape=(8, 8, 1))
       >>> drawn.draws[0]["rows"].shape
       (5,)
     """
@@ -367,7 +370,7 @@ def augment(params: Augmentation, x: Array) -> Array:
       >>> import jax, jax.numpy as jnp
       >>> from distill_jax.augmentation import policies
       >>> drawn = policies.sample_augmentation(
-      ...     jax.random.key(0), policies.dsa(), num_examples=2, shape=(8, 8, 3))
+      ...     jax.random.key(0), policies.dsa_policy(), num_examples=2, shape=(8, 8, 3))
       >>> policies.augment(drawn, jnp.ones((2, 8, 8, 3))).shape
       (2, 8, 8, 3)
     """

@@ -16,7 +16,17 @@ from distill_jax import errors, types
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
 
-__all__ = ["Protocol", "datm", "dc", "dm", "dsa", "frepo", "idc", "mtt", "soft_labels"]
+__all__ = [
+    "Protocol",
+    "datm_protocol",
+    "dc_protocol",
+    "dm_protocol",
+    "dsa_protocol",
+    "frepo_protocol",
+    "idc_protocol",
+    "mtt_protocol",
+    "soft_label_protocol",
+]
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "step_drop", "cosine", "warmup_cosine", "staircase"]
@@ -48,7 +58,8 @@ class Protocol:
       num_steps: how many mini-batches there are. Give one of the two. The papers'
         "E epochs" are E + 1 in their code and here.
       augmentation: ``"none"``, a DSA strategy, drawn anew for every example, or
-        ``"dc:"`` and a strategy of :func:`~distill_jax.augmentation.policies.dc`.
+        ``"dc:"`` and a strategy of
+        :func:`~distill_jax.augmentation.policies.dc_policy`.
       augmentation_align_corners: the convention of scale and rotate.
       mixing: ``"none"``, ``"mixup"`` or ``"cutmix"``, of mini-batches.
       mixing_probability: of each mini-batch.
@@ -99,11 +110,11 @@ class Protocol:
         _check_length(self)
 
 
-def dc() -> Protocol:
+def dc_protocol() -> Protocol:
     """The protocol of DC and DCC: SGD 0.01, 301 epochs, no augmentation.
 
     Example:
-      >>> dc().num_epochs
+      >>> dc_protocol().num_epochs
       301
 
     Reference:
@@ -112,31 +123,33 @@ def dc() -> Protocol:
     return Protocol(schedule="step_drop", num_epochs=301)
 
 
-def dsa(*, use_flip: bool = True) -> Protocol:
+def dsa_protocol(*, use_flip: bool = True) -> Protocol:
     """The protocol of DSA and DSAC: as DC with augmentation and 1001 epochs.
 
     Args:
       use_flip: whether mirror images may occur; not for digits.
 
     Example:
-      >>> dsa(use_flip=False).augmentation
+      >>> dsa_protocol(use_flip=False).augmentation
       'color_crop_cutout_scale_rotate'
 
     Reference:
       Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation",
       2021.
     """
-    return dataclasses.replace(dc(), num_epochs=1001, augmentation=_strategy(use_flip))
+    return dataclasses.replace(
+        dc_protocol(), num_epochs=1001, augmentation=_strategy(use_flip)
+    )
 
 
-def idc(*, use_flip: bool = True) -> Protocol:
+def idc_protocol(*, use_flip: bool = True) -> Protocol:
     """The protocol of IDC: as DSA, with CutMix in half of the mini-batches.
 
     Args:
       use_flip: whether mirror images may occur; not for digits.
 
     Example:
-      >>> idc().mixing, idc().mixing_probability
+      >>> idc_protocol().mixing, idc_protocol().mixing_probability
       ('cutmix', 0.5)
 
     Reference:
@@ -144,34 +157,34 @@ def idc(*, use_flip: bool = True) -> Protocol:
       2022.
     """
     return dataclasses.replace(
-        dsa(use_flip=use_flip), mixing="cutmix", mixing_probability=0.5
+        dsa_protocol(use_flip=use_flip), mixing="cutmix", mixing_probability=0.5
     )
 
 
-def dm(*, use_flip: bool = True) -> Protocol:
+def dm_protocol(*, use_flip: bool = True) -> Protocol:
     """The protocol of DM, which is that of DSA.
 
     Args:
       use_flip: whether mirror images may occur; not for digits.
 
     Example:
-      >>> dm() == dsa()
+      >>> dm_protocol() == dsa_protocol()
       True
 
     Reference:
       Zhao, Bilen, "Dataset Condensation with Distribution Matching", 2023.
     """
-    return dsa(use_flip=use_flip)
+    return dsa_protocol(use_flip=use_flip)
 
 
-def mtt(*, use_flip: bool = True) -> Protocol:
+def mtt_protocol(*, use_flip: bool = True) -> Protocol:
     """The protocol of MTT, FTD and TESLA: as DSA, with the learned learning rate.
 
     Args:
       use_flip: whether mirror images may occur; not for digits.
 
     Example:
-      >>> mtt().learning_rate is None
+      >>> mtt_protocol().learning_rate is None
       True
 
     Reference:
@@ -179,28 +192,30 @@ def mtt(*, use_flip: bool = True) -> Protocol:
       2022.
     """
     return dataclasses.replace(
-        dsa(use_flip=use_flip), learning_rate=None, augmentation_align_corners=True
+        dsa_protocol(use_flip=use_flip),
+        learning_rate=None,
+        augmentation_align_corners=True,
     )
 
 
-def datm(*, use_flip: bool = True) -> Protocol:
+def datm_protocol(*, use_flip: bool = True) -> Protocol:
     """The protocol of DATM: as MTT with mini-batches of 128.
 
     Args:
       use_flip: whether mirror images may occur; not for digits.
 
     Example:
-      >>> datm().batch_size
+      >>> datm_protocol().batch_size
       128
 
     Reference:
       Guo et al., "Towards Lossless Dataset Distillation via Difficulty-Aligned
       Trajectory Matching", 2024.
     """
-    return dataclasses.replace(mtt(use_flip=use_flip), batch_size=128)
+    return dataclasses.replace(mtt_protocol(use_flip=use_flip), batch_size=128)
 
 
-def frepo(num_examples: int, *, use_flip: bool = False) -> Protocol:
+def frepo_protocol(num_examples: int, *, use_flip: bool = False) -> Protocol:
     """The protocol of FRePo: Adam on centred labels, longer for larger sets.
 
     The paper's table of steps (1000 for 10 examples, 2000 for 100, 5000 for 500, 10000
@@ -215,7 +230,7 @@ def frepo(num_examples: int, *, use_flip: bool = False) -> Protocol:
       InputError: if there is no example.
 
     Example:
-      >>> frepo(100).num_steps, frepo(300).num_steps
+      >>> frepo_protocol(100).num_steps, frepo_protocol(300).num_steps
       (2000, 3738)
 
     Reference:
@@ -237,14 +252,14 @@ def frepo(num_examples: int, *, use_flip: bool = False) -> Protocol:
     )
 
 
-def soft_labels(*, use_flip: bool = True) -> Protocol:
+def soft_label_protocol(*, use_flip: bool = True) -> Protocol:
     """The protocol of the soft-label baseline: SGD 0.01, times 0.3 after each quarter.
 
     Args:
       use_flip: whether mirror images may occur; not for digits.
 
     Example:
-      >>> soft_labels().num_epochs
+      >>> soft_label_protocol().num_epochs
       3001
 
     Reference:

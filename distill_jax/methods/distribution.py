@@ -83,7 +83,7 @@ def dm(
         ),
         source_fn=parts.class_source,
         protocol=protocol
-        or dataclasses.replace(protocols.dm(), augmentation=augmentation),
+        or dataclasses.replace(protocols.dm_protocol(), augmentation=augmentation),
     )
 
 
@@ -178,7 +178,7 @@ def cafe(
             optax.piecewise_constant_schedule(learning_rate, halvings), momentum
         ),
     )
-    judged = protocols.dc() if policy is None else protocols.dsa()
+    judged = protocols.dc_protocol() if policy is None else protocols.dsa_protocol()
     num_epochs = 601 if policy is None else judged.num_epochs
     return base.Recipe(
         method=method,

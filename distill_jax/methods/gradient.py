@@ -380,7 +380,7 @@ def _recipe(
 
 def _plain_protocol(task: base.Task) -> protocols.Protocol:
     """DC's: without augmentation, but for MNIST with its own and for longer."""
-    protocol = protocols.dc()
+    protocol = protocols.dc_protocol()
     if task.facts.data_name != "mnist":
         return protocol
     return dataclasses.replace(
@@ -391,4 +391,4 @@ def _plain_protocol(task: base.Task) -> protocols.Protocol:
 def _augmented_protocol(task: base.Task, augmentation: str) -> protocols.Protocol:
     """DSA's, with the augmentation that was distilled with."""
     strategy = parts.strategy(task, augmentation)
-    return dataclasses.replace(protocols.dsa(), augmentation=strategy)
+    return dataclasses.replace(protocols.dsa_protocol(), augmentation=strategy)

@@ -104,7 +104,7 @@ def kip(
             initialisation, num_per_class * factor**2
         ),
         source_fn=data.to_source,
-        protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
+        protocol=protocol or protocols.frepo_protocol(num_examples, use_flip=use_flip),
     )
 
 

@@ -257,5 +257,5 @@ def _recipe(
         sampler=samplers.uniform(batch_size),
         initial_fn=initial_examples.initial_fn(initialisation, num_per_class),
         source_fn=data.to_source,
-        protocol=protocol or protocols.frepo(num_examples, use_flip=use_flip),
+        protocol=protocol or protocols.frepo_protocol(num_examples, use_flip=use_flip),
     )

@@ -122,5 +122,5 @@ def idc(
             initialisation, num_per_class * factor**2
         ),
         source_fn=parts.class_source,
-        protocol=protocol or protocols.idc(use_flip=not parts.is_digits(task)),
+        protocol=protocol or protocols.idc_protocol(use_flip=not parts.is_digits(task)),
     )

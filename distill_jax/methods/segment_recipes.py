@@ -123,7 +123,7 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
         published.check_whitening(method, row, dataset.spec)
         return buffer_of(dataset).to_source()
 
-    judged = protocols.datm() if has_labels else protocols.mtt()
+    judged = protocols.datm_protocol() if has_labels else protocols.mtt_protocol()
     judged = dataclasses.replace(judged, augmentation=strategy)
     return base.Recipe(
         method=distilled,

@@ -34,7 +34,7 @@ def siamese(
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> policy = dj.augmentation.policies.dsa("crop_rotate")
+      >>> policy = dj.augmentation.policies.dsa_policy("crop_rotate")
       >>> objective = siamese(dj.objectives.distribution_matching(task), policy)
       >>> objective.loss.__name__
       'loss'

@@ -171,7 +171,7 @@ def test_one_draw_serves_two_batches_as_in_the_original(name, golden, assert_nea
         "scale": lambda: {"scale_x": widen(u[0]), "scale_y": widen(u[1])},
         "rotate": lambda: {"angle": (u[0] - 0.5) * 30 * jnp.pi / 180},
     }[name]()
-    policy = policies.dsa(name, siamese=True)
+    policy = policies.dsa_policy(name, siamese=True)
     params = policies.sample_augmentation(
         jax.random.key(0), policy, num_examples=1, shape=(12, 16, 3)
     )
@@ -202,7 +202,7 @@ def test_a_turn_of_90_degrees_moves_pixels_exactly():
 
 
 def test_all_parameters_come_from_one_draw():
-    policy = policies.dsa(mode="per_example")
+    policy = policies.dsa_policy(mode="per_example")
 
     def sample(key):
         return policies.sample_augmentation(
@@ -214,7 +214,7 @@ def test_all_parameters_come_from_one_draw():
 
 def test_noise_is_gaussian_and_its_own_for_every_value():
     drawn = policies.sample_augmentation(
-        jax.random.key(0), policies.noise(0.5), num_examples=40, shape=(8, 8, 3)
+        jax.random.key(0), policies.noise_policy(0.5), num_examples=40, shape=(8, 8, 3)
     ).draws[0]["noise"]
     assert drawn.shape == (40, 8, 8, 3)
     values = np.ravel(drawn) / 0.5

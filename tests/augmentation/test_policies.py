@@ -29,7 +29,7 @@ def _pictures(num_examples=5, shape=SHAPE):
 
 
 def test_each_operation_is_drawn_equally_often():
-    policy = policies.dsa(FULL)
+    policy = policies.dsa_policy(FULL)
     keys = jax.random.split(jax.random.key(3), 3000)
     draw = functools.partial(
         policies.sample_augmentation, policy=policy, num_examples=1, shape=(8, 8, 1)
@@ -51,7 +51,7 @@ def test_each_operation_is_drawn_equally_often():
     ],
 )
 def test_continuous_parameters_are_uniform_in_their_range(name, field, low, high):
-    draws = np.asarray(_draw(policies.dsa(name), 2000).draws[0][field])
+    draws = np.asarray(_draw(policies.dsa_policy(name), 2000).draws[0][field])
     uniform = scipy.stats.uniform(low, high - low)
     assert scipy.stats.kstest(draws, uniform.cdf).pvalue > 0.01
 
@@ -67,20 +67,20 @@ def test_continuous_parameters_are_uniform_in_their_range(name, field, low, high
     ],
 )
 def test_whole_parameters_are_uniform_on_their_values(name, field, shape, values):
-    draws = np.asarray(_draw(policies.dsa(name), 3000, shape).draws[0][field])
+    draws = np.asarray(_draw(policies.dsa_policy(name), 3000, shape).draws[0][field])
     found, counts = np.unique(draws, return_counts=True)
     assert found.tolist() == list(values)
     assert scipy.stats.chisquare(counts).pvalue > 0.01
 
 
 def test_scales_of_the_two_axes_are_independent():
-    draws = _draw(policies.dsa("scale"), 2000).draws[0]
+    draws = _draw(policies.dsa_policy("scale"), 2000).draws[0]
     correlation = np.corrcoef(draws["scale_x"], draws["scale_y"])[0, 1]
     assert abs(correlation) < 0.06
 
 
 def test_color_is_brightness_then_saturation_then_contrast():
-    params, x = _draw(policies.dsa("color")), np.asarray(_pictures())
+    params, x = _draw(policies.dsa_policy("color")), np.asarray(_pictures())
     draws = {
         name: np.asarray(value).reshape(-1, 1, 1, 1)
         for name, value in params.draws[0].items()
@@ -95,13 +95,13 @@ def test_color_is_brightness_then_saturation_then_contrast():
 
 @pytest.mark.parametrize("name", f"{FULL}_{EVERY}".split("_"))
 def test_siamese_draws_bend_all_pictures_of_all_batches_alike(name):
-    policy = policies.share(policies.dsa(name))
+    policy = policies.share(policies.dsa_policy(name))
     params = _draw(policy)
     picture = _pictures(1)
     many = policies.augment(params, jnp.tile(picture, (7, 1, 1, 1)))
     few = policies.augment(params, jnp.tile(picture, (2, 1, 1, 1)))
     np.testing.assert_array_equal(many, jnp.tile(few[:1], (7, 1, 1, 1)))
-    single = _draw(policies.dsa(name), num_examples=7)
+    single = _draw(policies.dsa_policy(name), num_examples=7)
     if name in ("saturation", "flip"):
         return
     different = policies.augment(single, jnp.tile(picture, (7, 1, 1, 1)))
@@ -111,7 +111,7 @@ def test_siamese_draws_bend_all_pictures_of_all_batches_alike(name):
 @pytest.mark.parametrize("siamese", [False, True])
 @pytest.mark.parametrize("mode", ["single", "per_example", "all"])
 def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
-    policy = policies.dsa(FULL, mode=mode, siamese=siamese)
+    policy = policies.dsa_policy(FULL, mode=mode, siamese=siamese)
     x = _pictures(3, (6, 7, 3))
 
     @jax.jit
@@ -133,7 +133,7 @@ def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
 
 @pytest.mark.usefixtures("x64")
 def test_gradients_match_finite_differences():
-    policy = policies.dsa(FULL)
+    policy = policies.dsa_policy(FULL)
     x, direction = _pictures(2, (6, 7, 3)), _pictures(4, (6, 7, 3))[2:]
     params = _draw(policy, 2, (6, 7, 3))
 
@@ -158,16 +158,16 @@ def test_gradients_match_finite_differences():
 
 
 def test_all_operations_are_applied_in_order():
-    params, x = _draw(policies.dsa("flip_crop", mode="all")), _pictures()
+    params, x = _draw(policies.dsa_policy("flip_crop", mode="all")), _pictures()
     by_hand = x
     for name, draws in zip(("flip", "crop"), params.draws, strict=True):
-        alone = _draw(policies.dsa(name))._replace(draws=(draws,))
+        alone = _draw(policies.dsa_policy(name))._replace(draws=(draws,))
         by_hand = policies.augment(alone, by_hand)
     np.testing.assert_array_equal(policies.augment(params, x), by_hand)
 
 
 def test_per_example_draws_an_operation_for_each_picture():
-    policy = policies.dsa("brightness_crop", mode="per_example")
+    policy = policies.dsa_policy("brightness_crop", mode="per_example")
     params, x = _draw(policy, 40), _pictures(40)
     out = policies.augment(params, x)
     assert set(params.choice.tolist()) == {0, 1}
@@ -178,26 +178,26 @@ def test_per_example_draws_an_operation_for_each_picture():
 
 
 def test_dc_fills_with_the_mean_colour():
-    shifted = _draw(policies.dc("crop"), 1)
+    shifted = _draw(policies.dc_policy("crop"), 1)
     draws = {"rows": jnp.array([4]), "columns": jnp.array([0])}
     x = _pictures(1)
     out = policies.augment(shifted._replace(draws=(draws,)), x)
     np.testing.assert_allclose(out[:, :-4], x[:, 4:], atol=1e-5)
     outside = np.broadcast_to(x.mean((0, 1, 2)), out[:, -4:].shape)
     np.testing.assert_allclose(out[:, -4:], outside, atol=1e-5)
-    params = _draw(policies.dc(), 2000)
+    params = _draw(policies.dc_policy(), 2000)
     assert params.choice.shape == (2000,)
     assert np.abs(params.draws[2]["angle"]).max() == pytest.approx(np.pi / 4, rel=0.01)
 
 
 def test_crop_shifts_by_up_to_its_padding():
-    draws = _draw(policies.crop(3), 500).draws[0]
+    draws = _draw(policies.crop_policy(3), 500).draws[0]
     assert sorted(set(draws["rows"].tolist())) == list(range(-3, 4))
 
 
 def test_noise_has_its_standard_deviation():
     x = jnp.zeros((50, *SHAPE))
-    out = policies.augment(_draw(policies.noise(0.2), 50), x)
+    out = policies.augment(_draw(policies.noise_policy(0.2), 50), x)
     np.testing.assert_allclose(out.std(), 0.2, rtol=0.02)
 
 
@@ -209,7 +209,7 @@ def test_no_policy_is_the_identity():
 
 def test_parse_reads_configurations():
     policy = policies.parse(FULL, align_corners=True, siamese=True)
-    assert policy == policies.dsa(FULL, align_corners=True, siamese=True)
+    assert policy == policies.dsa_policy(FULL, align_corners=True, siamese=True)
     assert policies.parse("none") is None
     assert policies.parse(None) is None
 
@@ -217,15 +217,21 @@ def test_parse_reads_configurations():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: policies.dsa("color_crp"), r'no augmentation "crp" .*"crop"'),
+        (lambda: policies.dsa_policy("color_crp"), r'no augmentation "crp" .*"crop"'),
         (lambda: policies.parse("colour"), r'no augmentation "colour" .*"color"'),
-        (lambda: policies.dsa(""), r'no augmentation ""'),
-        (lambda: policies.dsa("crop", mode="al"), r'no mode .*"al".*"all"'),  # type: ignore
-        (lambda: policies.crop(-1), r"padding of a crop .* got -1"),
-        (lambda: policies.noise(-0.1), r"at least 0, got -0.1"),
-        (lambda: policies.resized_crop(0.5, 0.2), r"low=0.5 and high=0.2"),
-        (lambda: _draw(policies.crop(8), shape=(8, 9, 1)), r"8 pixels.*at most 7"),
-        (lambda: _draw(policies.dsa("flip"), shape=(64,)), r"shape \(64,\).*\"none\""),
+        (lambda: policies.dsa_policy(""), r'no augmentation ""'),
+        (lambda: policies.dsa_policy("crop", mode="al"), r'no mode .*"al".*"all"'),  # type: ignore
+        (lambda: policies.crop_policy(-1), r"padding of a crop .* got -1"),
+        (lambda: policies.noise_policy(-0.1), r"at least 0, got -0.1"),
+        (lambda: policies.resized_crop_policy(0.5, 0.2), r"low=0.5 and high=0.2"),
+        (
+            lambda: _draw(policies.crop_policy(8), shape=(8, 9, 1)),
+            r"8 pixels.*at most 7",
+        ),
+        (
+            lambda: _draw(policies.dsa_policy("flip"), shape=(64,)),
+            r"shape \(64,\).*\"none\"",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(make, sentence):
@@ -235,4 +241,4 @@ def test_what_cannot_work_is_refused(make, sentence):
 
 def test_a_draw_for_another_number_of_pictures_is_refused():
     with pytest.raises(errors.InputError, match="drawn for 4 examples, but 5 came"):
-        policies.augment(_draw(policies.flip(), 4), _pictures(5))
+        policies.augment(_draw(policies.flip_policy(), 4), _pictures(5))

@@ -84,27 +84,31 @@ def test_the_number_of_steps_counts_the_short_last_batch():
 def test_frepo_interpolates_between_its_points():
     table = {10: 1000, 100: 2000, 500: 5000, 1000: 10000, 2000: 40000, 5000: 40000}
     for num_examples, num_steps in table.items():
-        assert protocol.frepo(num_examples).num_steps == num_steps
-    assert protocol.frepo(1).num_steps == 1000
-    assert protocol.frepo(9999).num_steps == 40000
+        assert protocol.frepo_protocol(num_examples).num_steps == num_steps
+    assert protocol.frepo_protocol(1).num_steps == 1000
+    assert protocol.frepo_protocol(9999).num_steps == 40000
     halfway = round(np.sqrt(10 * 100))
-    found = protocol.frepo(halfway).num_steps
+    found = protocol.frepo_protocol(halfway).num_steps
     assert found == pytest.approx(np.sqrt(1000 * 2000), rel=0.01)
-    assert 2000 < protocol.frepo(200).num_steps < 5000
+    assert 2000 < protocol.frepo_protocol(200).num_steps < 5000
 
 
 def test_named_protocols_differ_where_the_papers_do():
-    assert protocol.dc().augmentation == "none"
-    assert protocol.dsa().augmentation == "color_crop_cutout_flip_scale_rotate"
-    assert "flip" not in protocol.mtt(use_flip=False).augmentation
-    assert protocol.mtt().augmentation_align_corners
-    assert not protocol.dsa().augmentation_align_corners
-    assert protocol.frepo(10).targets == "centred"
-    assert protocol.frepo(10, use_flip=True).augmentation.endswith("_flip")
+    assert protocol.dc_protocol().augmentation == "none"
+    assert protocol.dsa_protocol().augmentation == "color_crop_cutout_flip_scale_rotate"
+    assert "flip" not in protocol.mtt_protocol(use_flip=False).augmentation
+    assert protocol.mtt_protocol().augmentation_align_corners
+    assert not protocol.dsa_protocol().augmentation_align_corners
+    assert protocol.frepo_protocol(10).targets == "centred"
+    assert protocol.frepo_protocol(10, use_flip=True).augmentation.endswith("_flip")
 
 
 def test_a_protocol_is_plain_data():
-    for made in (protocol.datm(), protocol.frepo(10), protocol.soft_labels()):
+    for made in (
+        protocol.datm_protocol(),
+        protocol.frepo_protocol(10),
+        protocol.soft_label_protocol(),
+    ):
         stored = json.loads(json.dumps(dataclasses.asdict(made)))
         assert evaluation.Protocol(**stored) == made
         assert hash(made) == hash(evaluation.Protocol(**stored))
@@ -135,7 +139,7 @@ def test_what_cannot_work_is_told_at_construction(fields, sentence):
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
-    made = dataclasses.replace(protocol.frepo(10), num_steps=500)
+    made = dataclasses.replace(protocol.frepo_protocol(10), num_steps=500)
     with pytest.raises(errors.InputError, match="The warm-up of 500 steps leaves"):
         optimizers.make_optimizer(made, 10, 0.1)
 

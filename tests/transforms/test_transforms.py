@@ -114,7 +114,7 @@ def test_siamese_bends_real_and_synthetic_examples_of_a_class_alike():
     synthetic = base.Synthetic(jnp.repeat(picture, 4, 0), jnp.repeat(jnp.eye(2), 2, 0))
     real = jnp.repeat(picture, 6, 0).reshape(2, 3, 8, 8, 3)
     batch = base.Examples(real, jnp.ones((2, 3, 2)))
-    objective = transforms.siamese(record(), policies.dsa("crop_rotate_color"))
+    objective = transforms.siamese(record(), policies.dsa_policy("crop_rotate_color"))
     _, aux = objective.loss(synthetic, jax.random.key(5), {}, batch)
     syn, real = aux.probes["syn"].reshape(2, 2, 8, 8, 3), aux.probes["real"]
     for number in range(2):
@@ -126,12 +126,12 @@ def test_siamese_bends_real_and_synthetic_examples_of_a_class_alike():
 
 def test_siamese_leaves_the_advance_alone():
     synthetic = base.Synthetic(jnp.ones((2, 8, 8, 3)), jnp.eye(2))
-    objective = transforms.siamese(record(), policies.dsa("color"))
+    objective = transforms.siamese(record(), policies.dsa_policy("color"))
     assert objective.advance(KEY, {}, synthetic, None) is synthetic.x
 
 
 def test_the_policy_given_to_siamese_is_not_changed():
-    policy = policies.dsa("crop_flip")
+    policy = policies.dsa_policy("crop_flip")
     before = dataclasses.asdict(policy)
     transforms.siamese(record(), policy)
     assert dataclasses.asdict(policy) == before
@@ -147,7 +147,7 @@ def test_siamese_augments_the_matched_part_of_a_pair_and_leaves_the_other():
     objective = base.Objective(lambda *a: {}, loss, lambda *a: {}, lambda s, i: s)
     examples = base.Examples(jnp.ones((2, 3, 6, 6, 1)), jnp.ones((2, 3, 2)))
     train = base.Examples(jnp.ones((5, 6, 6, 1)), jnp.ones((5, 2)))
-    bent = transforms.siamese(objective, policies.dsa("cutout"))
+    bent = transforms.siamese(objective, policies.dsa_policy("cutout"))
     synthetic = base.Synthetic(jnp.ones((2, 6, 6, 1)), jnp.eye(2))
     bent.loss(synthetic, KEY, {}, base.Pair(examples, train))
     assert float(seen["batch"].match.x.min()) == 0
