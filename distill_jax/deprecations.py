@@ -97,10 +97,13 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "evaluation.protocol.mtt": "evaluation.protocol.mtt_protocol",
     "evaluation.protocol.soft_labels": "evaluation.protocol.soft_label_protocol",
     "evaluation.random_subsets": "selection.random_subsets",
+    "evaluation.runs.check_counts": "errors.check_counts",
+    "evaluation.runs.check_fit": "evaluation.runs.check_synthetic",
     "methods.initial_examples.seed_fn": "methods.initial_fn",
     "methods.initial_from_experts.agreed_seed": (
         "methods.initial_from_experts.agreed_examples"
     ),
+    "nets.checks.check_counts": "nets.checks.check_sizes",
     "runtime.Shelf": "runtime.TraceCache",
     "runtime.calendar.Plan": "runtime.calendar.Calendar",
     "runtime.record.Book": "runtime.record.Record",

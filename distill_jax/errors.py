@@ -6,9 +6,17 @@ A message is one full sentence: what was passed, why it cannot work, what to use
 """
 
 import difflib
+import numbers
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["InputError", "LostProcessError", "NonFiniteError", "nearest"]
+__all__ = [
+    "InputError",
+    "LostProcessError",
+    "NonFiniteError",
+    "check_counts",
+    "nearest",
+]
 
 
 class InputError(ValueError):
@@ -21,6 +29,29 @@ class NonFiniteError(ArithmeticError):
 
 class LostProcessError(RuntimeError):
     """Another process of the run is gone; the last checkpoint is kept."""
+
+
+def check_counts(*, of: str = "", least: int = 1, **counts: Any) -> None:
+    """Raises unless numbers are whole and not too small.
+
+    Args:
+      of: what they belong to, such as ``"the experts"``.
+      least: the smallest that can be.
+      **counts: the numbers by their names.
+
+    Raises:
+      InputError: for the first number that is neither.
+
+    Example:
+      >>> check_counts(num_runs=5, num_checkpoints=1)
+    """
+    owner = f" of {of}" if of else ""
+    for name, value in counts.items():
+        if not isinstance(value, numbers.Integral) or value < least:
+            raise InputError(
+                f"`{name}`{owner} must be a whole number, at least {least}, got "
+                f"{value!r}."
+            )
 
 
 def nearest(name: str, known: Iterable[str], *, num: int = 3) -> str:

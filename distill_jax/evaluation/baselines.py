@@ -95,13 +95,13 @@ def arms(
       Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
       Distillation", 2024.
     """
-    runs.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
+    errors.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     if num_real_steps is not None:
-        runs.check_counts(num_real_steps=num_real_steps)
+        errors.check_counts(num_real_steps=num_real_steps)
     expert = expert or soft_label_arm.ExpertSettings()
     runs.check_split(data, "test")
     runs.check_split(data, "validation")
-    runs.check_fit(synthetic, data)
+    runs.check_synthetic(synthetic, data)
     _check_rows(len(synthetic.y), data.spec.num_classes)
     *keys, key_subsets = jax.random.split(key, 6)
     comparison = Comparison(task, data, protocol, num_runs, mapping, num_checkpoints)

@@ -128,9 +128,9 @@ def transfer(
                 f'There is a protocol for a network "{name}", but no such network. '
                 f"{errors.nearest(name, networks)}"
             )
-    runs.check_counts(num_runs=num_runs)
+    errors.check_counts(num_runs=num_runs)
     runs.check_split(data, "test")
-    runs.check_fit(synthetic, data)
+    runs.check_synthetic(synthetic, data)
     key_distilled, key_subsets, key_random = jax.random.split(key, 3)
     index = None
     if num_random_per_class is not None:

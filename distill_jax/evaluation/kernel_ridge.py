@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import data as data_lib
+from distill_jax import errors
 from distill_jax.evaluation import runs
 from distill_jax.inner import ntk
 from distill_jax.inner import ridge as ridges
@@ -69,8 +70,8 @@ def kernel_ridge_accuracy(
       Ridge-Regression", 2021, section 3.
     """
     runs.check_split(dataset, split)
-    runs.check_fit(synthetic, dataset)
-    runs.check_counts(chunk_size=chunk_size)
+    runs.check_synthetic(synthetic, dataset)
+    errors.check_counts(chunk_size=chunk_size)
     kernel = _default_kernel() if kernel is None else kernel
     x_syn, y_syn = jnp.asarray(synthetic.x), jnp.asarray(synthetic.y)
     weights = ridges.dual_weights(

@@ -25,9 +25,8 @@ from distill_jax.types import Key
 
 __all__ = [
     "Trained",
-    "check_counts",
-    "check_fit",
     "check_split",
+    "check_synthetic",
     "evaluate",
     "measure",
     "train_networks",
@@ -96,7 +95,7 @@ def evaluate(
       ((2,), True)
     """
     check_split(data, split)
-    check_fit(synthetic, data)
+    check_synthetic(synthetic, data)
     trained = train_networks(
         key,
         task,
@@ -154,7 +153,7 @@ def train_networks(
       >>> {leaf.shape[:2] for leaf in jax.tree.leaves(trained.variables)}
       {(3, 1)}
     """
-    check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
+    errors.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     # Through the host: small, and it may lie on other devices than the program.
     examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
     normalizer = jax.tree.map(jnp.asarray, normalizer)
@@ -320,16 +319,7 @@ def check_split(data: data_lib.Dataset, split: str) -> None:
         )
 
 
-def check_counts(**counts: int) -> None:
-    """Raises unless numbers are whole and at least 1."""
-    for name, value in counts.items():
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise errors.InputError(
-                f"`{name}` must be a whole number, at least 1, got {value!r}."
-            )
-
-
-def check_fit(synthetic: Any, data: data_lib.Dataset) -> None:
+def check_synthetic(synthetic: Any, data: data_lib.Dataset) -> None:
     """Raises unless a distilled set has the shapes of a data set."""
     spec = data.spec
     shape, num_classes = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]

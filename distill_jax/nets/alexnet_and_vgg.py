@@ -94,7 +94,7 @@ def alexnet(
       Deep Convolutional Neural Networks", 2012; in this form in Zhao, Mopuri, Bilen,
       "Dataset Condensation with Gradient Matching", 2021, table 2.
     """
-    checks.check_counts("alexnet", num_classes=num_classes, width=width)
+    checks.check_sizes("alexnet", num_classes=num_classes, width=width)
     if width % 2:
         raise errors.InputError(
             f"The width of an AlexNet must be even, since the second convolution has "
@@ -147,7 +147,7 @@ def vgg11(
       Large-Scale Image Recognition", 2015, table 1 A; in this form in Zhao, Mopuri,
       Bilen, "Dataset Condensation with Gradient Matching", 2021, table 2.
     """
-    checks.check_counts("vgg11", num_classes=num_classes, width=width)
+    checks.check_sizes("vgg11", num_classes=num_classes, width=width)
     checks.check_choice("vgg11", "norm", norm, _NORMS)
     times, pooled = (1, 2, 4, 4, 8, 8, 8, 8), (0, 1, 3, 5, 7)
     plan = tuple(_Layer(width * k, 3, i in pooled) for i, k in enumerate(times))

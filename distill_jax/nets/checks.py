@@ -4,10 +4,10 @@
 
 from distill_jax import errors
 
-__all__ = ["check_choice", "check_counts", "check_pictures"]
+__all__ = ["check_choice", "check_pictures", "check_sizes"]
 
 
-def check_counts(name: str, **counts: int) -> None:
+def check_sizes(name: str, **counts: int) -> None:
     """Raises unless sizes of a network are whole numbers of at least 1.
 
     Args:
@@ -18,7 +18,7 @@ def check_counts(name: str, **counts: int) -> None:
       InputError: if one is not.
 
     Example:
-      >>> check_counts("resnet18", num_classes=10, width=64)
+      >>> check_sizes("resnet18", num_classes=10, width=64)
     """
     for option, value in counts.items():
         if not isinstance(value, int) or value < 1:

@@ -148,7 +148,7 @@ def resnet18(
       Image Recognition", 2016, section 4.2; with average pooling in Zhao, Bilen,
       "Dataset Condensation with Differentiable Siamese Augmentation", 2021.
     """
-    checks.check_counts("resnet18", num_classes=num_classes, width=width)
+    checks.check_sizes("resnet18", num_classes=num_classes, width=width)
     checks.check_choice("resnet18", "norm", norm, _NORMS)
     checks.check_choice("resnet18", "downsampling", downsampling, _DOWNSAMPLINGS)
     convolution.check_form(conv)
