@@ -74,6 +74,12 @@ def golden():
 
 
 @pytest.fixture
+def golden_folder():
+    """Where the golden files lie."""
+    return GOLDEN
+
+
+@pytest.fixture
 def assert_near():
     """Compares in the form of the golden files' tolerances.
 

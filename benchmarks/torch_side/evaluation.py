@@ -21,8 +21,8 @@ from distill_jax import base, evaluation
 from distill_jax.compute import compiling
 from distill_jax.training import loop as loop_lib
 from distill_jax.training import pool
-from torch_side.network import mean_loss
 from torch_side import network as torch_network
+from torch_side.network import mean_loss
 
 __all__ = ["CASES", "Case", "prepare"]
 

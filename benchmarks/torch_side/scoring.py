@@ -18,8 +18,8 @@ import turns
 
 from distill_jax import base, data, scores
 from distill_jax.compute import compiling
-from torch_side.network import mean_loss
 from torch_side import network as torch_network
+from torch_side.network import mean_loss
 
 __all__ = ["CASES", "Case", "prepare"]
 

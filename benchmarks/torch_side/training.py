@@ -20,8 +20,8 @@ import turns
 from distill_jax import base
 from distill_jax.compute import compiling
 from distill_jax.training import loop
-from torch_side.network import mean_loss
 from torch_side import network as torch_network
+from torch_side.network import mean_loss
 
 __all__ = ["CASES", "Case", "prepare"]
 

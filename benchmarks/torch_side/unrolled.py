@@ -16,9 +16,9 @@ import turns
 
 import distill_jax as dj
 from distill_jax import base
-from torch_side.network import mean_loss
 from torch_side import network as torch_network
 from torch_side import outer as torch_outer
+from torch_side.network import mean_loss
 
 __all__ = ["CASES", "Case", "prepare"]
 
