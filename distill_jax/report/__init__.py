@@ -1,16 +1,46 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Tells what came out of a run: tables, figures, and one self-contained page."""
+"""Tells what came out of a run or a study: tables, figures, one self-contained page."""
 
-from distill_jax.report import figures, pictures, tables
+from distill_jax.report import charts, figures, pictures, tables
 from distill_jax.report.contents import Contents
-from distill_jax.report.html import render_report, write_report
+from distill_jax.report.html import (
+    render_page,
+    render_report,
+    write_page,
+    write_report,
+)
+from distill_jax.report.page import (
+    Bar,
+    Claim,
+    Figure,
+    Listing,
+    Page,
+    Pictures,
+    Row,
+    Section,
+    Table,
+)
+from distill_jax.report.run_page import to_page
 
 __all__ = [
+    "Bar",
+    "Claim",
     "Contents",
+    "Figure",
+    "Listing",
+    "Page",
+    "Pictures",
+    "Row",
+    "Section",
+    "Table",
+    "charts",
     "figures",
     "pictures",
+    "render_page",
     "render_report",
     "tables",
+    "to_page",
+    "write_page",
     "write_report",
 ]

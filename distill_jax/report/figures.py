@@ -1,23 +1,15 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a report: pure functions from contents to matplotlib figures.
+"""Draws the figures of a run: pure functions from contents to matplotlib figures."""
 
-Only the object-oriented interface is used, so that nothing is left in the state of
-``pyplot``. Figures are small in inches with text of ten points: on a phone, a width of
-4.4 inches becomes 360 pixels, and the text stays readable.
-"""
-
-import contextlib
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import axes, figure, ticker
 
 from distill_jax.report import contents as contents_lib
-from distill_jax.report import pictures
+from distill_jax.report import pictures, style
 
 __all__ = [
     "ACCENT",
@@ -31,21 +23,7 @@ __all__ = [
 ]
 
 MAX_POINTS = 400  # More points of a curve are averaged in groups.
-INK, GREY, ACCENT = "#1d242c", "#66707b", "#0b62a8"
-
-_STYLE: dict[Any, Any] = {
-    "axes.edgecolor": GREY,
-    "axes.facecolor": "none",
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "text.parse_math": False,  # A dollar sign in a name is a dollar sign.
-}
+ACCENT, GREY, INK = style.ACCENT, style.GREY, style.INK
 
 
 def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
@@ -64,7 +42,7 @@ def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
     """
     if not len(_loss_rows(contents)):
         return None
-    with _canvas() as (fig, ax):
+    with style.canvas() as (fig, ax):
         _draw_loss(ax, contents)
         return fig
 
@@ -88,7 +66,7 @@ def accuracy_curve(contents: contents_lib.Contents) -> figure.Figure | None:
     """
     if not len(_accuracy_rows(contents)):
         return None
-    with _canvas() as (fig, ax):
+    with style.canvas() as (fig, ax):
         _draw_accuracy(ax, contents)
         return fig
 
@@ -115,7 +93,7 @@ def label_map(contents: contents_lib.Contents) -> figure.Figure | None:
         return None
     labels, num_named = shown_labels(contents.labels)
     height = min(1.6 + 0.16 * len(labels), 5.6)
-    with _canvas(height) as (fig, ax):
+    with style.canvas(height) as (fig, ax):
         largest = float(np.abs(labels).max()) or 1.0
         is_probability = contents.targets == "probabilities"
         picture = ax.imshow(
@@ -159,12 +137,12 @@ def overview(contents: contents_lib.Contents) -> figure.Figure:
         draws.append(_draw_accuracy)
     elif len(_loss_rows(contents)):
         draws.append(_draw_loss)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(style.SETTINGS):
         size = (4.6 * max(len(draws), 1), 4.6)
         fig = figure.Figure(size, layout="constrained", facecolor="white")
         fig.suptitle(contents.title, fontsize=12, fontweight="bold")
         for position, draw in enumerate(draws, start=1):
-            draw(_axes(fig, 1, len(draws), position), contents)
+            draw(style.new_axes(fig, 1, len(draws), position), contents)
         return fig
 
 
@@ -190,21 +168,6 @@ def shown_labels(labels: np.ndarray) -> tuple[np.ndarray, int]:
     kept = labels.reshape(num_classes, -1, num_classes)
     kept = kept[: pictures.MAX_CLASSES, : pictures.MAX_PER_CLASS]
     return kept.reshape(-1, num_classes), len(kept)
-
-
-@contextlib.contextmanager
-def _canvas(height: float = 3.1) -> Iterator[tuple[figure.Figure, axes.Axes]]:
-    """A figure of the width of a phone with one pair of axes."""
-    with matplotlib.rc_context(_STYLE):
-        fig = figure.Figure((4.4, height), layout="constrained")
-        yield fig, _axes(fig)
-
-
-def _axes(fig: figure.Figure, *place: int) -> axes.Axes:
-    """Axes whose ticks keep their look when the figure is drawn, later."""
-    ax = fig.add_subplot(*place)
-    ax.tick_params(color=GREY, labelcolor=INK)
-    return ax
 
 
 def _plot(ax: axes.Axes, x: np.ndarray, y: np.ndarray) -> None:
