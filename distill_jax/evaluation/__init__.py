@@ -11,6 +11,7 @@ from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
 from distill_jax.evaluation.soft_label_arm import ExpertSettings
+from distill_jax.evaluation.stored import to_synthetic
 from distill_jax.evaluation.training import train
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "measure",
     "protocol",
     "synthetic_arm",
+    "to_synthetic",
     "train",
     "train_networks",
     "transfer",

@@ -13,6 +13,7 @@ from distill_jax.methods.initial_examples import initial_fn
 from distill_jax.methods.kernel import frepo, rcig
 from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
+from distill_jax.methods.registry import NAMES, build, options_of, parameters_of
 from distill_jax.methods.trajectory import datm, ftd, mtt, tesla
 from distill_jax.methods.unrolled import bptt, rat_bptt
 
@@ -20,6 +21,7 @@ __all__ = [
     "NAMES",
     "auto",
     "bptt",
+    "build",
     "cafe",
     "datm",
     "dc",
@@ -33,27 +35,9 @@ __all__ = [
     "initial_fn",
     "kip",
     "mtt",
+    "options_of",
+    "parameters_of",
     "rat_bptt",
     "rcig",
     "tesla",
 ]
-
-NAMES = {
-    "auto": auto,
-    "bptt": bptt,
-    "cafe": cafe,
-    "datm": datm,
-    "dc": dc,
-    "dcc": dcc,
-    "dm": dm,
-    "dsa": dsa,
-    "dsac": dsac,
-    "frepo": frepo,
-    "ftd": ftd,
-    "idc": idc,
-    "kip": kip,
-    "mtt": mtt,
-    "rat_bptt": rat_bptt,
-    "rcig": rcig,
-    "tesla": tesla,
-}

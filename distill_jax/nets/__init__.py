@@ -8,7 +8,7 @@ from distill_jax.nets.convolution import conv2d
 from distill_jax.nets.net import Net, from_flax, from_functions, from_nnx, load_flat
 from distill_jax.nets.perceptron import mlp
 from distill_jax.nets.precision import with_precision
-from distill_jax.nets.registry import build, names
+from distill_jax.nets.registry import build, names, network_words
 from distill_jax.nets.residual import resnet18
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "load_flat",
     "mlp",
     "names",
+    "network_words",
     "resnet18",
     "vgg11",
     "with_precision",

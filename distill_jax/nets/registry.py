@@ -11,7 +11,7 @@ from distill_jax.nets import alexnet_and_vgg, convnets, perceptron, residual
 from distill_jax.nets import net as net_lib
 from distill_jax.nets import precision as precision_lib
 
-__all__ = ["build", "names"]
+__all__ = ["build", "names", "network_words"]
 
 _BUILDERS: dict[str, Callable[..., net_lib.Net]] = {
     "alexnet": alexnet_and_vgg.alexnet,
@@ -75,3 +75,26 @@ def build(description: Mapping[str, Any]) -> net_lib.Net:
         )
     net = _BUILDERS[name](**options)
     return net if precision is None else precision_lib.with_precision(net, precision)
+
+
+def network_words(description: Mapping[str, Any]) -> str:
+    """Says a network in words: its name, sizes and normalisation.
+
+    Args:
+      description: of a network, as :func:`build` takes it.
+
+    Returns:
+      Words with commas between them.
+
+    Example:
+      >>> network_words({"name": "convnet", "width": 32, "norm": "none"})
+      'convnet, width 32, no norm'
+    """
+    sizes = {
+        k: description[k] for k in ("width", "depth", "hidden") if k in description
+    }
+    words = [f"{k} {v}" for k, v in sizes.items()]
+    norm = description.get("norm")
+    if norm:
+        words.append("no norm" if norm == "none" else f"{norm} norm")
+    return ", ".join([description.get("name", "given"), *words])
