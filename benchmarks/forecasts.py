@@ -47,7 +47,7 @@ def one(file: str, method: str, count: int, seconds: float) -> dict:
     if file == "cifar10_trajectory":
         config.method.experts.num_experts = 2
     built = experiment.build(config)
-    recipe = plan.runnable(built, config)
+    recipe = plan.runnable(built)
     key = jax.random.key(0)
     told = runtime.forecast(recipe, built.dataset, num_steps=config.num_steps, key=key)
     seed = recipe.initial_fn(key, built.dataset)

@@ -14,10 +14,8 @@ from distill_jax import deprecations
 
 def find(dotted: str):
     """What a user gets who writes ``dj.`` and these names."""
-    found = dj
-    for part in dotted.split("."):
-        found = getattr(found, part)
-    return found
+    owner, _, name = f"distill_jax.{dotted}".rpartition(".")
+    return getattr(importlib.import_module(owner), name)
 
 
 @pytest.mark.parametrize("old", deprecations.MODULES)

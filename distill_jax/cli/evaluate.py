@@ -1,22 +1,93 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A stored set evaluated again, by its own recipe, with its network or with others."""
+"""``distill-jax evaluate``: trains fresh networks on a stored set and tests them.
 
+A set is evaluated by its own recipe, with the network it was made with or with others.
+"""
+
+from __future__ import annotations
+
+import argparse
 import json
-import math
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import ml_collections
+import distill_jax as dj
+from distill_jax import errors
+from distill_jax.cli import flags, networks, startup
 
-from distill_jax import data, errors, evaluation, nets, tasks
-from distill_jax.cli import experiment
-from distill_jax.compute import devices
-from distill_jax.evaluation import protocol as protocols
-from distill_jax.storage import distilled, npz_json
+if TYPE_CHECKING:
+    from distill_jax import data, evaluation
+    from distill_jax.storage import distilled
 
-__all__ = ["evaluate_stored", "is_several", "network_words", "transfer_stored"]
+__all__ = ["COMMAND", "evaluate_stored", "transfer_stored"]
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--distilled", metavar="DIR", help="the folder of a run, or of a stored set"
+    )
+    parser.add_argument(
+        "--network",
+        metavar="NETWORK",
+        help="another network than the set was made with: a name, or a JSON "
+        "description; several, with commas between them or `all`, make a table",
+    )
+    parser.add_argument(
+        "--random",
+        action="store_true",
+        help="of a table: train also on as many random real examples",
+    )
+    parser.add_argument(
+        "--num_runs",
+        type=flags.number(1),
+        default=5,
+        metavar="N",
+        help="fresh networks (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=flags.number(),
+        default=0,
+        metavar="N",
+        help="of the first network (%(default)s)",
+    )
+    flags.add_data_dir(parser)
+    flags.add_quiet(parser, is_shown=False)
+
+
+def _run(values: argparse.Namespace) -> None:
+    """Trains fresh networks on a distilled set and prints their test accuracy."""
+    path = flags.required_path(values, "distilled", "runs/digits")
+    startup.prepare()
+    options = {
+        "network": values.network,
+        "data_dir": values.data_dir,
+        "num_runs": values.num_runs,
+        "seed": values.seed,
+    }
+    if networks.is_several(values.network):
+        rows = transfer_stored(path, use_random=values.random, **options)
+        _print_transfer(rows)
+    else:
+        print(_sentence(*evaluate_stored(path, **options)))
+
+
+COMMAND = flags.Command(
+    name="evaluate",
+    summary="Trains fresh networks on a distilled set and tests them.",
+    examples="""\
+  distill-jax evaluate --distilled=runs/digits
+      networks of the kind that the set was made with
+  distill-jax evaluate --distilled=runs/digits --network=convnet
+  distill-jax evaluate --distilled=runs/digits \\
+      --network='{"name": "mlp", "hidden": [64]}' --num_runs=10
+      of another kind
+  distill-jax evaluate --distilled=runs/digits --network=mlp,alexnet,resnet18 --random
+      a table of networks, trained on as many random real examples too""",
+    add_flags=_add_flags,
+    run=_run,
+)
 
 
 def evaluate_stored(
@@ -48,34 +119,21 @@ def evaluate_stored(
       ...
       distill_jax.errors.InputError: ...
     """
+    import jax
+
     stored, dataset = _load_both(path, data_dir)
-    description = _network(network, stored, dataset)
-    task = tasks.classification(nets.build(description), dataset.spec)
-    result = evaluation.evaluate(
+    description = networks.one(network, stored.recipe["network"], dataset.spec)
+    task = dj.tasks.classification(dj.nets.build(description), dataset.spec)
+    result = dj.evaluate(
         task,
-        experiment.to_synthetic(stored),
+        dj.evaluation.to_synthetic(stored),
         dataset,
-        protocol=protocols.Protocol(**stored.recipe["protocol"]),
+        protocol=dj.evaluation.Protocol(**stored.recipe["protocol"]),
         num_runs=num_runs,
         key=jax.random.key(seed),
-        mapping=devices.evaluation_mapping(task),
+        mapping=dj.compute.devices.evaluation_mapping(task),
     )
-    return result, network_words(description)
-
-
-def is_several(network: str | None) -> bool:
-    """Whether the words of ``--network`` name a list of networks.
-
-    Args:
-      network: what was passed: "all", names with commas, a JSON list; or one name, one
-        JSON description, nothing.
-
-    Example:
-      >>> is_several("all"), is_several("mlp,vgg11"), is_several('{"name": "mlp"}')
-      (True, True, False)
-    """
-    words = (network or "").strip()
-    return words == "all" or words[:1] == "[" or (words[:1] != "{" and "," in words)
+    return result, dj.nets.network_words(description)
 
 
 def transfer_stored(
@@ -113,14 +171,16 @@ def transfer_stored(
       ...
       distill_jax.errors.InputError: ...
     """
+    import jax
+
     stored, dataset = _load_both(path, data_dir)
-    descriptions = _networks(network, stored, dataset)
-    lines = evaluation.transfer(
+    descriptions = networks.several(network, stored.recipe["network"], dataset.spec)
+    lines = dj.evaluation.transfer(
         jax.random.key(seed),
-        {network_words(now): nets.build(now) for now in descriptions},
-        experiment.to_synthetic(stored),
+        {dj.nets.network_words(each): dj.nets.build(each) for each in descriptions},
+        dj.evaluation.to_synthetic(stored),
         dataset,
-        protocols.Protocol(**stored.recipe["protocol"]),
+        dj.evaluation.Protocol(**stored.recipe["protocol"]),
         num_runs=num_runs,
         num_random_per_class=(
             len(stored.x) // dataset.spec.num_classes if use_random else None
@@ -129,35 +189,17 @@ def transfer_stored(
     rows = [line.to_row() for line in lines]
     folder = path if path.is_dir() else path.parent
     text = json.dumps(rows, indent=2)
-    npz_json.write_files({folder / "transfer.json": text.encode()})
+    dj.storage.npz_json.write_files({folder / "transfer.json": text.encode()})
     return rows
-
-
-def network_words(description: dict[str, Any]) -> str:
-    """A network in words: its name, sizes and normalisation.
-
-    Args:
-      description: of a network, as :func:`distill_jax.nets.build` takes it.
-
-    Example:
-      >>> network_words({"name": "convnet", "width": 32, "norm": "none"})
-      'convnet, width 32, no norm'
-    """
-    sizes = {
-        k: description[k] for k in ("width", "depth", "hidden") if k in description
-    }
-    words = [f"{k} {v}" for k, v in sizes.items()]
-    norm = description.get("norm")
-    if norm:
-        words.append("no norm" if norm == "none" else f"{norm} norm")
-    return ", ".join([description.get("name", "given"), *words])
 
 
 def _load_both(
     path: pathlib.Path, data_dir: str | None
 ) -> tuple[distilled.DistilledSet, data.Dataset]:
     """A stored set and the data set that it was made from."""
-    stored = distilled.DistilledSet.load(path)
+    from distill_jax.cli import experiment
+
+    stored = dj.DistilledSet.load(path)
     is_told = "data" in stored.config and {"network", "protocol"} <= set(stored.recipe)
     if not is_told:
         raise errors.InputError(
@@ -165,9 +207,9 @@ def _load_both(
             "belongs to (it was merged, or made by hand); evaluate it with "
             "`dj.evaluate` and a protocol of your own."
         )
-    config: Any = ml_collections.ConfigDict(stored.config)
-    config.data.data_dir = data_dir or config.data.data_dir
-    dataset = experiment.load_for(config)
+    section = dict(stored.config["data"])
+    section["data_dir"] = data_dir or section["data_dir"]
+    dataset = experiment.load_for({"data": section})
     if dataset.spec.fingerprint != stored.data_fingerprint:
         raise errors.InputError(
             f'The data set "{dataset.spec.name}" at hand is not the one that the '
@@ -177,46 +219,29 @@ def _load_both(
     return stored, dataset
 
 
-def _networks(
-    words: str, stored: distilled.DistilledSet, dataset: data.Dataset
-) -> list[dict[str, Any]]:
-    """The descriptions of several networks."""
-    if words.strip() == "all":
-        own = dict(stored.recipe["network"])
-        others = [name for name in nets.names() if name != own.get("name")]
-        return [own, *(_network(name, stored, dataset) for name in others)]
-    parts: list[Any] = words.split(",")
-    if words.lstrip().startswith("["):
-        parts = _from_json(words)
-    parts = [part.strip() if isinstance(part, str) else part for part in parts]
-    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts]
-    return [_network(text, stored, dataset) for text in texts if text]
+def _sentence(result: evaluation.Evaluation, network: str) -> str:
+    """The test accuracy of networks of one kind in a sentence."""
+    num_runs = len(result.accuracies)
+    spread = ""
+    if num_runs > 1:
+        low, high = result.mean - result.ci95, result.mean + result.ci95
+        spread = (
+            f", sd {100 * result.sd:.2f}, 95 % interval {100 * low:.2f} to "
+            f"{100 * high:.2f}"
+        )
+    return (
+        f"{100 * result.mean:.2f} % test accuracy of {num_runs} fresh "
+        f"network{'s' * (num_runs > 1)} ({network}){spread}; {result.run_seconds:.1f} "
+        f"s, and {result.compile_seconds:.1f} s to compile."
+    )
 
 
-def _network(
-    network: str | None, stored: distilled.DistilledSet, dataset: data.Dataset
-) -> dict[str, Any]:
-    """The description of the network to evaluate with."""
-    if network is None:
-        return dict(stored.recipe["network"])
-    if not network.lstrip().startswith("{"):
-        network = json.dumps({"name": network})
-    description = _from_json(network)
-    description = {"num_classes": dataset.spec.num_classes, **description}
-    if description.get("name") == "convnet" and len(dataset.spec.shape) == 3:
-        # As in the literature: 3 blocks for 32 pixels, 4 for 64; features stay 4 x 4.
-        depth = max(1, round(math.log2(min(dataset.spec.shape[:2]))) - 2)
-        description.setdefault("depth", depth)
-    if description.get("name") == "resnet18" and max(dataset.spec.shape[:2]) <= 8:
-        description.setdefault("norm", "batch")  # Of one position nothing else is left.
-    return description
+def _print_transfer(rows: list[dict[str, Any]]) -> None:
+    """Prints the table of several networks."""
+    import rich.console
 
-
-def _from_json(network: str) -> Any:
-    try:
-        return json.loads(network)
-    except json.JSONDecodeError as error:
-        raise errors.InputError(
-            f"`--network` is {network}, which is no JSON ({error}); pass a name, or "
-            """something like '{"name": "mlp", "hidden": [64]}'."""
-        ) from error
+    bare = [{k: v for k, v in row.items() if k != "note"} for row in rows]
+    rich.console.Console().print(dj.report.tables.transfer_table(bare))
+    for row in rows:
+        if row["note"]:
+            print(f"{row['name']}: {row['note']}")

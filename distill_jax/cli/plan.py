@@ -1,21 +1,21 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of a config will need, and what to change where it does not fit."""
+"""``distill-jax plan``: tells what a run will take, and what would take less."""
 
+from __future__ import annotations
+
+import argparse
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
+import distill_jax as dj
+from distill_jax.cli import flags, startup
 
-from distill_jax import base, data, evaluation, runtime
-from distill_jax import experts as experts_lib
-from distill_jax.cli import experiment
-from distill_jax.compute import compiling
-from distill_jax.experts import training
-from distill_jax.methods import initial_examples
-from distill_jax.report import tables
+if TYPE_CHECKING:
+    from distill_jax.cli.experiment import Experiment
 
 __all__ = [
+    "COMMAND",
     "Alternative",
     "Preview",
     "alternatives",
@@ -23,6 +23,43 @@ __all__ = [
     "runnable",
     "to_lines",
 ]
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    flags.add_config(parser)
+    parser.add_argument(
+        "--memory_gib",
+        type=flags.number(0, kind=float),
+        metavar="GIB",
+        help="of the device that is meant; by default of this one",
+    )
+    flags.add_quiet(parser, is_shown=False)
+
+
+def _run(values: argparse.Namespace) -> None:
+    """Prints what a run will take."""
+    config = flags.required(values, "config", "digits_frepo")
+    startup.prepare()
+    from distill_jax.cli import experiment
+
+    gib = values.memory_gib
+    built = experiment.build(config)
+    preview = preview_of(built, memory_bytes=None if gib is None else int(gib * 2**30))
+    others = [] if preview.forecast.fits else alternatives(config)
+    print(f"{built.summary.title}, {built.summary.num_per_class} per class:")
+    print("\n".join(to_lines(preview, others)))
+
+
+COMMAND = flags.Command(
+    name="plan",
+    summary="Tells what a run will take: compilation, memory, steps per second, time.",
+    examples="""\
+  distill-jax plan --config=digits_frepo
+  distill-jax plan --config=digits_frepo --memory_gib=8
+      on a device with so much memory; where a run does not fit, what takes less""",
+    add_flags=_add_flags,
+    run=_run,
+)
 
 # Options that take less memory: what they are set to, given what they are.
 _SAVINGS = {
@@ -40,7 +77,7 @@ _SAVINGS = {
 class Preview(NamedTuple):
     """The forecast of a config's run and what comes before and after it."""
 
-    forecast: runtime.Forecast
+    forecast: dj.runtime.Forecast
     expert_seconds: float | None  # of the training of experts, where there are some
     evaluate_seconds: float  # of the networks trained on the distilled set
 
@@ -52,35 +89,30 @@ class Alternative(NamedTuple):
     peak_bytes: int
 
 
-def preview_of(config: Any, *, memory_bytes: int | None = None) -> Preview:
-    """Compiles what a config would run, and takes the time of a little of it.
+def preview_of(built: Experiment, *, memory_bytes: int | None = None) -> Preview:
+    """Compiles what an experiment would run, and takes the time of a little of it.
 
     Experts are not trained: one epoch of one of them is timed, and random snapshots
     stand for theirs.
 
     Args:
-      config: as :func:`distill_jax.cli.experiment.distil` takes it.
+      built: from :func:`distill_jax.cli.experiment.build`.
       memory_bytes: of the device that is meant; by default of this one.
 
     Returns:
       A :class:`Preview`.
 
-    Raises:
-      InputError: when a field cannot work.
-
     Example:
-      >>> from distill_jax.cli import settings
+      >>> from distill_jax.cli import experiment, settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
-      >>> preview_of(config).forecast.fits
+      >>> preview_of(experiment.build(config)).forecast.fits
       True
     """
-    built = experiment.build(config)
-    told = _forecast(built, config, memory_bytes)
-    fields = config.evaluate
-    num_networks = fields.num_curve_points * fields.num_curve_runs + fields.num_runs
-    seconds = _seconds_of_network(built, config) if told.fits else 0.0
-    return Preview(told, _expert_seconds(built), num_networks * seconds)
+    forecast, counts = _forecast(built, memory_bytes), built.evaluation
+    num_networks = counts.num_curve_points * counts.num_curve_runs + counts.num_runs
+    seconds = _seconds_of_network(built) if forecast.fits else 0.0
+    return Preview(forecast, _expert_seconds(built), num_networks * seconds)
 
 
 def alternatives(config: Any) -> list[Alternative]:
@@ -100,8 +132,10 @@ def alternatives(config: Any) -> list[Alternative]:
       >>> [each.override for each in alternatives(config)]
       ['--config.method.batch_size=128']
     """
-    usual = experiment.method_options(config)
-    found = []
+    from distill_jax.cli import experiment
+
+    usual = dj.methods.options_of(config.method)
+    smaller = []
     for name, saving in _SAVINGS.items():
         value = saving(usual.get(name)) if name in usual else None
         if value is None:
@@ -109,42 +143,40 @@ def alternatives(config: Any) -> list[Alternative]:
         changed = config.copy_and_resolve_references()
         with changed.unlocked():
             changed.method[name] = value
-        told = _forecast(experiment.build(changed), changed, memory_bytes=0)
-        found.append(Alternative(f"--config.method.{name}={value}", told.peak_bytes))
-    return sorted(found, key=lambda each: each.peak_bytes)
+        peak_bytes = _forecast(experiment.build(changed), memory_bytes=0).peak_bytes
+        smaller.append(Alternative(f"--config.method.{name}={value}", peak_bytes))
+    return sorted(smaller, key=lambda alternative: alternative.peak_bytes)
 
 
-def runnable(built: experiment.Experiment, config: Any) -> base.Recipe:
+def runnable(built: Experiment) -> dj.Recipe:
     """A recipe that needs no experts: random snapshots stand for theirs.
 
     Args:
       built: from :func:`distill_jax.cli.experiment.build`.
-      config: what it was built from.
 
     Returns:
       The recipe, with real pictures as the seed where the experts would choose it.
 
     Example:
-      >>> from distill_jax.cli import settings
+      >>> from distill_jax.cli import experiment, settings
       >>> config = settings.finish(settings.default(), "runlocal")
       >>> config.network = {"name": "mlp", "hidden": (8,)}
       >>> built = experiment.build(config)
-      >>> runnable(built, config) is built.recipe
+      >>> runnable(built) is built.recipe
       True
     """
     if built.recipe.experts is None:
         return built.recipe
-    num_images = config.num_per_class * config.method.get("factor", 1) ** 2
     return built.recipe._replace(
-        source_fn=lambda dataset: experts_lib.random_buffer(
+        source_fn=lambda dataset: dj.experts.random_buffer(
             built.recipe.experts, built.task
         ).to_source(),
-        initial_fn=initial_examples.initial_fn("real", num_images),
+        initial_fn=dj.methods.initial_fn("real", built.num_images),
     )
 
 
 def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
-    """The preview in words, a line each.
+    """Says a preview in words, a line each.
 
     Args:
       preview: from :func:`preview_of`.
@@ -154,8 +186,8 @@ def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
       Lines for a person.
 
     Example:
-      >>> told = runtime.Forecast(100, 3.0, 2_000_000, 1000, 8_000_000_000, 50.0)
-      >>> for line in to_lines(Preview(told, None, 4.0), []):
+      >>> forecast = dj.runtime.Forecast(100, 3.0, 2_000_000, 1000, 8_000_000_000, 50.0)
+      >>> for line in to_lines(Preview(forecast, None, 4.0), []):
       ...     print(line)
       compile     3 s
       memory      2 MB of 8 GB on each device, 1 kB of it the data
@@ -163,52 +195,59 @@ def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
       distilling  2 s for 100 steps
       evaluating  about 4 s for the networks on the distilled set
     """
+    tables, forecast = dj.report.tables, preview.forecast
     size, duration = tables.format_bytes, tables.format_seconds
-    told = preview.forecast
     lines = [
-        f"compile     {duration(told.compile_seconds)}",
-        f"memory      {size(told.peak_bytes)} of {size(told.memory_bytes)} on each "
-        f"device, {size(told.source_bytes)} of it the data",
+        f"compile     {duration(forecast.compile_seconds)}",
+        f"memory      {size(forecast.peak_bytes)} of {size(forecast.memory_bytes)} on "
+        f"each device, {size(forecast.source_bytes)} of it the data",
     ]
     if preview.expert_seconds is not None:
         lines.append(
             f"experts     about {duration(preview.expert_seconds)}, unless they are "
             "there already"
         )
-    if told.run_seconds is not None:
+    if forecast.run_seconds is not None:
         return [
             *lines,
-            f"speed       {told.steps_per_second:.3g} steps/s",
-            f"distilling  {duration(told.run_seconds)} for {told.num_steps} steps",
+            f"speed       {forecast.steps_per_second:.3g} steps/s",
+            f"distilling  {duration(forecast.run_seconds)} for {forecast.num_steps} "
+            "steps",
             f"evaluating  about {duration(preview.evaluate_seconds)} for the networks "
             "on the distilled set",
         ]
     lines.append("It does not fit. What would take less:")
-    for each in others:
-        note = ", which fits" if each.peak_bytes <= told.memory_bytes else ""
-        lines.append(f"  {size(each.peak_bytes):>8}  {each.override}{note}")
+    for other in others:
+        note = ", which fits" if other.peak_bytes <= forecast.memory_bytes else ""
+        lines.append(f"  {size(other.peak_bytes):>8}  {other.override}{note}")
     return [*lines, "  or a smaller network."]
 
 
-def _forecast(
-    built: experiment.Experiment, config: Any, memory_bytes: int | None
-) -> runtime.Forecast:
-    key, _, _ = jax.random.split(jax.random.key(config.seed), 3)
-    return runtime.forecast(
-        runnable(built, config),
+def _forecast(built: Experiment, memory_bytes: int | None) -> dj.runtime.Forecast:
+    """Of the run with the keys that it will have."""
+    import jax
+
+    key, _, _ = jax.random.split(jax.random.key(built.seed), 3)
+    return dj.runtime.forecast(
+        runnable(built),
         built.dataset,
-        num_steps=config.num_steps,
+        num_steps=built.summary.num_steps,
         key=key,
         memory_bytes=memory_bytes,
     )
 
 
-def _expert_seconds(built: experiment.Experiment) -> float | None:
+def _expert_seconds(built: Experiment) -> float | None:
     """Of all experts, from one epoch of one."""
+    import jax
+
+    from distill_jax.compute import compiling
+    from distill_jax.experts import training
+
     plan = built.recipe.experts
     if plan is None:
         return None
-    source = data.to_source(built.dataset)
+    source = dj.data.to_source(built.dataset)
 
     options = {**plan.training(), "num_epochs": 1}
 
@@ -222,14 +261,16 @@ def _expert_seconds(built: experiment.Experiment) -> float | None:
     return (time.perf_counter() - start) * plan.num_epochs * plan.num_experts
 
 
-def _seconds_of_network(built: experiment.Experiment, config: Any) -> float:
+def _seconds_of_network(built: Experiment) -> float:
     """To train one network on a set as it is at the start, and to judge it."""
-    recipe = runnable(built, config)
-    key = jax.random.key(config.seed)
-    state = compiling.jit(recipe.method.init)(
+    import jax
+
+    recipe = runnable(built)
+    key = jax.random.key(built.seed)
+    state = dj.compute.compiling.jit(recipe.method.init)(
         key, recipe.initial_fn(key, built.dataset)
     )
-    return evaluation.evaluate(
+    return dj.evaluate(
         built.task,
         recipe.method.read(state),
         built.dataset,

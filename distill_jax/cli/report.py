@@ -1,107 +1,91 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a finished run left in its folder: read again, and reported."""
+"""``distill-jax report``: writes the report of a finished run again."""
 
-import json
+from __future__ import annotations
+
+import argparse
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-import ml_collections
-import numpy as np
+import distill_jax as dj
+from distill_jax import errors
+from distill_jax.cli import finished_run, flags, startup
 
-from distill_jax import data, errors, report
-from distill_jax.cli import evaluate, experiment
-from distill_jax.runtime import logging
-from distill_jax.storage import distilled
+if TYPE_CHECKING:
+    from distill_jax import report
 
-__all__ = [
-    "contents",
-    "save_picture",
-    "stored_config",
-]
-
-_SHOWN_PER_CLASS = 10
+__all__ = ["COMMAND", "save_picture", "write"]
 
 
-def stored_config(workdir: pathlib.Path) -> Any:
-    """Reads the config that a folder was made with.
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    flags.add_workdir(parser)
+    parser.add_argument(
+        "--picture",
+        metavar="FILE",
+        help="also a picture of the distilled examples and the curve",
+    )
+    flags.add_data_dir(parser)
+    flags.add_quiet(parser, is_shown=False)
+
+
+def _run(values: argparse.Namespace) -> None:
+    """Writes the report of a finished run again."""
+    workdir = flags.required_path(values, "workdir", "runs/digits")
+    startup.prepare()
+    config = finished_run.stored_config(workdir)
+    if values.data_dir:
+        config.data.data_dir = values.data_dir
+    gathered = finished_run.contents(workdir, config)
+    write(gathered, workdir)
+    if values.picture:
+        save_picture(gathered, pathlib.Path(values.picture))
+
+
+COMMAND = flags.Command(
+    name="report",
+    summary="Writes the report of a finished run again, and perhaps a picture.",
+    examples="""\
+  distill-jax report --workdir=runs/digits
+  distill-jax report --workdir=runs/digits --picture=digits.png""",
+    add_flags=_add_flags,
+    run=_run,
+)
+
+
+def write(gathered: report.Contents, workdir: pathlib.Path) -> None:
+    """Writes the report and prints the table, and where everything is.
 
     Args:
-      workdir: the folder of a run.
-
-    Returns:
-      The config.
+      gathered: what the report tells.
+      workdir: the folder of the run.
 
     Raises:
-      InputError: when there is none, or it cannot be read.
+      InputError: when the report cannot be written.
 
     Example:
       >>> import tempfile
-      >>> from distill_jax.cli import settings
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = pathlib.Path(folder, "config.json")
-      ...     _ = path.write_text(json.dumps(settings.default().to_dict()))
-      ...     stored_config(pathlib.Path(folder)).num_per_class
-      10
+      >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+      ...     write(dj.report.Contents("Nothing"), pathlib.Path(folder))
+      ...     (pathlib.Path(folder) / "report.html").exists()
+      Arm...
+      ────
+      Time: .
+      Distilled set: ...distilled.npz
+      Report:        ...report.html
+      True
     """
-    return ml_collections.ConfigDict(_read_json(workdir / "config.json"))
+    import rich.console
 
-
-def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
-    """Gathers what the report of a finished run tells.
-
-    Args:
-      workdir: the folder of the run.
-      config: what it was made with; the data set is loaded for the real pictures.
-
-    Returns:
-      A :class:`~distill_jax.report.Contents`.
-
-    Raises:
-      InputError: when a file of the run or the data set is missing.
-
-    Example:
-      >>> from distill_jax.cli import settings
-      >>> contents(pathlib.Path("nowhere"), settings.default())
-      Traceback (most recent call last):
-      ...
-      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
-does not hold a finished run of `distill-jax distill`.
-    """
-    results = _read_json(workdir / "results.json")
-    stored = distilled.DistilledSet.load(workdir)
-    dataset = experiment.load_for(config)
-    rows = logging.read_rows(workdir / "metrics.jsonl")
-    evaluated = [row for row in rows if "evaluation" in row]
-    name = config.method.name
-    return report.Contents(
-        title=config.title or f"{name} on {dataset.spec.name}",
-        facts=_facts(config, dataset, stored, results),
-        config=config.to_dict(),
-        class_names=dataset.spec.class_names,
-        distilled_images=_distilled_images(stored),
-        real_images=_real_images(dataset, len(stored.x)),
-        labels=stored.y if _are_learned(stored.y) else None,
-        targets=stored.targets,
-        history=[
-            (row["step"], row["seconds"], row["loss"])
-            for row in rows
-            if "evaluation" not in row
-        ],
-        evaluations=[
-            (
-                row["step"],
-                row["seconds"],
-                row["evaluation"]["accuracy_mean"],
-                row["evaluation"]["accuracy_sd"],
-            )
-            for row in evaluated
-        ],
-        arms=results["arms"],
-        transfer=_stored_transfer(workdir),
-        costs=_costs(results["seconds"]),
-        usage=_usage(workdir),
-    )
+    path = dj.report.write_report(gathered, workdir / "report.html")
+    bare = [{k: v for k, v in arm.items() if k != "note"} for arm in gathered.arms]
+    rich.console.Console().print(dj.report.tables.rich_table(bare))
+    for arm in gathered.arms:
+        print(f"{arm['name']}: {arm['note']}.")
+    costs = ", ".join(f"{name} {value}" for name, value in gathered.costs.items())
+    print(f"Time: {costs}.")
+    print(f"Distilled set: {workdir / 'distilled.npz'}")
+    print(f"Report:        {path}")
 
 
 def save_picture(shown: report.Contents, path: pathlib.Path) -> None:
@@ -115,7 +99,7 @@ def save_picture(shown: report.Contents, path: pathlib.Path) -> None:
       InputError: when there is nothing to draw, or the file cannot be written.
 
     Example:
-      >>> save_picture(report.Contents("Nothing"), pathlib.Path("nothing.png"))
+      >>> save_picture(dj.report.Contents("Nothing"), pathlib.Path("nothing.png"))
       Traceback (most recent call last):
       ...
       distill_jax.errors.InputError: The run has neither pictures nor a history, so \
@@ -126,92 +110,9 @@ there is nothing to draw.
             "The run has neither pictures nor a history, so there is nothing to draw."
         )
     try:
-        report.figures.overview(shown).savefig(path, dpi=160)
+        dj.report.figures.overview(shown).savefig(path, dpi=160)
     except (OSError, ValueError) as error:
         raise errors.InputError(
             f"The picture {path} could not be written ({error}); pass a file that can, "
             "such as runs/digits.png."
-        ) from error
-
-
-def _facts(config, dataset, stored, results) -> dict[str, Any]:
-    """What was done and with what, in the order of reading."""
-    environment = results["environment"]
-    return {
-        "Data set": data.describe(dataset),
-        "Method": config.method.name,
-        "Distilled": f"{len(stored.x)} examples, learned as {config.num_per_class} "
-        f"picture{'s' * (config.num_per_class > 1)} per class",
-        "Steps": config.num_steps,
-        "Network": evaluate.network_words(stored.recipe["network"]),
-        "Hardware": f"{environment['device']}, {environment['cores']} cores",
-        "Versions": f"jax {environment['jax']}, Python {environment['python']}",
-        "Date": environment["date"],
-        **results.get("scores", {}),
-    }
-
-
-def _distilled_images(stored: distilled.DistilledSet) -> np.ndarray | None:
-    if stored.x.ndim != 4 or stored.x.shape[-1] not in (1, 3):
-        return None
-    images = stored.to_images()
-    return images.reshape(stored.y.shape[1], -1, *images.shape[1:])
-
-
-def _real_images(dataset: data.Dataset, num_examples: int) -> np.ndarray | None:
-    """The first training pictures of each class."""
-    num = min(num_examples // dataset.spec.num_classes, _SHOWN_PER_CLASS)
-    if len(dataset.spec.shape) != 3 or dataset.spec.shape[-1] not in (1, 3):
-        return None
-    table, count = data.class_table(dataset.train.y, dataset.spec.num_classes)
-    rows = np.asarray(table)[:, : min(num, int(np.min(count)))]
-    normalizer = dataset.spec.normalizer
-    return data.to_pixels(
-        normalizer, data.normalize(normalizer, dataset.train.x[rows.reshape(-1)])
-    ).reshape(*rows.shape, *dataset.spec.shape)
-
-
-def _are_learned(y: np.ndarray) -> bool:
-    """Whether labels are more than the names of classes."""
-    return not np.isin(y, (0.0, 1.0)).all()
-
-
-def _stored_transfer(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows that `evaluate` with several networks has left, if it was called."""
-    path = workdir / "transfer.json"
-    return _read_json(path) if path.exists() else []
-
-
-def _costs(seconds: dict[str, float]) -> dict[str, str]:
-    return {name: report.tables.format_seconds(s) for name, s in seconds.items()}
-
-
-def _usage(workdir: pathlib.Path) -> str:
-    return f"""\
-# Test it again, or with another network:
-distill-jax evaluate --distilled={workdir}
-distill-jax evaluate --distilled={workdir} --network=mlp
-
-# What it teaches to other networks:
-distill-jax evaluate --distilled={workdir} --network=all
-
-# Train on it, with numpy alone (distilled.json says how):
-import numpy as np
-with np.load("{workdir / "distilled.npz"}") as file:
-    x, y = file["x"], file["y"]
-"""
-
-
-def _read_json(path: pathlib.Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise errors.InputError(
-            f"There is no file {path}; the folder does not hold a finished run of "
-            "`distill-jax distill`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise errors.InputError(
-            f"The file {path} could not be read ({error}); run `distill-jax distill` "
-            "in a new folder."
         ) from error

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from distill_jax import data, nets
-from distill_jax.cli import evaluate, main, report
+from distill_jax.cli import finished_run, main, networks
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.storage import distilled
 
@@ -323,7 +323,7 @@ def test_a_stored_set_without_a_key_or_a_recipe_is_refused(finished, tmp_path, c
 
 @pytest.mark.slow
 def test_the_config_that_is_read_again_is_the_one_that_was_stored(finished):
-    config = report.stored_config(finished).to_dict()
+    config = finished_run.stored_config(finished).to_dict()
     assert config == distilled.DistilledSet.load(finished).config
     assert config["network"] == {"name": "mlp", "hidden": [8]}
 
@@ -338,10 +338,8 @@ def test_the_config_that_is_read_again_is_the_one_that_was_stored(finished):
 )
 def test_several_networks_are_named_in_three_ways(words, names):
     own = {"name": "mlp", "num_classes": 10, "hidden": [8]}
-    x, y = np.zeros((10, 8, 8, 1), np.float32), np.eye(10, dtype=np.float32)
-    stored = distilled.DistilledSet(x, y, recipe={"network": own})
-    found = evaluate._networks(words, stored, data.load("digits"))
-    assert evaluate.is_several(words)
+    found = networks.several(words, own, data.load("digits").spec)
+    assert networks.is_several(words)
     assert [description["name"] for description in found] == names
     for description in found:
         assert nets.build(description).description["num_classes"] == 10

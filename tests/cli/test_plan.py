@@ -30,7 +30,7 @@ def test_a_plan_trains_no_experts(monkeypatch):
         }
     )
     monkeypatch.setattr("distill_jax.experts.make_buffer", None)
-    found = plan.preview_of(config)
+    found = plan.preview_of(experiment.build(config))
     assert found.expert_seconds > 0
     assert found.forecast.run_seconds > 0
     assert found.evaluate_seconds > 0
@@ -41,7 +41,7 @@ def test_alternatives_take_less():
     config = tiny_config(
         {"name": "bptt", "num_inner_steps": 8, "batch_size": 64, "remat": "none"}
     )
-    told = plan.preview_of(config, memory_bytes=1).forecast
+    told = plan.preview_of(experiment.build(config), memory_bytes=1).forecast
     found = plan.alternatives(config)
     assert {each.override.split("=")[0] for each in found} >= {
         "--config.method.remat",
@@ -49,12 +49,6 @@ def test_alternatives_take_less():
     }
     assert found[0].peak_bytes < told.peak_bytes
     assert [each.peak_bytes for each in found] == sorted(e.peak_bytes for e in found)
-
-
-def test_options_are_those_of_the_method_with_its_defaults():
-    options = experiment.method_options(tiny_config({"name": "dm", "batch_size": 3}))
-    assert options["batch_size"] == 3
-    assert "learning_rate" in options
 
 
 def test_the_command(capsys):

@@ -11,7 +11,7 @@ import pytest
 import toy
 
 from distill_jax import runtime
-from distill_jax.cli import experiment, settings
+from distill_jax.cli import distill, experiment, settings
 from distill_jax.compute import devices, trace_cache
 from distill_jax.runtime import runner, scan
 
@@ -161,14 +161,14 @@ def small(**fields):
 
 
 def test_a_second_command_traces_no_step(kept, tmp_path, monkeypatch):
-    experiment.distil(small(), tmp_path / "one", progress=False)
+    distill.run_config(small(), tmp_path / "one", progress=False)
     assert len(files(kept)) == 3  # What two devices share, the first state, the loop.
     monkeypatch.setattr(devices, "_share", never)
     monkeypatch.setattr(scan, "_loop", lambda *args: never)
-    experiment.distil(small(seed=1), tmp_path / "two", progress=False)
+    distill.run_config(small(seed=1), tmp_path / "two", progress=False)
     monkeypatch.undo()
     assert len(files(kept)) == 3
-    experiment.distil(small(seed=1), tmp_path / "three", progress=False)
+    distill.run_config(small(seed=1), tmp_path / "three", progress=False)
     two, three = (
         np.load(tmp_path / name / "distilled.npz")["x"] for name in ("two", "three")
     )

@@ -1,0 +1,228 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what a finished run left in its folder, and gathers what its report tells."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import distill_jax as dj
+from distill_jax import errors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from distill_jax import data, report
+    from distill_jax.cli.experiment import Summary
+
+__all__ = ["contents", "gather", "stored_config"]
+
+_SHOWN_PER_CLASS = 10
+
+
+def stored_config(workdir: pathlib.Path) -> Any:
+    """Reads the config that a folder was made with.
+
+    Args:
+      workdir: the folder of a run.
+
+    Returns:
+      The config.
+
+    Raises:
+      InputError: when there is none, or it cannot be read.
+
+    Example:
+      >>> import tempfile
+      >>> from distill_jax.cli import settings
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "config.json")
+      ...     _ = path.write_text(json.dumps(settings.default().to_dict()))
+      ...     stored_config(pathlib.Path(folder)).num_per_class
+      10
+    """
+    import ml_collections
+
+    return ml_collections.ConfigDict(_read_json(workdir / "config.json"))
+
+
+def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
+    """Gathers what the report of a finished run tells, and loads its data set.
+
+    Args:
+      workdir: the folder of the run.
+      config: what it was made with; the data set is loaded for the real pictures.
+
+    Returns:
+      A :class:`~distill_jax.report.Contents`.
+
+    Raises:
+      InputError: when a file of the run or the data set is missing.
+
+    Example:
+      >>> from distill_jax.cli import settings
+      >>> contents(pathlib.Path("nowhere"), settings.default())
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
+does not hold a finished run of `distill-jax distill`.
+    """
+    from distill_jax.cli import experiment
+
+    _read_json(workdir / "results.json")  # Before a large data set is loaded.
+    summary, dataset = experiment.summary_of(config), experiment.load_for(config)
+    return gather(workdir, summary, dataset)
+
+
+def gather(
+    workdir: pathlib.Path, summary: Summary, dataset: data.Dataset
+) -> report.Contents:
+    """Gathers what the report of a finished run tells.
+
+    Args:
+      workdir: the folder of the run.
+      summary: what is said before the numbers.
+      dataset: that it was made from, for the real pictures.
+
+    Returns:
+      A :class:`~distill_jax.report.Contents`.
+
+    Raises:
+      InputError: when a file of the run is missing.
+
+    Example:
+      >>> from distill_jax.cli import experiment, settings
+      >>> summary = experiment.summary_of(settings.default())
+      >>> gather(pathlib.Path("nowhere"), summary, None)  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: There is no file nowhere/results.json; ...
+    """
+    from distill_jax.runtime import logging
+
+    results = _read_json(workdir / "results.json")
+    stored = dj.DistilledSet.load(workdir)
+    rows = logging.read_rows(workdir / "metrics.jsonl")
+    return dj.report.Contents(
+        title=summary.title,
+        facts=_facts(summary, dataset, stored, results),
+        config=dict(summary.config),
+        class_names=dataset.spec.class_names,
+        distilled_images=_distilled_images(stored),
+        real_images=_real_images(dataset, len(stored.x)),
+        labels=stored.y if _are_learned(stored.y) else None,
+        targets=stored.targets,
+        history=[
+            (row["step"], row["seconds"], row["loss"])
+            for row in rows
+            if "evaluation" not in row
+        ],
+        evaluations=[
+            (
+                row["step"],
+                row["seconds"],
+                row["evaluation"]["accuracy_mean"],
+                row["evaluation"]["accuracy_sd"],
+            )
+            for row in rows
+            if "evaluation" in row
+        ],
+        arms=results["arms"],
+        transfer=_stored_transfer(workdir),
+        costs=_costs(results["seconds"]),
+        usage=_usage(workdir),
+    )
+
+
+def _facts(
+    summary: Summary,
+    dataset: data.Dataset,
+    stored: dj.DistilledSet,
+    results: dict[str, Any],
+) -> dict[str, Any]:
+    """What was done and with what, in the order of reading."""
+    environment = results["environment"]
+    return {
+        "Data set": dj.data.describe(dataset),
+        "Method": summary.method,
+        "Distilled": f"{len(stored.x)} examples, learned as {summary.num_per_class} "
+        f"picture{'s' * (summary.num_per_class > 1)} per class",
+        "Steps": summary.num_steps,
+        "Network": dj.nets.network_words(stored.recipe["network"]),
+        "Hardware": f"{environment['device']}, {environment['cores']} cores",
+        "Versions": f"jax {environment['jax']}, Python {environment['python']}",
+        "Date": environment["date"],
+        **results.get("scores", {}),
+    }
+
+
+def _distilled_images(stored: dj.DistilledSet) -> np.ndarray | None:
+    if stored.x.ndim != 4 or stored.x.shape[-1] not in (1, 3):
+        return None
+    images = stored.to_images()
+    return images.reshape(stored.y.shape[1], -1, *images.shape[1:])
+
+
+def _real_images(dataset: data.Dataset, num_examples: int) -> np.ndarray | None:
+    """The first training pictures of each class."""
+    import numpy as np
+
+    num = min(num_examples // dataset.spec.num_classes, _SHOWN_PER_CLASS)
+    if len(dataset.spec.shape) != 3 or dataset.spec.shape[-1] not in (1, 3):
+        return None
+    table, count = dj.data.class_table(dataset.train.y, dataset.spec.num_classes)
+    rows = np.asarray(table)[:, : min(num, int(np.min(count)))]
+    normalizer = dataset.spec.normalizer
+    return dj.data.to_pixels(
+        normalizer, dj.data.normalize(normalizer, dataset.train.x[rows.reshape(-1)])
+    ).reshape(*rows.shape, *dataset.spec.shape)
+
+
+def _are_learned(y: np.ndarray) -> bool:
+    """Whether labels are more than the names of classes."""
+    import numpy as np
+
+    return not np.isin(y, (0.0, 1.0)).all()
+
+
+def _stored_transfer(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows that `evaluate` with several networks has left, if it was called."""
+    path = workdir / "transfer.json"
+    return _read_json(path) if path.exists() else []
+
+
+def _costs(seconds: dict[str, float]) -> dict[str, str]:
+    return {name: dj.report.tables.format_seconds(s) for name, s in seconds.items()}
+
+
+def _usage(workdir: pathlib.Path) -> str:
+    return f"""\
+# Test it again, or with another network:
+distill-jax evaluate --distilled={workdir}
+distill-jax evaluate --distilled={workdir} --network=mlp
+
+# What it teaches to other networks:
+distill-jax evaluate --distilled={workdir} --network=all
+
+# Train on it, with numpy alone (distilled.json says how):
+import numpy as np
+with np.load("{workdir / "distilled.npz"}") as file:
+    x, y = file["x"], file["y"]
+"""
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise errors.InputError(
+            f"There is no file {path}; the folder does not hold a finished run of "
+            "`distill-jax distill`."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise errors.InputError(
+            f"The file {path} could not be read ({error}); run `distill-jax distill` "
+            "in a new folder."
+        ) from error

@@ -1,0 +1,98 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a config to an experiment, after which nobody reads the config."""
+
+import ast
+import pathlib
+
+import pytest
+
+from distill_jax import data
+from distill_jax.cli import distill, experiment, finished_run, settings
+
+CLI = pathlib.Path(experiment.__file__).parent
+# What comes before `build`: functions that make a config, or read one to change it.
+BEFORE = {
+    "distill.run_config": set(),
+    "plan.alternatives": {"method", "copy_and_resolve_references"},
+    "report._run": {"data"},
+    "finished_run.contents": set(),
+}
+
+
+def tiny():
+    config = settings.finish(settings.default(), "runlocal")
+    config.network = {"name": "mlp", "hidden": (8,)}
+    config.num_steps, config.evaluate.arms = 2, False
+    config.evaluate.num_curve_points = 0
+    return config
+
+
+def reads_of_a_config(path: pathlib.Path) -> dict[str, set[str]]:
+    """For each function that has a `config`, the fields it reads."""
+    found = {}
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        names |= {argument.arg for argument in function.args.args}
+        if names & {"config", "changed"}:
+            found[f"{path.stem}.{function.name}"] = {
+                node.attr
+                for node in ast.walk(function)
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "config"
+            }
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        set(CLI.glob("*.py"))
+        - {
+            CLI / f"{name}.py"
+            for name in ("experiment", "settings", "config_files", "completion")
+        }
+    ),
+    ids=lambda path: path.stem,
+)
+def test_no_function_after_build_has_a_config(path):
+    for name, fields in reads_of_a_config(path).items():
+        if not name.endswith("._run"):
+            assert name in BEFORE
+        assert fields <= BEFORE.get(name, set()), name
+
+
+def test_an_experiment_carries_what_comes_after():
+    config = tiny()
+    config.seed, config.log_every, config.tensorboard = 7, 3, True
+    config.method = {"name": "dm", "factor": 2}
+    config.num_steps = 50
+    built = experiment.build(config)
+    assert (built.seed, built.log_every, built.use_tensorboard) == (7, 3, True)
+    assert built.checkpoint_every == 5
+    assert built.num_images == 4 * config.num_per_class
+    assert built.summary.title == "dm on digits"
+    assert built.summary.num_steps == 50
+    assert built.summary.config == config.to_dict()
+    assert built.evaluation.num_runs == 2
+    assert not built.evaluation.use_arms
+    assert built.evaluation.expert.num_epochs == 3
+    config.seed, config.method.name = 8, "dsa"
+    assert built.summary.config["seed"] == 7
+    assert built.summary.config["method"]["name"] == "dm"
+
+
+def test_the_report_of_a_run_does_not_load_its_data_again(tmp_path, monkeypatch):
+    built = experiment.build(tiny())
+    monkeypatch.setattr(data, "load", None)
+    distill.run_experiment(built, tmp_path, progress=False)
+    gathered = finished_run.gather(tmp_path, built.summary, built.dataset)
+    assert gathered.title == "dm on digits"
+    assert gathered.real_images is not None
+    monkeypatch.undo()
+    again = finished_run.contents(tmp_path, finished_run.stored_config(tmp_path))
+    assert again.facts == gathered.facts
+    assert (again.real_images == gathered.real_images).all()
