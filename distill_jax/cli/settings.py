@@ -161,7 +161,7 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
         config.method.batch_size = min(config.method.batch_size, 128)
     if "num_inner_steps" in config.method:
         config.method.num_inner_steps = min(config.method.num_inner_steps, 10)
-    if config.method.get("window"):
+    if isinstance(config.method.get("window"), int):  # DATM's is a pair of counts.
         config.method.window = min(config.method.window, 5)
     if "experts" in config.method:
         config.method.experts.num_experts = min(config.method.experts.num_experts, 2)
