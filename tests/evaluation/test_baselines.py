@@ -113,7 +113,7 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
         return measure(task, trained, data, split=split, mapping=mapping)
 
     monkeypatch.setattr(runs, "measure", spy)
-    bench = evaluation.bench.Comparison(task, data, PROTOCOL, 3, "auto")
+    bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 3, "auto")
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=3)
     arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, EXPERT)
     assert splits == ["validation"] * 3 + ["test"]
@@ -123,7 +123,7 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
 
 def test_labels_of_an_expert_belong_to_their_images(digits):
     data, task = digits
-    bench = evaluation.bench.Comparison(task, data, PROTOCOL, 3, "auto")
+    bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 3, "auto")
     index = selection.random_subsets(jax.random.key(2), data, 4, num_draws=3)
     settings = dataclasses.replace(EXPERT, learning_rate=0.2)
     told, labels = soft_label_arm.expert_labels(
@@ -187,7 +187,7 @@ def test_the_seconds_of_the_soft_arm_hold_the_expert_and_every_epoch(
         return outcomes[-1]
 
     monkeypatch.setattr(programs, "call", spy)
-    bench = evaluation.bench.Comparison(
+    bench = evaluation.comparison.Comparison(
         task, data, evaluation.Protocol(num_steps=3), 1, "auto"
     )
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=1)
@@ -235,7 +235,7 @@ def test_no_two_draws_of_the_arms_share_a_key(digits, few, monkeypatch):
 
 def test_centred_protocols_give_centred_labels_to_every_arm(digits, few):
     data, task = digits
-    bench = evaluation.bench.Comparison(
+    bench = evaluation.comparison.Comparison(
         task, data, dataclasses.replace(PROTOCOL, targets="centred"), 1, "auto"
     )
     np.testing.assert_allclose(bench.one_hot(np.array([0, 3]))[1, 2:4], [-0.1, 0.9])
