@@ -7,16 +7,18 @@ import pathlib
 import sys
 
 # Before jax is imported: eight CPU devices for the sharding tests, the scheduler that
-# cannot deadlock on several batched linear solves (jaxlib 0.10), and what halves the
-# time of compilation, since tests compile far longer than they run: the older emitter
-# of fused loops, one piece of machine code for each program, less optimisation of it.
-# (None at all, level 0, gives wrong derivatives of a maximum.)
+# cannot deadlock on several batched linear solves (jaxlib 0.10), and what makes
+# compilation cheap, since tests compile far longer than they run: the older emitter of
+# fused loops, one piece of machine code for each program, and no optimisation of it.
+# (Where a maximum is differentiated a test asks for more: its derivative can be wrong.)
+# `make test-all` compiles with the level that the library itself asks for on the CPU.
+os.environ.setdefault("DISTILL_JAX_TEST_LEVEL", "0")
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
         "--xla_cpu_enable_concurrency_optimized_scheduler=false",
-        "--xla_backend_optimization_level=1",
+        "--xla_backend_optimization_level=" + os.environ["DISTILL_JAX_TEST_LEVEL"],
         "--xla_cpu_use_fusion_emitters=false",
         "--xla_cpu_parallel_codegen_split_count=1",
     ]

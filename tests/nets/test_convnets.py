@@ -61,7 +61,11 @@ def _compare(file, options, form, assert_near, tolerance, grad_tolerance):
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
         return loss.mean(), (logits, embed)
 
-    grad_fn = jax.jit(jax.value_and_grad(loss_fn, (0, 1), has_aux=True))
+    # Without any optimisation a maximum and what it is compared with round differently.
+    level = {"xla_backend_optimization_level": 1} if "pooling" in options else {}
+    grad_fn = jax.jit(
+        jax.value_and_grad(loss_fn, (0, 1), has_aux=True), compiler_options=level
+    )
     (loss, (logits, embed)), (grads, image_grad) = grad_fn(params, images)
     assert_near(logits, file["logits"], tolerance, "logits")
     assert_near(embed, file["embed"], tolerance, "embed")
