@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo         distil the digits, evaluate, write the report
-#   make test         the whole test suite
+#   make test         the test suite, in under twenty minutes
+#   make test-all     also the tests that take long, among them every config
 #   make check        lint, types, import rules, documentation
 #   make bench-quick  steps per second of the main loops, in under three minutes
 #   make bench        training and outer steps against PyTorch doing the same work
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUNS ?= runs/demo
 export MPLBACKEND := Agg
 
-.PHONY: demo test check bench bench-quick docs format notebooks clean
+.PHONY: demo test test-all check bench bench-quick docs format notebooks clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	@start=$$(date +%s); \
@@ -33,7 +34,12 @@ demo: $(VENV)/.runtime
 	  --config.num_per_class=10 --config.num_steps=1000 --workdir=$(RUNS)/10_per_class
 
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+# Compiled as the library itself compiles.
+test-all: $(VENV)/.develop
+	DISTILL_JAX_TEST_LEVEL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup \
+	  --no-loadscope-reorder -m "long or not long"
 
 check: $(VENV)/.develop
 	$(BIN)/ruff check .

@@ -45,16 +45,33 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
 
-def pytest_collection_modifyitems(items):
-    """Tests of one file share what they compiled, and so run in one process.
+# Those that take longest are begun first, so that no worker ends with one of them.
+LONGEST_FIRST = (
+    "tests/compute/test_processes.py",
+    "tests/compute/test_parallel.py",
+    "tests/conformance/test_methods.py",
+)
 
-    Those of the table of conformance do so for each method.
+
+def pytest_collection_modifyitems(config, items):
+    """Says which tests run in one process, in which order, and for how long.
+
+    Tests of one file share what they compiled; those of the table of conformance do so
+    for each method. A test that is `long` runs only where `-m` speaks of it.
     """
     for item in items:
         name = item.nodeid.split("::")[0]
         if "conformance" in name and hasattr(item, "callspec"):
             name += str(item.callspec.params.get("name"))
         item.add_marker(pytest.mark.xdist_group(name))
+        if long := item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(long.kwargs["timeout"]))
+    if "long" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
 
 
 @pytest.fixture
