@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many devices give the numbers of one; the naive way of using them does not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,16 +17,11 @@ from distill_jax.evaluation import runs
 from distill_jax.training import pool
 
 SHAPE = (8, 8, 1)
+LONG = pytest.mark.long(timeout=600)
 
 
-@pytest.fixture(scope="module")
-def task():
-    spec = dj.data.load("digits").spec
-    return dj.tasks.classification(dj.nets.convnet(10, width=4, depth=2), spec)
-
-
-@pytest.fixture(scope="module")
-def small_task():
+@functools.cache
+def small_task() -> base.Task:
     spec = dj.data.load("digits").spec
     return dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
 
@@ -65,30 +62,40 @@ def relative(one, two) -> float:
     return float(np.linalg.norm(one - two) / np.linalg.norm(two))
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("num_devices", [4, 8])
-def test_sharded_data_give_the_gradient_of_one_device(
-    x64, small_task, name, num_devices
-):
-    grad = gradient_fn(OBJECTIVES[name](small_task))
+@functools.cache
+def on_one_device(name: str):
+    """The gradient as a function, a real batch, and what they are on one device."""
+    grad = gradient_fn(OBJECTIVES[name](small_task()))
     real = per_class(16)
+    return grad, real, jax.jit(grad)(real)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("num_devices", [4, pytest.param(8, marks=LONG)])
+def test_sharded_data_give_the_gradient_of_one_device(x64, name, num_devices):
+    grad, real, expected = on_one_device(name)
     mesh = parallel.device_mesh(num_devices)
     spec = jax.sharding.PartitionSpec(None, "data")
     sharded = jax.device_put(real, jax.NamedSharding(mesh, spec))
-    assert relative(jax.jit(grad)(sharded), jax.jit(grad)(real)) < 1e-6
+    assert relative(jax.jit(grad)(sharded), expected) < 1e-6
+
+
+AXES = [("classes", 4), ("networks", 4), ("examples", 4), ("any", 8)]
+OTHER_AXES = [("classes", 8), ("networks", 8), ("examples", 8), ("any", 4)]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("axis", ["classes", "networks", "examples", "any"])
-@pytest.mark.parametrize("num_devices", [4, 8])
+@pytest.mark.parametrize(
+    ("axis", "num_devices"),
+    [*AXES, *(pytest.param(*pair, marks=LONG) for pair in OTHER_AXES)],
+)
 def test_a_step_over_a_mesh_gives_the_gradient_of_one_device(
-    x64, small_task, name, axis, num_devices
+    x64, name, axis, num_devices
 ):
-    grad = gradient_fn(OBJECTIVES[name](small_task))
-    real = per_class(16)
+    grad, real, expected = on_one_device(name)
     mesh = parallel.device_mesh(num_devices, axis=axis)
     together = jax.jit(parallel.over_mesh(grad, mesh))(real)
-    assert relative(together, jax.jit(grad)(real)) < 1e-6
+    assert relative(together, expected) < 1e-6
 
 
 def trajectory_loss(task: base.Task):
@@ -121,11 +128,9 @@ def unrolled_loss(task: base.Task):
 
 
 @pytest.mark.parametrize("loss_of", [trajectory_loss, unrolled_loss])
-@pytest.mark.parametrize("axis", ["examples", "any"])
-def test_a_derivative_through_training_shared_by_devices(
-    x64, small_task, loss_of, axis
-):
-    grad = jax.grad(loss_of(small_task))
+@pytest.mark.parametrize("axis", [pytest.param("examples", marks=LONG), "any"])
+def test_a_derivative_through_training_shared_by_devices(x64, loss_of, axis):
+    grad = jax.grad(loss_of(small_task()))
     x = synthetic_of(per_class(1)).x
     mesh = parallel.device_mesh(4, axis=axis)  # Of ten pictures, and of five.
     together = jax.jit(parallel.over_mesh(grad, mesh))(x)
@@ -174,19 +179,19 @@ def naive_error(objective: base.Objective, *, slices_pictures: bool) -> float:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_averaging_over_slices_of_both_sides_is_another_algorithm(x64, task, name):
+def test_averaging_over_slices_of_both_sides_is_another_algorithm(x64, name):
     # Distances between the means of parts are not the distance between the means.
-    assert naive_error(OBJECTIVES[name](task), slices_pictures=True) > 0.2
+    assert naive_error(OBJECTIVES[name](small_task()), slices_pictures=True) > 0.2
 
 
-def test_averaging_over_slices_of_real_examples_changes_a_cosine(x64, task):
-    objective = OBJECTIVES["gradient"](task)
+def test_averaging_over_slices_of_real_examples_changes_a_cosine(x64):
+    objective = OBJECTIVES["gradient"](small_task())
     assert naive_error(objective, slices_pictures=False) > 0.1
 
 
-def test_averaging_over_slices_of_real_examples_is_exact_for_a_square(x64, task):
+def test_averaging_over_slices_of_real_examples_is_exact_for_a_square(x64):
     # d/dx ||real mean - mean of f(x)||^2 is linear in the real mean.
-    objective = OBJECTIVES["distribution"](task)
+    objective = OBJECTIVES["distribution"](small_task())
     assert naive_error(objective, slices_pictures=False) < 1e-12
 
 
@@ -227,13 +232,13 @@ def test_a_mapping_inside_a_mapping_stays_on_its_device():
     np.testing.assert_array_equal(found, 2 * np.ones((4, 3)))
 
 
-def test_evaluation_over_devices_equals_one_device(small_task):
+def test_evaluation_over_devices_equals_one_device():
     data = dj.data.load("digits")
     seed = dj.methods.initial_fn("real", 1)(jax.random.key(0), data)
     few = base.Synthetic(seed.x, seed.y)
     protocol = dj.evaluation.Protocol(num_steps=10)
     judge = lambda mapping: dj.evaluate(
-        small_task,
+        small_task(),
         few,
         data,
         protocol=protocol,
@@ -248,8 +253,7 @@ def test_evaluation_over_devices_equals_one_device(small_task):
 
 
 def test_experts_over_devices_equal_one_device(tmp_path):
-    data = dj.data.load("digits")
-    task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+    data, task = dj.data.load("digits"), small_task()
     plan = dj.experts.ExpertPlan(num_experts=3, num_epochs=2)
     alone = dj.experts.make_buffer(plan, task, data)
     mesh = parallel.device_mesh(2, axis="networks")

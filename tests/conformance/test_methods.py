@@ -249,7 +249,29 @@ def assert_close(one, two, tolerance):
         assert np.abs(a - b).max(initial=0.0) / scale <= tolerance
 
 
+@functools.cache
+def shapes_of_a_step(name):
+    """What a step returns, by tracing alone: the state, the info."""
+    arguments = jax.random.key(0), initial(name), batch(name)
+    return jax.eval_shape(step(name), *arguments)
+
+
+def long_except(representatives):
+    """Every method; those that share their mathematics with another one are long."""
+    assert representatives < set(RECIPES)
+    long = pytest.mark.long(timeout=600)
+    rows = [
+        pytest.param(name, marks=() if name in representatives else long)
+        for name in sorted(RECIPES)
+    ]
+    return pytest.mark.parametrize("name", rows)
+
+
 every_method = pytest.mark.parametrize("name", sorted(RECIPES))
+# One of each family, and what is built differently within it: several networks at
+# once, a pool, experts, labels that are learned, a window at a random place.
+compiled_for_steps = long_except({"dc", "dm_factorised", "kip_labels", "mtt", "bptt"})
+compiled_for_devices = long_except({"dc", "dm_factorised", "frepo", "mtt", "bptt"})
 
 
 def test_the_table_holds_every_named_method():
@@ -263,9 +285,7 @@ def test_contract(name):
     assert isinstance(recipe(name), base.Recipe)
     assert isinstance(state, base.State)
     assert int(state.step) == 0
-    new_state, info = jax.eval_shape(
-        recipe(name).method.step, jax.random.key(0), state, batch(name)
-    )
+    new_state, info = shapes_of_a_step(name)
     assert isinstance(new_state, base.State)
     assert isinstance(info, base.Info)
     assert info.loss.shape == ()
@@ -278,15 +298,17 @@ def test_contract(name):
 @every_method
 def test_structure_shapes_and_dtypes_are_kept(name):
     state = initial(name)
-    new_state, _ = jax.eval_shape(
-        recipe(name).method.step, jax.random.key(0), state, batch(name)
+    new_state, _ = shapes_of_a_step(name)
+    # What `jax.jit` asks before it compiles anew: with these kept, one compilation
+    # serves all steps.
+    describe = lambda tree: jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)), tree
     )
-    describe = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
     assert jax.tree.structure(state) == jax.tree.structure(new_state)
     assert describe(state) == describe(new_state)
 
 
-@every_method
+@compiled_for_steps
 def test_one_compilation_serves_all_steps(name):
     state = initial(name)
     for number in range(3):
@@ -307,7 +329,7 @@ def test_sixty_steps_in_one_go_equal_sixty_in_pieces_bitwise(name, pieces):
     np.testing.assert_array_equal(np.concatenate(losses), np.asarray(whole_infos.loss))
 
 
-@every_method
+@compiled_for_steps
 def test_vmap_over_seeds_equals_a_loop_over_seeds(name):
     method, drawn = recipe(name).method, batch(name)
     keys = jax.random.split(jax.random.key(11), 2)
@@ -347,7 +369,7 @@ def everywhere(tree, mesh):
     return jax.device_put(tree, jax.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
-@every_method
+@compiled_for_devices
 def test_many_devices_give_the_numbers_of_one(name):
     assert len(jax.devices()) >= 8, "the tests force eight CPU devices"
     step, state, plain = recipe(name).method.step, initial(name), batch(name)

@@ -9,6 +9,7 @@ from scipy import stats
 from distill_jax import base, data, errors, nets, scores, tasks
 from distill_jax.compute import parallel
 
+LONG = pytest.mark.long(timeout=600)
 DIGITS = data.load("digits")
 SOURCE = data.to_source(DIGITS)
 TASK = tasks.classification(nets.mlp(10, hidden=(16,)), DIGITS.spec)
@@ -92,9 +93,16 @@ def test_one_network_tells_no_error(networks):
     assert np.isnan(rated(one, score="el2n").standard_error).all()
 
 
-@pytest.mark.parametrize("num_devices", [4, 8])
-@pytest.mark.parametrize("num_networks", [3, 4])
-def test_many_devices_give_the_numbers_of_one(x64, num_devices, num_networks):
+@pytest.mark.parametrize(
+    ("num_networks", "num_devices"),  # Networks fill the devices, or share examples.
+    [
+        (4, 4),
+        (3, 8),
+        pytest.param(3, 4, marks=LONG),
+        pytest.param(4, 8, marks=LONG),
+    ],
+)
+def test_many_devices_give_the_numbers_of_one(x64, num_networks, num_devices):
     few = data.to_source(DIGITS, "validation")
     # In float64 throughout: pixels too, which are normalised in float32 else.
     double = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), few.normalizer)
