@@ -158,7 +158,7 @@ def test_a_signal_is_not_lost_while_processes_agree(tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return value
 
-    monkeypatch.setattr(runner.hosts, "largest", largest)
+    monkeypatch.setattr(runner.processes, "largest", largest)
     with pytest.raises(runtime.Interrupted) as info:
         _run(tmp_path)
     assert info.value.signum == signal.SIGTERM
