@@ -47,8 +47,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
 
 # Those that take longest are begun first, so that no worker ends with one of them.
 LONGEST_FIRST = (
+    "tests/runtime/test_kill.py",
+    "tests/objectives/test_gradient.py",
     "tests/compute/test_processes.py",
-    "tests/compute/test_parallel.py",
+    "tests/objectives/test_trajectory.py",
+    "tests/objectives/test_unrolled.py",
+    "tests/test_docs.py",
     "tests/conformance/test_methods.py",
 )
 

@@ -10,7 +10,7 @@ import pytest
 from distill_jax import base, errors, evaluation, nets, selection, tasks
 from distill_jax import data as data_lib
 from distill_jax.compute import programs
-from distill_jax.evaluation import baselines, fairness, runs, soft_label_arm
+from distill_jax.evaluation import fairness, runs, soft_label_arm
 from distill_jax.selection import stratified
 
 PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
@@ -216,7 +216,7 @@ def test_no_two_draws_of_the_arms_share_a_key(digits, few, monkeypatch):
             keys.append(data_of(key))
         return split(key, num)
 
-    monkeypatch.setattr(baselines, "random_subsets", spy_subsets)
+    monkeypatch.setattr(stratified, "random_subsets", spy_subsets)
     monkeypatch.setattr(jax.random, "split", spy_split)
     expert = evaluation.ExpertSettings(num_epochs=1, epochs=[1])
     evaluation.arms(
