@@ -10,6 +10,7 @@ import importlib.util
 import pathlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,8 +171,11 @@ def _run_file(path: pathlib.Path, arg: list[str]) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # Dataclasses of the file look there.
     try:
-        spec.loader.exec_module(module)
-        return module.get_config(*arg)
+        with warnings.catch_warnings():
+            # What the file imports by an old name is told of, as in a script.
+            warnings.filterwarnings("default", module=spec.name)
+            spec.loader.exec_module(module)
+            return module.get_config(*arg)
     except errors.InputError:
         raise
     except Exception as error:

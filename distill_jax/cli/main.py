@@ -90,8 +90,8 @@ def _run(words: list[str]) -> int:
     try:
         if not words or words[0] == "help" or {"--help", "-h"} & set(words):
             return _help(words)
-        found = command(words[0])
-        found.run(flags.parse(found, words[1:]))
+        record = command(words[0])
+        record.run(flags.parse(record, words[1:]))
     except errors.InputError as error:
         return _complain(error, 2)
     except errors.NonFiniteError as error:
@@ -120,5 +120,5 @@ def _help(words: list[str]) -> int:
 
 
 def _complain(error: BaseException, code: int) -> int:
-    print(f"distill-jax: {error or 'Interrupted.'}", file=sys.stderr)
+    print(f"{flags.PROGRAM}: {str(error) or 'Interrupted.'}", file=sys.stderr)
     return code

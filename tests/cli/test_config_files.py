@@ -101,14 +101,14 @@ def test_a_file_of_another_kind_is_told(write):
         config_files.load("mine.txt")
 
 
-@pytest.mark.filterwarnings("default::DeprecationWarning")
-def test_a_file_written_for_the_former_version_works(write):
+def test_a_file_written_for_the_former_version_works_and_is_told_of(write):
     sys.modules.pop("distill_jax.settings", None)
     vars(distill_jax).pop("settings", None)
     write("mine.py", GOOD.replace("distill_jax.cli import", "distill_jax import"))
-    with pytest.warns(DeprecationWarning, match=r"distill_jax\.cli\.settings"):
+    with pytest.warns(DeprecationWarning, match=r"distill_jax\.cli\.settings") as told:
         config, _ = config_files.load("mine.py:runlocal")
     assert config.num_steps == 20
+    assert told[0].filename.endswith("mine.py")
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,12 @@ def test_a_mistake_is_told_before_jax_is_loaded():
         "assert not {'jax', 'numpy', 'flax'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_interrupt_without_words_is_told_in_a_sentence(capsys, monkeypatch):
+    def stop(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "command", stop)
+    assert call("evaluate") == 130
+    assert capsys.readouterr().err == "distill-jax: Interrupted.\n"
