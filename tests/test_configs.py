@@ -57,7 +57,7 @@ CASES = [
 ]
 
 
-@pytest.mark.long(timeout=1200)
+@pytest.mark.long(timeout=1800)
 @pytest.mark.parametrize(("path", "argument"), CASES)
 def test_a_config_runs_to_its_report(path, argument, tmp_path, request):
     if name := [name for name in FOLDERS if path.stem.startswith(name)]:
