@@ -11,17 +11,16 @@ import functools
 import importlib
 import importlib.abc
 import importlib.machinery
-import os
 import sys
 import types
-import warnings
 from collections.abc import Callable
 from typing import Any
+
+from distill_jax import errors
 
 __all__ = ["MODULES", "NAMES", "install", "renamed_arguments", "warn"]
 
 _PACKAGE = "distill_jax"
-_FOLDER = os.path.dirname(__file__)
 
 MODULES = {  # old -> new
     "buffers": "experts",
@@ -186,16 +185,9 @@ def warn(old: str, new: str) -> None:
       >>> print(caught[0].message)
       here is called there now; the old name goes with the next version.
     """
-    frame = sys._getframe(1)
-    while frame.f_back is not None and _is_inside(frame.f_code.co_filename):
-        frame = frame.f_back
-    warnings.warn_explicit(
+    errors.warn(
         f"{old} is called {new} now; the old name goes with the next version.",
         DeprecationWarning,
-        frame.f_code.co_filename,
-        frame.f_lineno,
-        module=frame.f_globals.get("__name__"),
-        registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
 
 
@@ -264,8 +256,3 @@ def _give_old_names(module: types.ModuleType) -> None:
 
     look_up.__dict__["knows_old_names"] = True
     module.__dict__["__getattr__"] = look_up
-
-
-def _is_inside(filename: str) -> bool:
-    """Whether a frame belongs to this package or to Python's import."""
-    return filename.startswith(_FOLDER) or "importlib" in filename

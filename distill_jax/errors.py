@@ -7,6 +7,9 @@ A message is one full sentence: what was passed, why it cannot work, what to use
 
 import difflib
 import numbers
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +19,10 @@ __all__ = [
     "NonFiniteError",
     "check_counts",
     "nearest",
+    "warn",
 ]
+
+_FOLDER = os.path.dirname(__file__)
 
 
 class InputError(ValueError):
@@ -77,3 +83,35 @@ def nearest(name: str, known: Iterable[str], *, num: int = 3) -> str:
     if close:
         return "Did you mean " + " or ".join(f'"{word}"' for word in close) + "?"
     return "Known are " + ", ".join(f'"{word}"' for word in known) + "."
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line of the user's code from which the package was called.
+
+    Args:
+      message: what to say, in full sentences.
+      category: of the warning.
+
+    Example:
+      >>> with warnings.catch_warnings(record=True) as caught:
+      ...     warnings.simplefilter("always")
+      ...     warn("Some loops are interpolated.")
+      >>> print(caught[0].message)
+      Some loops are interpolated.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_inside(frame.f_code.co_filename):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_inside(filename: str) -> bool:
+    """Whether a frame belongs to this package or to Python's import."""
+    return filename.startswith(_FOLDER) or "importlib" in filename

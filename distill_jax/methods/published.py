@@ -7,13 +7,12 @@ on the number of images per class; between the published numbers they are interp
 in logarithms, with a warning.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from distill_jax import base
+from distill_jax import base, errors
 
 __all__ = ["LOOPS", "Loops", "loops", "picture_rate"]
 
@@ -69,12 +68,11 @@ def loops(
     table = LOOPS[kind]
     found = table.get(num_per_class) or _interpolated(table, num_per_class)
     if num_per_class not in table:
-        warnings.warn(
+        errors.warn(
             f"No loops were published for {num_per_class} images per class (only for "
             f"{', '.join(map(str, table))}); using {found.num_matches} matches with "
             f"each network and {found.num_epochs} epochs between them. Give "
             "`num_matches` and `num_epochs` to choose.",
-            stacklevel=3,
         )
     return Loops(
         found.num_matches if num_matches is None else num_matches,

@@ -6,13 +6,12 @@ Rates are those of the released code: of pictures as the networks see them, and 
 learning rate as it stands.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from distill_jax import base, data
+from distill_jax import base, data, errors
 
 __all__ = ["TRAJECTORIES", "Row", "check_whitening", "trajectory_row"]
 
@@ -139,11 +138,10 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
         key for key in table if key[0] == "cifar10"
     ]
     nearest = min(known, key=lambda key: abs(np.log(key[1] / num_per_class)))
-    warnings.warn(
+    errors.warn(
         f"No settings of {method.upper()} were published for {num_per_class} images "
         f"per class of {name or 'this data set'}; what is not given is taken from "
         f"those for {nearest[1]} of {nearest[0]}.",
-        stacklevel=3,
     )
     return table[nearest]._replace(is_zca=table[nearest].is_zca and nearest[0] == name)
 
@@ -162,10 +160,9 @@ def check_whitening(method: str, row: Row, spec: data.DataSpec) -> None:
       >>> check_whitening("mtt", row, dj.data.load("digits").spec)
     """
     if row.is_zca and getattr(spec.normalizer, "whiten", None) is None:
-        warnings.warn(
+        errors.warn(
             f"The settings of {method.upper()} were published for ZCA-whitened "
             f"pictures, but those of {spec.name} are not; load them with "
             'normalization="zca" (`config.data.normalization`), or give settings of '
             "your own.",
-            stacklevel=2,
         )
