@@ -6,6 +6,7 @@ Each returns a :class:`~distill_jax.base.Recipe`: the method, what feeds it, wha
 starts from, and the protocol by which its result is judged.
 """
 
+from distill_jax.methods.difficulty_aligned import datm
 from distill_jax.methods.distribution import cafe, dm
 from distill_jax.methods.gradient import dc, dcc, dsa, dsac
 from distill_jax.methods.inducing import kip
@@ -14,7 +15,7 @@ from distill_jax.methods.kernel import frepo, rcig
 from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
 from distill_jax.methods.registry import NAMES, build, options_of, parameters_of
-from distill_jax.methods.trajectory import datm, ftd, mtt, tesla
+from distill_jax.methods.trajectory import ftd, mtt, tesla
 from distill_jax.methods.unrolled import bptt, rat_bptt
 
 __all__ = [

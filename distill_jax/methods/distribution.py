@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 import optax
 
-from distill_jax import base, bilevel, objectives, samplers, transforms
+from distill_jax import base, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import initial_examples, parts, published
+from distill_jax.methods import ingredients, initial_examples, options, published
 from distill_jax.training import dynamic
 
 __all__ = ["cafe", "dm"]
 
 
+@options.named_method
 def dm(
     task: base.Task,
     *,
@@ -29,27 +30,15 @@ def dm(
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Distribution matching (DM) with siamese augmentation.
+    """Matches the class means of random features, under siamese augmentation (DM).
 
     Args:
-      task: a task with features.
-      num_per_class: stored pictures of each class.
-      batch_size: real examples of each class and step.
-      learning_rate: of the pictures; by default 1, and 10 from 100 per class on.
-      momentum: of the pictures' gradient descent.
-      augmentation: the strategy string of the siamese augmentation, ``"none"``, or
-        ``"auto"``: all of DSA, without ``flip`` for digits.
-      num_networks: random networks per step; the paper uses 1.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      protocol: how the result is judged; the paper's by default.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: for a learning rate that is not positive, or a momentum outside
-        [0, 1).
+      task: what the set is made for: a network that gives features, a loss and the
+        classes.
+      learning_rate: learning rate of the pictures; by default 1, and 10 from 100
+        pictures per class on.
+      num_networks: random networks of each step, over which the loss is averaged; the
+        paper uses 1.
 
     Example:
       >>> import jax
@@ -66,27 +55,24 @@ def dm(
     """
     if learning_rate is None:
         learning_rate = published.picture_rate("dm", task, num_per_class)
-    parts.check_positive(learning_rate=learning_rate)
-    parts.check_momentum(momentum)
-    augmentation = parts.strategy(task, augmentation)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    augmentation = ingredients.strategy(task, augmentation)
     objective = objectives.distribution_matching(task, num_networks=num_networks)
-    method = bilevel.distill(
+    method = shared.distill(
         transforms.siamese(objective, policies.parse(augmentation)),
-        decoder=parts.decoder(factor),
-        optimizer=optax.sgd(learning_rate, momentum),
+        optax.sgd(learning_rate, momentum),
     )
-    return base.Recipe(
-        method=method,
-        sampler=samplers.per_class(batch_size),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
+    return shared.recipe(
+        method,
+        samplers.per_class(batch_size),
+        source_fn=ingredients.class_source,
+        protocol=dataclasses.replace(
+            protocols.dm_protocol(), augmentation=augmentation
         ),
-        source_fn=parts.class_source,
-        protocol=protocol
-        or dataclasses.replace(protocols.dm_protocol(), augmentation=augmentation),
     )
 
 
+@options.named_method
 def cafe(
     task: base.Task,
     *,
@@ -107,38 +93,34 @@ def cafe(
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Aligning features of all layers (CAFE), with dynamic loops.
+    """Aligns the class means of all layers' features, in dynamic loops (CAFE).
 
     Args:
-      task: a task with features.
-      num_per_class: stored pictures of each class.
+      task: what the set is made for: a network that gives features, a loss and the
+        classes.
       num_steps: length of the run; the learning rate is halved at 60, 80 and 90 % of
         it.
-      batch_size: real examples of each class and step.
-      learning_rate: of the pictures, at the start.
-      momentum: of the pictures' gradient descent.
-      augmentation: ``"none"``, or as in :func:`dm`: then siamese augmentation is used,
-        and the network is trained on augmented pictures.
-      layer_weights: of each layer's distance; by default 0.1 for every block, 1 for the
-        last of them, and 2 for ``penultimate``.
-      discrimination: of the cross-entropy of the real examples, classified by the
-        synthetic centres.
-      network_learning_rate: of the network's gradient descent on the pictures.
-      num_queries: real examples of each class and step that measure its accuracy.
+      learning_rate: learning rate of the pictures at the start.
+      augmentation: strategy string of the siamese augmentation, with which the network
+        is trained too: ``"none"``, operations such as ``"crop_rotate"``, or
+        ``"auto"``: all of DSA, without ``flip`` for digits.
+      layer_weights: the weight of each layer's distance, by its name; by default 0.1
+        for every block, 1 for the last of them, and 2 for ``penultimate``.
+      discrimination: the weight of the cross-entropy of the real examples, classified
+        by the synthetic centres.
+      network_learning_rate: learning rate of the network's gradient descent on the
+        pictures.
+      num_queries: real examples of each class in a step that measure the network's
+        accuracy.
       settled_spread: the network is replaced when its accuracies in the last 10 steps
-        differ by less.
-      moved_spread: it is trained until those after the last 10 epochs differ by more,
-      max_epochs: but for no more epochs than this in one step.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      protocol: how the result is judged; the paper's by default.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
+        differ by less than this.
+      moved_spread: the network is trained in a step until its accuracies after the last
+        10 epochs differ by more than this.
+      max_epochs: the network is trained for no more epochs than this in a step.
 
     Raises:
-      InputError: for rates and counts that are not positive, a momentum outside
-        [0, 1), and what :func:`~distill_jax.objectives.feature_alignment` refuses.
+      InputError: for an option out of its range, or what
+        :func:`~distill_jax.objectives.feature_alignment` refuses.
 
     Example:
       >>> import jax
@@ -153,13 +135,8 @@ def cafe(
     Reference:
       Kai Wang et al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022.
     """
-    parts.check_positive(
-        learning_rate=learning_rate,
-        network_learning_rate=network_learning_rate,
-        num_steps=num_steps,
-    )
-    parts.check_momentum(momentum)
-    augmentation = parts.strategy(task, augmentation)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    augmentation = ingredients.strategy(task, augmentation)
     policy = policies.parse(augmentation)
     objective = objectives.feature_alignment(
         task,
@@ -171,24 +148,14 @@ def cafe(
         limits=dynamic.Limits(settled_spread, moved_spread, max_epochs),
     )
     halvings = {round(share * num_steps): 0.5 for share in (0.6, 0.8, 0.9)}
-    method = bilevel.distill(
-        transforms.siamese(objective, policy),
-        decoder=parts.decoder(factor),
-        optimizer=optax.sgd(
-            optax.piecewise_constant_schedule(learning_rate, halvings), momentum
+    rate = optax.piecewise_constant_schedule(learning_rate, halvings)
+    plain = dataclasses.replace(protocols.dc_protocol(), num_epochs=601)
+    judged = plain if policy is None else protocols.dsa_protocol()
+    return shared.recipe(
+        shared.distill(
+            transforms.siamese(objective, policy), optax.sgd(rate, momentum)
         ),
-    )
-    judged = protocols.dc_protocol() if policy is None else protocols.dsa_protocol()
-    num_epochs = 601 if policy is None else judged.num_epochs
-    return base.Recipe(
-        method=method,
-        sampler=samplers.per_class(batch_size),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
-        ),
-        source_fn=parts.class_source,
-        protocol=protocol
-        or dataclasses.replace(
-            judged, augmentation=augmentation, num_epochs=num_epochs
-        ),
+        samplers.per_class(batch_size),
+        source_fn=ingredients.class_source,
+        protocol=dataclasses.replace(judged, augmentation=augmentation),
     )

@@ -1,20 +1,26 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Methods that match gradients of a network trained on the pictures: DC to DSAC."""
+"""Methods that match gradients of a network trained on the pictures: DC to DSAC.
+
+What an option means stands with :func:`dc` or, where other methods have it too, in
+:data:`~distill_jax.methods.options.OPTIONS`; ``help(dj.methods.dsac)`` shows all.
+"""
 
 import dataclasses
+from typing import NamedTuple
 
 import optax
 
-from distill_jax import base, bilevel, objectives, samplers, transforms
+from distill_jax import base, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import initial_examples, parts, published
+from distill_jax.methods import ingredients, initial_examples, options, published
 from distill_jax.objectives import distances
 
 __all__ = ["dc", "dcc", "dsa", "dsac"]
 
 
+@options.named_method
 def dc(
     task: base.Task,
     *,
@@ -32,31 +38,19 @@ def dc(
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Gradient matching, class by class (DC).
+    """Matches gradients of a network, class by class (DC).
 
     Args:
-      task: a task whose ``y`` are class probabilities.
-      num_per_class: stored pictures of each class.
-      batch_size: real examples of each class and step.
-      learning_rate: of the pictures; 0.1 by default, 0.01 with perceptrons.
-      momentum: of the pictures' gradient descent.
-      num_matches: steps with each network, after which it is replaced; the published
-        number for ``num_per_class`` by default, as for the next.
-      num_epochs: of the network's training on the pictures between two steps.
-      network_learning_rate: of that training, by plain gradient descent.
-      distance: between gradients.
-      augmentation: a strategy string, with which this is :func:`dsa`.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      num_networks: matched in every step; the papers use 1.
-      protocol: how the result is judged; the paper's by default.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: for rates and counts that are not positive, a momentum outside [0, 1),
-        or an augmentation that does not fit the pictures.
+      learning_rate: learning rate of the pictures; by default 0.1, and 0.01 with
+        perceptrons.
+      num_matches: matches (steps) with each network, after which a fresh one takes its
+        place; the published number for ``num_per_class`` by default.
+      num_epochs: epochs of the network's training on the pictures between two matches;
+        the published number for ``num_per_class`` by default.
+      network_learning_rate: learning rate of that training, by gradient descent.
+      distance: between two gradients: ``"per_output_cosine"``, of the kernels, summed
+        over output units; or ``"whole_cosine"``, ``"mse"``, ``"l1"``, of all
+        parameters.
 
     Example:
       >>> import jax
@@ -74,23 +68,15 @@ def dc(
     """
     return _recipe(
         task,
-        published.loops(
-            "dc", num_per_class, num_matches=num_matches, num_epochs=num_epochs
-        ),
-        num_per_class=num_per_class,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        network_learning_rate=network_learning_rate,
-        distance=distance,
-        augmentation=augmentation,
-        initialisation=initialisation,
-        factor=factor,
-        num_networks=num_networks,
-        protocol=protocol or _plain_protocol(task),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        _Descent(learning_rate, momentum, batch_size),
+        _Match(distance, augmentation, num_networks),
+        _Training(num_matches, num_epochs, network_learning_rate),
+        protocol=_plain_protocol(task),
     )
 
 
+@options.variant_of(dc)
 def dsa(
     task: base.Task,
     *,
@@ -108,41 +94,17 @@ def dsa(
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Gradient matching with siamese augmentation (DSA).
+    """Matches gradients under siamese augmentation (DSA): :func:`dc`, augmented.
 
-    Args:
-      task: a task whose ``y`` are class probabilities.
-      num_per_class: stored pictures of each class.
-      batch_size: see :func:`dc`, as for all that is not named here.
-      learning_rate: see :func:`dc`.
-      momentum: see :func:`dc`.
-      num_matches: see :func:`dc`.
-      num_epochs: see :func:`dc`.
-      network_learning_rate: see :func:`dc`.
-      distance: see :func:`dc`.
-      augmentation: the strategy string of the siamese augmentation, ``"none"``, or
-        ``"auto"``: all of DSA, without ``flip`` for digits.
-      initialisation: what the pictures start as.
-      factor: see :func:`dc`.
-      num_networks: see :func:`dc`.
-      protocol: see :func:`dc`.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: for rates and counts that are not positive, a momentum outside [0, 1),
-        or an augmentation that does not fit the pictures.
+    The network's training and the evaluation are augmented too.
 
     Example:
-      >>> import jax
       >>> import distill_jax as dj
-      >>> digits = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(16,)), digits.spec)
-      >>> recipe = dsa(task, num_per_class=1, batch_size=32)
-      >>> state, history = dj.run(recipe, digits, num_steps=2, key=jax.random.key(0))
-      >>> recipe.method.read(state).x.shape
-      (10, 8, 8, 1)
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(16,)), spec)
+      >>> recipe = dsa(task, num_per_class=1)
+      >>> recipe.protocol.augmentation
+      'color_crop_cutout_scale_rotate'
 
     Reference:
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese
@@ -150,23 +112,15 @@ def dsa(
     """
     return _recipe(
         task,
-        published.loops(
-            "dc", num_per_class, num_matches=num_matches, num_epochs=num_epochs
-        ),
-        num_per_class=num_per_class,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        network_learning_rate=network_learning_rate,
-        distance=distance,
-        augmentation=augmentation,
-        initialisation=initialisation,
-        factor=factor,
-        num_networks=num_networks,
-        protocol=protocol or _augmented_protocol(task, augmentation),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        _Descent(learning_rate, momentum, batch_size),
+        _Match(distance, augmentation, num_networks),
+        _Training(num_matches, num_epochs, network_learning_rate),
+        protocol=_augmented_protocol(task, augmentation),
     )
 
 
+@options.variant_of(dc)
 def dcc(
     task: base.Task,
     *,
@@ -185,32 +139,11 @@ def dcc(
     protocol: protocols.Protocol | None = None,
     warm_up: tuple[int, int] = (250, 10),
 ) -> base.Recipe:
-    """Gradient matching of all classes together (DCC).
+    """Matches gradients of all classes together (DCC), after a warm-up as :func:`dc`.
 
     Args:
-      task: a task whose ``y`` are class probabilities.
-      num_per_class: stored pictures of each class.
-      batch_size: see :func:`dc`, as for all that is not named here.
-      learning_rate: see :func:`dc`.
-      momentum: see :func:`dc`.
-      num_matches: see :func:`dc`.
-      num_epochs: see :func:`dc`.
-      network_learning_rate: see :func:`dc`.
-      distance: see :func:`dc`.
-      augmentation: a strategy string, with which this is :func:`dsac`.
-      initialisation: what the pictures start as.
-      factor: see :func:`dc`.
-      num_networks: see :func:`dc`.
-      protocol: see :func:`dc`.
       warm_up: ``(networks, matches)``: the first so many matches of each of the first
         so many networks are class by class.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: for rates and counts that are not positive, a momentum outside [0, 1),
-        or an augmentation that does not fit the pictures.
 
     Example:
       >>> import jax
@@ -227,24 +160,15 @@ def dcc(
     """
     return _recipe(
         task,
-        published.loops(
-            "dcc", num_per_class, num_matches=num_matches, num_epochs=num_epochs
-        ),
-        num_per_class=num_per_class,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        network_learning_rate=network_learning_rate,
-        distance=distance,
-        augmentation=augmentation,
-        initialisation=initialisation,
-        factor=factor,
-        num_networks=num_networks,
-        protocol=protocol or _plain_protocol(task),
-        warm_up=warm_up,
+        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        _Descent(learning_rate, momentum, batch_size),
+        _Match(distance, augmentation, num_networks, warm_up),
+        _Training(num_matches, num_epochs, network_learning_rate),
+        protocol=_plain_protocol(task),
     )
 
 
+@options.variant_of(dcc)
 def dsac(
     task: base.Task,
     *,
@@ -263,123 +187,105 @@ def dsac(
     protocol: protocols.Protocol | None = None,
     warm_up: tuple[int, int] = (250, 10),
 ) -> base.Recipe:
-    """Collective gradient matching with siamese augmentation (DSAC).
+    """Matches gradients of all classes under siamese augmentation (DSAC).
 
-    Args:
-      task: a task whose ``y`` are class probabilities.
-      num_per_class: stored pictures of each class.
-      batch_size: see :func:`dc`, as for all that is not named here.
-      learning_rate: see :func:`dc`.
-      momentum: see :func:`dc`.
-      num_matches: see :func:`dc`.
-      num_epochs: see :func:`dc`.
-      network_learning_rate: see :func:`dc`.
-      distance: see :func:`dc`.
-      augmentation: the strategy string of the siamese augmentation, ``"none"``, or
-        ``"auto"``: all of DSA, without ``flip`` for digits.
-      initialisation: what the pictures start as.
-      factor: see :func:`dc`.
-      num_networks: see :func:`dc`.
-      protocol: see :func:`dc`.
-      warm_up: ``(networks, matches)``: the first so many matches of each of the first
-        so many networks are class by class.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: for rates and counts that are not positive, a momentum outside [0, 1),
-        or an augmentation that does not fit the pictures.
+    It is to :func:`dcc` what :func:`dsa` is to :func:`dc`.
 
     Example:
-      >>> import jax
       >>> import distill_jax as dj
-      >>> digits = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(16,)), digits.spec)
-      >>> recipe = dsac(task, num_per_class=1, batch_size=32)
-      >>> state, history = dj.run(recipe, digits, num_steps=2, key=jax.random.key(0))
-      >>> recipe.method.read(state).x.shape
-      (10, 8, 8, 1)
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(16,)), spec)
+      >>> recipe = dsac(task, num_per_class=1, augmentation="crop_rotate")
+      >>> recipe.protocol.augmentation
+      'crop_rotate'
 
     Reference:
       Saehyung Lee et al., "Dataset Condensation with Contrastive Signals", 2022.
     """
     return _recipe(
         task,
-        published.loops(
-            "dcc", num_per_class, num_matches=num_matches, num_epochs=num_epochs
-        ),
-        num_per_class=num_per_class,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        network_learning_rate=network_learning_rate,
-        distance=distance,
-        augmentation=augmentation,
-        initialisation=initialisation,
-        factor=factor,
-        num_networks=num_networks,
-        protocol=protocol or _augmented_protocol(task, augmentation),
-        warm_up=warm_up,
+        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        _Descent(learning_rate, momentum, batch_size),
+        _Match(distance, augmentation, num_networks, warm_up),
+        _Training(num_matches, num_epochs, network_learning_rate),
+        protocol=_augmented_protocol(task, augmentation),
     )
+
+
+class _Descent(NamedTuple):
+    """How the pictures move."""
+
+    learning_rate: float | None
+    momentum: float
+    batch_size: int
+
+
+class _Match(NamedTuple):
+    """What is compared in a step."""
+
+    distance: distances.Distance
+    augmentation: str
+    num_networks: int
+    warm_up: tuple[int, int] | None = None  # None: always class by class
+
+
+class _Training(NamedTuple):
+    """How networks are trained between two matches."""
+
+    num_matches: int | None
+    num_epochs: int | None
+    learning_rate: float
 
 
 def _recipe(
     task: base.Task,
-    loops: published.Loops,
+    shared: ingredients.Shared,
+    descent: _Descent,
+    match: _Match,
+    training: _Training,
     *,
-    num_per_class: int,
-    batch_size: int,
-    learning_rate: float | None,
-    momentum: float,
-    network_learning_rate: float,
-    distance: distances.Distance,
-    augmentation: str,
-    initialisation: initial_examples.Initialisation,
-    factor: int,
-    num_networks: int,
     protocol: protocols.Protocol,
-    warm_up: tuple[int, int] | None = None,
 ) -> base.Recipe:
-    """What DC, DSA, DCC and DSAC share; the last two have a warm-up."""
-    if learning_rate is None:
-        learning_rate = published.picture_rate("dc", task, num_per_class)
-    parts.check_positive(
-        learning_rate=learning_rate, network_learning_rate=network_learning_rate
+    """The composition that DC, DSA, DCC and DSAC have in common."""
+    loops = published.loops(
+        "dc" if match.warm_up is None else "dcc",
+        shared.num_per_class,
+        num_matches=training.num_matches,
+        num_epochs=training.num_epochs,
     )
-    parts.check_momentum(momentum)
-    augmentation = parts.strategy(task, augmentation)
+    learning_rate = descent.learning_rate
+    if learning_rate is None:
+        learning_rate = published.picture_rate("dc", task, shared.num_per_class)
+    is_by_output = match.distance == "per_output_cosine"
+    policy = policies.parse(ingredients.strategy(task, match.augmentation))
     objective = objectives.gradient_matching(
         task,
-        distance=distance,
-        parameters="kernels" if distance == "per_output_cosine" else "all",
+        distance=match.distance,
+        parameters="kernels" if is_by_output else "all",
         num_matches=loops.num_matches,
         training=objectives.NetworkTraining(
-            optimizer=optax.sgd(network_learning_rate),
+            optimizer=optax.sgd(training.learning_rate),
             num_epochs=loops.num_epochs,
-            policy=policies.parse(augmentation),
+            policy=policy,
         ),
-        is_collective=warm_up is not None,
-        warm_up=warm_up or (0, 0),
-        num_networks=num_networks,
+        is_collective=match.warm_up is not None,
+        warm_up=match.warm_up or (0, 0),
+        num_networks=match.num_networks,
     )
-    return base.Recipe(
-        method=bilevel.distill(
-            transforms.siamese(objective, policies.parse(augmentation)),
-            decoder=parts.decoder(factor),
-            optimizer=optax.sgd(learning_rate, momentum),
-        ),
-        sampler=samplers.per_class(batch_size),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
-        ),
-        source_fn=parts.class_source,
+    method = shared.distill(
+        transforms.siamese(objective, policy),
+        optax.sgd(learning_rate, descent.momentum),
+    )
+    return shared.recipe(
+        method,
+        samplers.per_class(descent.batch_size),
+        source_fn=ingredients.class_source,
         protocol=protocol,
     )
 
 
 def _plain_protocol(task: base.Task) -> protocols.Protocol:
-    """DC's: without augmentation, but for MNIST with its own and for longer."""
+    """That of DC: not augmented, but for MNIST, which has its own and trains longer."""
     protocol = protocols.dc_protocol()
     if task.facts.data_name != "mnist":
         return protocol
@@ -389,6 +295,6 @@ def _plain_protocol(task: base.Task) -> protocols.Protocol:
 
 
 def _augmented_protocol(task: base.Task, augmentation: str) -> protocols.Protocol:
-    """DSA's, with the augmentation that was distilled with."""
-    strategy = parts.strategy(task, augmentation)
+    """That of DSA, with the augmentation that was distilled with."""
+    strategy = ingredients.strategy(task, augmentation)
     return dataclasses.replace(protocols.dsa_protocol(), augmentation=strategy)

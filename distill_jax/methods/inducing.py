@@ -5,15 +5,16 @@
 import jax
 import optax
 
-from distill_jax import base, bilevel, data, objectives, samplers, transforms
+from distill_jax import base, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import ntk
-from distill_jax.methods import initial_examples, parts
+from distill_jax.methods import ingredients, initial_examples, options
 from distill_jax.types import Array, Key
 
 __all__ = ["kip"]
 
 
+@options.named_method
 def kip(
     task: base.Task,
     *,
@@ -32,34 +33,29 @@ def kip(
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Kernel inducing points: ridge regression with an infinitely wide network (KIP).
+    """Regresses on the kernel of an infinitely wide network (KIP).
 
     Args:
-      task: says the number of classes; its network serves the evaluation only.
-      num_per_class: stored pictures of each class.
-      num_steps: length of the run, over which the learning rates decay.
-      batch_size: real examples of each step; all of a smaller data set.
-      learning_rate: of Adam for the pictures, at the start.
-      label_learning_rate: of Adam for the labels; that of the pictures by default.
-      final_rate: the learning rates at the end of a cosine, as a share of those at the
-        start; the paper's are constant.
+      task: what the set is made for: its classes count here, its network in the
+        evaluation only.
+      num_steps: length of the run, over which the learning rates fall by a cosine.
+      batch_size: real examples of a step; all of a smaller data set.
+      learning_rate: learning rate of Adam for the pictures at the start.
+      label_learning_rate: learning rate of Adam for the labels at the start; that of
+        the pictures by default.
+      final_rate: the learning rates at the end of the cosine, as a share of those at
+        its start; the paper's are constant.
       kernel: ``(x, x') -> [N, M]``; by default the neural tangent kernel of a fully
         connected network.
       depth: hidden layers of the network of the default kernel.
-      ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
       use_learned_labels: whether labels are learned beside the pictures.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      use_flip: mirror images in the evaluation, for colour pictures.
-      protocol: how a network is judged that is trained on the result; FRePo's by
-        default. The result under the kernel itself is told by
-        :func:`~distill_jax.evaluation.kernel_ridge_accuracy`.
+      protocol: how a network is trained on the result to judge it, a
+        :class:`~distill_jax.evaluation.Protocol`; FRePo's by default. How good the
+        result is under the kernel itself,
+        :func:`~distill_jax.evaluation.kernel_ridge_accuracy` says.
 
     Returns:
       A :class:`~distill_jax.base.Recipe` with centred targets.
-
-    Raises:
-      InputError: for rates and counts that are not positive, or a share outside [0, 1].
 
     Example:
       >>> import jax
@@ -75,36 +71,24 @@ def kip(
       Timothy Nguyen, Zhourong Chen, Jaehoon Lee, "Dataset Meta-Learning from Kernel
       Ridge-Regression", 2021, algorithm 1; its released code.
     """
-    label_learning_rate = (
-        learning_rate if label_learning_rate is None else label_learning_rate
-    )
-    parts.check_positive(
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        label_learning_rate=label_learning_rate,
-        num_steps=num_steps,
-    )
-    adam = lambda rate: optax.adam(parts.cosine(rate, num_steps, final_rate))
+    options.check_positive(batch_size=batch_size)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    label_rate = learning_rate if label_learning_rate is None else label_learning_rate
+    adam = lambda rate: optax.adam(ingredients.cosine(rate, num_steps, final_rate))
     optimizer = {"x": adam(learning_rate)}
-    decoder = _centre_labels(parts.decoder(factor))
+    decoder = _centre_labels(shared.decoder())
     if use_learned_labels:
         # The kind that takes labels as they stand, which is centred already.
         decoder = transforms.learn_labels(decoder, kind="probabilities")
-        optimizer["y"] = adam(label_learning_rate)
-    num_classes = task.facts.num_classes
-    num_examples = num_per_class * factor**2 * num_classes
-    return base.Recipe(
-        method=bilevel.distill(
-            objectives.kernel_inducing_points(kernel=kernel, depth=depth, ridge=ridge),
-            decoder=decoder,
-            optimizer=optimizer,
-        ),
-        sampler=_at_most(batch_size),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
-        ),
-        source_fn=data.to_source,
-        protocol=protocol or protocols.frepo_protocol(num_examples, use_flip=use_flip),
+        optimizer["y"] = adam(label_rate)
+    objective = objectives.kernel_inducing_points(
+        kernel=kernel, depth=depth, ridge=ridge
+    )
+    num_examples = shared.num_decoded * task.facts.num_classes
+    return shared.recipe(
+        shared.distill(objective, optimizer, decoder=decoder),
+        _at_most(batch_size),
+        protocol=protocols.frepo_protocol(num_examples, use_flip=use_flip),
     )
 
 

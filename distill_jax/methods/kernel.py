@@ -6,13 +6,14 @@ from typing import Literal
 
 import optax
 
-from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
+from distill_jax import base, errors, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import initial_examples, parts
+from distill_jax.methods import ingredients, initial_examples, options
 
 __all__ = ["frepo", "rcig"]
 
 
+@options.named_method
 def frepo(
     task: base.Task,
     *,
@@ -33,34 +34,26 @@ def frepo(
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Neural feature regression with a pool of networks and learned labels (FRePo).
+    """Regresses on features of a pool of networks, with learned labels (FRePo).
 
     Args:
-      task: a task with features.
-      num_per_class: stored pictures of each class.
-      num_steps: length of the run, over which the learning rates decay by a cosine.
-      batch_size: real examples of each step.
-      learning_rate: of the pictures, at the start.
-      label_learning_rate: of the labels; that of the pictures by default.
-      optimizer: for pictures and labels; the paper's is LAMB.
-      final_rate: the learning rates at the end, as a share of those at the start.
-      num_networks: the size of the pool.
-      num_active: networks per step.
-      max_age: training steps after which a network is replaced.
-      network_learning_rate: of Adam for the networks.
-      ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      use_flip: mirror images, in the regression and in the evaluation; the paper: for
-        colour pictures.
-      protocol: how the result is judged; the paper's by default.
+      task: what the set is made for: a network that gives features, a loss and the
+        classes.
+      num_steps: length of the run, over which the learning rates fall by a cosine.
+      batch_size: real examples of a step.
+      learning_rate: learning rate of the pictures at the start.
+      label_learning_rate: learning rate of the labels at the start; that of the
+        pictures by default.
+      optimizer: of pictures and labels: ``"lamb"``, the paper's, or ``"adam"``.
+      num_networks: networks of the pool.
+      num_active: networks of the pool that take part in a step.
+      max_age: steps of its training after which a network is replaced by a fresh one.
+      network_learning_rate: learning rate of Adam for the networks.
+      use_flip: whether mirror images join the regression and the evaluation; the paper
+        has them for colour pictures.
 
     Returns:
       A :class:`~distill_jax.base.Recipe` with centred targets.
-
-    Raises:
-      InputError: for rates and counts that are not positive, a share outside [0, 1],
-        or an unknown optimiser.
 
     Example:
       >>> import jax
@@ -76,48 +69,37 @@ def frepo(
       Yongchao Zhou, Ehsan Nezhadarya, Jimmy Ba, "Dataset Distillation using Neural
       Feature Regression", 2022, Algorithm 1.
     """
-    label_learning_rate = (
-        learning_rate if label_learning_rate is None else label_learning_rate
-    )
-    parts.check_positive(
-        learning_rate=learning_rate,
-        label_learning_rate=label_learning_rate,
-        network_learning_rate=network_learning_rate,
-        num_steps=num_steps,
-        ridge=ridge,
-    )
     makers = {"lamb": optax.lamb, "adam": optax.adam}
     if optimizer not in makers:
         hint = errors.nearest(optimizer, makers)
         raise errors.InputError(f'There is no outer optimiser "{optimizer}". {hint}')
-    decay = lambda rate: parts.cosine(rate, num_steps, final_rate)
-    method = bilevel.distill(
-        objectives.kernel_regression(
-            task,
-            num_networks=num_networks,
-            num_active=num_active,
-            max_age=max_age,
-            learning_rate=network_learning_rate,
-            ridge=ridge,
-            use_flip=use_flip,
-        ),
-        decoder=transforms.learn_labels(parts.decoder(factor), kind="centred"),
-        optimizer={
-            "x": makers[optimizer](decay(learning_rate)),
-            "y": makers[optimizer](decay(label_learning_rate)),
-        },
+    label_rate = learning_rate if label_learning_rate is None else label_learning_rate
+    outer = lambda rate: makers[optimizer](
+        ingredients.cosine(rate, num_steps, final_rate)
     )
-    return _recipe(
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    objective = objectives.kernel_regression(
         task,
-        method,
-        num_per_class * factor**2,
-        batch_size=batch_size,
-        initialisation=initialisation,
+        num_networks=num_networks,
+        num_active=num_active,
+        max_age=max_age,
+        learning_rate=network_learning_rate,
+        ridge=ridge,
         use_flip=use_flip,
-        protocol=protocol,
+    )
+    method = shared.distill(
+        objective,
+        {"x": outer(learning_rate), "y": outer(label_rate)},
+        decoder=transforms.learn_labels(shared.decoder(), kind="centred"),
+    )
+    return shared.recipe(
+        method,
+        samplers.uniform(batch_size),
+        protocol=_protocol(task, shared, use_flip),
     )
 
 
+@options.variant_of(frepo)
 def rcig(
     task: base.Task,
     *,
@@ -140,7 +122,7 @@ def rcig(
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """What makes RCIG better than FRePo: a cross-entropy, and an average of the set.
+    """Regresses on features as :func:`frepo`, by the cross-entropy (RCIG).
 
     The outer loss is the cross-entropy of the ridge prediction times a learned
     temperature, the optimiser AdaBelief, the label's margin counts up to 1/(2C), and
@@ -149,34 +131,20 @@ def rcig(
     ``convnet(activation="softplus", softplus_beta=60)`` and judge with ReLU.
 
     Args:
-      task: a task with features.
-      num_per_class: stored pictures of each class.
-      batch_size: real examples of each step.
-      learning_rate: of the pictures.
-      label_learning_rate: of the labels.
-      temperature_learning_rate: of the logarithm of the temperature.
-      num_steps: length of the run, over which the learning rates decay by a cosine;
-        they are constant by default.
-      final_rate: the learning rates at the end, as a share of those at the start.
-      decay: of the moving average; None for the last pictures and labels.
-      num_networks: the size of the pool.
-      num_active: networks per step.
-      max_age: training steps after which a network is replaced.
-      network_learning_rate: of Adam for the networks.
-      ridge: the regulariser, as a multiple of the mean diagonal of the kernel; by
-        default 5e-4 for each example.
-      num_implicit: iterations of conjugate gradients for the implicit derivative of
-        the networks; 20 in the paper, none by default.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      use_flip: mirror images, in the regression and in the evaluation.
-      protocol: how the result is judged; that of FRePo by default.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe` with centred targets.
-
-    Raises:
-      InputError: for rates and counts that are not positive.
+      learning_rate: learning rate of AdaBelief for the pictures at the start.
+      label_learning_rate: learning rate of AdaBelief for the labels at the start.
+      temperature_learning_rate: learning rate of the logarithm of the temperature.
+      num_steps: length of the run, over which the learning rates fall by a cosine; they
+        are constant by default.
+      decay: share of the old average in the moving average of pictures and labels,
+        which is what is stored, from 0 to below 1; None stores the last ones.
+      ridge: regulariser of the ridge regression, as a multiple of the mean diagonal of
+        the kernel; by default 5e-4 for each example.
+      num_implicit: iterations of conjugate gradients for the implicit derivative of the
+        networks; 20 in the paper, and 0 for none of it.
+      use_flip: whether mirror images join the regression and the evaluation.
+      protocol: how a network is trained on the result to judge it, a
+        :class:`~distill_jax.evaluation.Protocol`; FRePo's by default.
 
     Example:
       >>> import jax
@@ -192,70 +160,50 @@ def rcig(
       Noel Loo, Ramin Hasani, Mathias Lechner, Daniela Rus, "Dataset Distillation with
       Convexified Implicit Gradients", 2023, section 4 and its released code.
     """
-    num_classes = task.facts.num_classes
-    num_examples = num_per_class * factor**2 * num_classes
-    jitter = 5e-4 * num_examples if ridge is None else ridge
-    parts.check_positive(
-        learning_rate=learning_rate,
-        label_learning_rate=label_learning_rate,
-        temperature_learning_rate=temperature_learning_rate,
-        network_learning_rate=network_learning_rate,
-        ridge=jitter,
-    )
+    options.check_positive(temperature_learning_rate=temperature_learning_rate)
     if num_implicit < 0:
         raise errors.InputError(
             f"`num_implicit` must be 0 for no implicit derivative, or more, got "
             f"{num_implicit}."
         )
-    belief = lambda rate: optax.adabelief(parts.cosine(rate, num_steps, final_rate))
-    decoder = transforms.learn_labels(parts.decoder(factor), kind="centred")
-    method = bilevel.distill(
-        objectives.kernel_regression(
-            task,
-            num_networks=num_networks,
-            num_active=num_active,
-            max_age=max_age,
-            learning_rate=network_learning_rate,
-            ridge=jitter,
-            margin_limit=0.5 / num_classes,
-            use_flip=use_flip,
-            num_implicit=num_implicit,
-        ),
-        decoder=transforms.learn_temperature(decoder),
-        optimizer={
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    num_classes = task.facts.num_classes
+    objective = objectives.kernel_regression(
+        task,
+        num_networks=num_networks,
+        num_active=num_active,
+        max_age=max_age,
+        learning_rate=network_learning_rate,
+        ridge=5e-4 * shared.num_decoded * num_classes if ridge is None else ridge,
+        margin_limit=0.5 / num_classes,
+        use_flip=use_flip,
+        num_implicit=num_implicit,
+    )
+    belief = lambda rate: optax.adabelief(
+        ingredients.cosine(rate, num_steps, final_rate)
+    )
+    decoder = transforms.learn_labels(shared.decoder(), kind="centred")
+    method = shared.distill(
+        objective,
+        {
             "x": belief(learning_rate),
             "y": belief(label_learning_rate),
             "log_temperature": belief(temperature_learning_rate),
         },
+        decoder=transforms.learn_temperature(decoder),
     )
     if decay is not None:
         method = transforms.moving_average(method, decay)
-    return _recipe(
-        task,
+    return shared.recipe(
         method,
-        num_per_class * factor**2,
-        batch_size=batch_size,
-        initialisation=initialisation,
-        use_flip=use_flip,
-        protocol=protocol,
+        samplers.uniform(batch_size),
+        protocol=_protocol(task, shared, use_flip),
     )
 
 
-def _recipe(
-    task: base.Task,
-    method: base.Method,
-    num_per_class: int,
-    *,
-    batch_size: int,
-    initialisation: initial_examples.Initialisation,
-    use_flip: bool,
-    protocol: protocols.Protocol | None,
-) -> base.Recipe:
-    num_examples = num_per_class * task.facts.num_classes
-    return base.Recipe(
-        method=method,
-        sampler=samplers.uniform(batch_size),
-        initial_fn=initial_examples.initial_fn(initialisation, num_per_class),
-        source_fn=data.to_source,
-        protocol=protocol or protocols.frepo_protocol(num_examples, use_flip=use_flip),
-    )
+def _protocol(
+    task: base.Task, shared: ingredients.Shared, use_flip: bool
+) -> protocols.Protocol:
+    """That of FRePo, which depends on the number of examples."""
+    num_examples = shared.num_decoded * task.facts.num_classes
+    return protocols.frepo_protocol(num_examples, use_flip=use_flip)

@@ -4,15 +4,16 @@
 
 import optax
 
-from distill_jax import base, bilevel, objectives, samplers, transforms
+from distill_jax import base, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import initial_examples, parts, published
+from distill_jax.methods import ingredients, initial_examples, options, published
 from distill_jax.objectives import distances
 
 __all__ = ["idc"]
 
 
+@options.named_method
 def idc(
     task: base.Task,
     *,
@@ -31,35 +32,30 @@ def idc(
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Gradient matching of factorised pictures, networks trained on real ones (IDC).
+    """Matches gradients of factorised pictures, networks trained on real ones (IDC).
 
     Args:
-      task: a task whose ``y`` are class probabilities, with a convolutional network.
-      num_per_class: stored pictures of each class.
-      batch_size: real examples of each class and step.
-      learning_rate: of the pictures; the published one by default.
-      momentum: of the pictures' gradient descent.
-      num_matches: steps with each network, after which it is replaced.
+      task: what the set is made for: a convolutional network, a loss and the classes;
+        its ``y`` are class probabilities.
+      learning_rate: learning rate of the pictures; the published one by default, which
+        grows with ``num_per_class`` and the size of the pictures.
+      num_matches: matches (steps) with each network, after which a fresh one takes its
+        place.
       num_train_examples: real examples that the network is trained on between two
-        steps, in mini-batches of 64 with CutMix.
-      network_learning_rate: of that training, with momentum 0.9.
-      distance: between the gradients of the convolutions; ``"l1"`` for MNIST and
-        Fashion-MNIST and ``"mse"`` elsewhere by default.
-      augmentation: of both sides of a match.
-      train_augmentation: of the network's training.
-      initialisation: what the pictures start as.
-      factor: each stored picture decodes into ``factor^2`` examples; the paper: 2, and
-        3 for ImageNet.
-      num_networks: matched in every step; the paper uses 1.
-      protocol: how the result is judged; the paper's by default.
+        matches, in mini-batches of 64 with CutMix.
+      network_learning_rate: learning rate of that training, with momentum 0.9.
+      distance: between the gradients of the convolutions: ``"l1"``, ``"mse"``,
+        ``"per_output_cosine"`` or ``"whole_cosine"``; by default ``"l1"`` for MNIST and
+        Fashion-MNIST, and ``"mse"`` elsewhere.
+      augmentation: strategy string of the augmentation of both sides of a match,
+        ``"none"``, or ``"auto"``: all of DSA, without ``flip`` for digits.
+      train_augmentation: strategy string of the network's training, likewise.
+      factor: each stored picture is cut into ``factor^2`` tiles, which are enlarged to
+        as many examples; the paper uses 2, and 3 for ImageNet.
 
     Returns:
       A :class:`~distill_jax.base.Recipe`. Pictures stay between black and white where
       the data set is not whitened.
-
-    Raises:
-      InputError: for rates and counts that are not positive, a momentum outside [0, 1),
-        or an augmentation that does not fit the pictures.
 
     Example:
       >>> import jax
@@ -76,17 +72,17 @@ def idc(
       Jang-Hyun Kim et al., "Dataset Condensation via Efficient Synthetic-Data
       Parameterization", 2022.
     """
+    options.check_positive(num_train_examples=num_train_examples)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
     if learning_rate is None:
         learning_rate = published.picture_rate("idc", task, num_per_class)
-    parts.check_positive(
-        learning_rate=learning_rate,
-        network_learning_rate=network_learning_rate,
-        num_train_examples=num_train_examples,
-    )
-    parts.check_momentum(momentum)
     if distance is None:
         is_grey = task.facts.data_name in ("mnist", "fashion_mnist")
         distance = "l1" if is_grey else "mse"
+    strategies = augmentation, train_augmentation
+    policy, train_policy = (
+        policies.parse(ingredients.strategy(task, each)) for each in strategies
+    )
     objective = objectives.gradient_matching(
         task,
         distance=distance,
@@ -98,29 +94,22 @@ def idc(
                 optax.sgd(network_learning_rate, momentum=0.9),
             ),
             batch_size=64,
-            policy=policies.parse(parts.strategy(task, train_augmentation)),
+            policy=train_policy,
             mixing="cutmix",
             on="real",
         ),
         num_networks=num_networks,
     )
-    method = bilevel.distill(
-        transforms.siamese(
-            objective, policies.parse(parts.strategy(task, augmentation))
-        ),
-        decoder=parts.decoder(factor),
-        optimizer=optax.sgd(learning_rate, momentum),
+    method = shared.distill(
+        transforms.siamese(objective, policy), optax.sgd(learning_rate, momentum)
     )
     if task.facts.bounds:
         method = transforms.clip_pixels(method, *task.facts.bounds)
-    return base.Recipe(
-        method=method,
-        sampler=samplers.pair(
+    return shared.recipe(
+        method,
+        samplers.pair(
             samplers.per_class(batch_size), samplers.uniform(num_train_examples)
         ),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
-        ),
-        source_fn=parts.class_source,
-        protocol=protocol or protocols.idc_protocol(use_flip=not parts.is_digits(task)),
+        source_fn=ingredients.class_source,
+        protocol=protocols.idc_protocol(use_flip=not ingredients.is_digits(task)),
     )

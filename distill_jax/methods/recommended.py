@@ -2,19 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our own recommended recipe: a kernel, and perhaps what is evaluated, unrolled."""
 
-from typing import Any
+import dataclasses
 
 import optax
 
-from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
+from distill_jax import base, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import initial_examples, parts
+from distill_jax.methods import ingredients, initial_examples, options, unrolled
 
 __all__ = ["auto"]
 
 
+@options.named_method
 def auto(
     task: base.Task,
     *,
@@ -38,46 +39,45 @@ def auto(
     factor: int | None = None,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Neural feature regression by the cross-entropy, on quartered pictures.
+    """Regresses on features by the cross-entropy, on quartered pictures.
 
     The loss of RCIG with a pool of networks, pictures that stand for four examples each
-    where they are large and few, learned labels, and a moving average. What follows on
-    request (``warm_share`` below 1) is the training of a network in random windows,
-    from what the kernel came to; it is off, for it did not help wherever it was tried
-    on a validation split, and neither did solving the labels in closed form.
+    where they are large and few, learned labels, and a moving average. With
+    ``warm_share`` below 1 the training of a network in random windows follows, from
+    what the kernel came to; it is off by default, since it does not help on validation
+    splits, and neither does solving the labels in closed form.
 
     Args:
-      task: a task with features.
-      num_per_class: stored pictures of each class.
+      task: what the set is made for: a network that gives features, a loss and the
+        classes.
       num_steps: length of the run, both stages together.
-      warm_share: the share of the steps that regress on features; 1 for all of them.
-      batch_size: real examples of each step.
-      learning_rate: of pictures and labels, by Adam, at the start of the first stage.
-      unrolled_rate: the same at the start of the second.
-      final_rate: the rates at the end of each stage, as a share of those at its start.
-      ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
-      num_networks: the size of the pool of the first stage.
-      network_learning_rate: of Adam for the networks, in all of it.
-      num_inner_steps: T, of the training that is unrolled.
-      window: W, how many steps of it are differentiated.
-      network_batch_size: synthetic examples of an inner step; all by default.
-      augmentation: a strategy, drawn anew in each inner step, and in the evaluation.
-      clip: gradients are clipped at this multiple of the average of their norm, and
-        divided by it.
-      decay: of the moving average of pictures and labels, which is what is stored.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples; by default
-        2 for pictures of at least 24 rows and columns with fewer than five of a class,
-        else 1.
-      protocol: how the result is judged; by default by 500 steps of Adam with a warm-up
-        and a cosine, or by the training that was unrolled.
+      warm_share: the share of the steps that regress on features, from 0 to 1.
+      batch_size: real examples of a step.
+      learning_rate: learning rate of Adam for pictures and labels, at the start of the
+        first stage.
+      unrolled_rate: learning rate of Adam for pictures and labels, at the start of the
+        second stage.
+      final_rate: the learning rates at the end of each stage, as a share of those at
+        its start.
+      num_networks: networks of the pool of the first stage.
+      network_learning_rate: learning rate of Adam for the networks: of the pool, of the
+        training that is unrolled, and of the evaluation.
+      num_inner_steps: T, steps of the training that is unrolled.
+      window: W, how many of those steps are differentiated.
+      augmentation: strategy string of what is drawn anew in each inner step and in the
+        evaluation: ``"none"``, operations such as ``"crop_rotate"``, or ``"auto"``:
+        all of DSA, without ``flip`` for digits.
+      clip: gradients are clipped at this multiple of the average of their norm, above
+        1, and divided by that average.
+      factor: with 2 or 3, each stored picture is cut into 4 or 9 tiles, which are
+        enlarged to as many examples; by default 2 for pictures of at least 24 rows and
+        columns with fewer than five of a class, else 1.
+      protocol: how a network is trained on the result to judge it, a
+        :class:`~distill_jax.evaluation.Protocol`; by default 500 steps of Adam with a
+        warm-up and a cosine, or the training that was unrolled.
 
     Returns:
       A :class:`~distill_jax.base.Recipe` with centred targets.
-
-    Raises:
-      InputError: for a share outside [0, 1], and as
-        :func:`~distill_jax.methods.rat_bptt`.
 
     Example:
       >>> import jax
@@ -93,19 +93,11 @@ def auto(
       Its stages are those of :func:`~distill_jax.methods.rcig` and
       :func:`~distill_jax.methods.rat_bptt`.
     """
-    parts.check_positive(
-        learning_rate=learning_rate,
-        unrolled_rate=unrolled_rate,
-        network_learning_rate=network_learning_rate,
-        num_steps=num_steps,
-        ridge=ridge,
-    )
-    if not 0 <= warm_share <= 1:
-        raise errors.InputError(
-            f"`warm_share` is a share of the steps, from 0 to 1, got {warm_share}."
-        )
+    options.check_positive(unrolled_rate=unrolled_rate)
+    options.check_share("the steps", warm_share=warm_share)
     factor = _factor(task, num_per_class) if factor is None else factor
-    strategy = parts.strategy(task, augmentation)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    strategy = ingredients.strategy(task, augmentation)
     num_warm = round(warm_share * num_steps)
     num_after = num_steps - num_warm
     stages, rates = [], []
@@ -118,9 +110,9 @@ def auto(
             margin_limit=0.5 / task.facts.num_classes,
         )
         stages.append((kernel, num_warm))
-        rates.append(parts.cosine(learning_rate, num_warm, final_rate))
+        rates.append(ingredients.cosine(learning_rate, num_warm, final_rate))
     if num_after:
-        unrolled = objectives.unrolled_training(
+        training = objectives.unrolled_training(
             task.retarget("centred"),
             num_steps=num_inner_steps,
             window=window,
@@ -129,46 +121,30 @@ def auto(
             batch_size=network_batch_size,
             policy=policies.parse(strategy),
         )
-        stages.append((unrolled, num_after))
-        rates.append(parts.cosine(unrolled_rate, num_after, final_rate))
+        stages.append((training, num_after))
+        rates.append(ingredients.cosine(unrolled_rate, num_after, final_rate))
     rate = optax.join_schedules(rates, [num_warm] if len(rates) > 1 else [])
     # Adam remembers the size of gradients for longer than a stage has to begin.
     relative = transforms.clip_by_average_norm(clip, is_relative=True)
     outer = optax.chain(relative, optax.adam(rate))
-    decoder = transforms.learn_labels(parts.decoder(factor), kind="centred")
-    method = bilevel.distill(
+    decoder = transforms.learn_labels(shared.decoder(), kind="centred")
+    method = shared.distill(
         objectives.in_stages(stages),
+        {"x": outer, "y": outer, "log_temperature": optax.adam(3e-2)},
         decoder=transforms.learn_temperature(decoder),
-        optimizer={"x": outer, "y": outer, "log_temperature": optax.adam(3e-2)},
     )
     if decay is not None:
         method = transforms.moving_average(method, decay)
-    training: dict[str, Any] = {
-        "schedule": "warmup_cosine",
-        "warmup_steps": 50,
-        "num_steps": 500,
-    }
     if num_after:
-        training = {
-            "num_steps": num_inner_steps,
-            "batch_size": network_batch_size or 10**6,  # all of the set
-        }
-    judged = protocols.Protocol(
-        optimizer="adam",
-        learning_rate=network_learning_rate,
-        weight_decay=0.0,
-        augmentation=strategy,
-        targets="centred",
-        **training,
-    )
-    return base.Recipe(
-        method=method,
-        sampler=samplers.uniform(batch_size),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
-        ),
-        source_fn=data.to_source,
-        protocol=protocol or judged,
+        judged = unrolled.training_protocol(
+            "adam", network_learning_rate, num_inner_steps, network_batch_size, strategy
+        )
+    else:
+        judged = _short_protocol(network_learning_rate, strategy)
+    return shared.recipe(
+        method,
+        samplers.uniform(batch_size),
+        protocol=dataclasses.replace(judged, targets="centred"),
     )
 
 
@@ -177,3 +153,16 @@ def _factor(task: base.Task, num_per_class: int) -> int:
     shape = task.facts.shape
     is_large = len(shape) == 3 and min(shape[:2]) >= 24
     return 2 if is_large and num_per_class < 5 else 1
+
+
+def _short_protocol(learning_rate: float, strategy: str) -> protocols.Protocol:
+    """500 steps of Adam, with a warm-up and a cosine."""
+    return protocols.Protocol(
+        optimizer="adam",
+        learning_rate=learning_rate,
+        weight_decay=0.0,
+        schedule="warmup_cosine",
+        warmup_steps=50,
+        num_steps=500,
+        augmentation=strategy,
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from distill_jax import base, errors
 from distill_jax.methods import (
+    difficulty_aligned,
     distribution,
     gradient,
     inducing,
@@ -24,7 +25,7 @@ NAMES = {
     "auto": recommended.auto,
     "bptt": unrolled.bptt,
     "cafe": distribution.cafe,
-    "datm": trajectory.datm,
+    "datm": difficulty_aligned.datm,
     "dc": gradient.dc,
     "dcc": gradient.dcc,
     "dm": distribution.dm,

@@ -5,7 +5,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import optax
 
@@ -23,26 +23,116 @@ from distill_jax import experts as experts_lib
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import initial_examples, initial_from_experts, parts
+from distill_jax.methods import ingredients, initial_from_experts
 from distill_jax.methods import published_trajectories as published
 from distill_jax.training import sharpness
 from distill_jax.transforms import learned_rate
 
-__all__ = ["Experts", "Folder", "segment_recipe"]
+__all__ = [
+    "Descent",
+    "Experts",
+    "Folder",
+    "Labels",
+    "LearnedRate",
+    "Paths",
+    "Segments",
+    "Student",
+    "segment_recipe",
+]
 
 Folder = str | os.PathLike[str] | None
 Experts = experts_lib.ExpertPlan | Mapping[str, Any] | None
 
+# Where these are chosen, nothing that was published has to be looked up.
+_NEEDED = (
+    "num_student_steps",
+    "num_expert_epochs",
+    "last_start",
+    "learning_rate",
+    "rate_learning_rate",
+    "initial_rate",
+)
+_NEEDED_TOO = {"ftd": ("decay",), "datm": ("label_learning_rate",)}
 
-def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
-    """The recipe of a method that matches segments of trajectories.
+
+class Paths(NamedTuple):
+    """Where the trajectories of the experts come from."""
+
+    experts: Experts
+    buffer: Folder
+    num_experts_per_step: int
+
+
+class Segments(NamedTuple):
+    """Which segments are matched; None stands for what was published."""
+
+    num_student_steps: int | None
+    num_expert_epochs: int | None
+    first_start: int | None
+    last_start: int | None
+    window: tuple[int, int] | None = None
+
+
+class Student(NamedTuple):
+    """How the student learns from the pictures."""
+
+    batch_size: int | None
+    augmentation: str
+    estimator: unroll.Estimator
+    remat: unroll.Remat
+    assigns_labels: bool = False
+
+
+class Descent(NamedTuple):
+    """How the pictures move; a None stands for what was published."""
+
+    learning_rate: float | None
+    momentum: float
+    decay: float | None = None
+
+
+class LearnedRate(NamedTuple):
+    """How the student's learning rate moves; a None stands for what was published."""
+
+    rate_learning_rate: float | None
+    initial_rate: float | None
+    rate_kind: learned_rate.Kind
+
+
+class Labels(NamedTuple):
+    """How the label logits of DATM move; a None stands for what was published."""
+
+    label_learning_rate: float | None
+    label_momentum: float
+
+
+def segment_recipe(
+    method: str,
+    task: base.Task,
+    shared: ingredients.Shared,
+    paths: Paths,
+    segments: Segments,
+    student: Student,
+    descent: Descent,
+    rate: LearnedRate,
+    *,
+    labels: Labels | None = None,
+    threshold: float = float("inf"),
+) -> base.Recipe:
+    """Makes the recipe of a method that matches segments of trajectories.
 
     Args:
       method: a key of ``TRAJECTORIES``, the published settings.
       task: see :func:`~distill_jax.methods.mtt`.
-      **given: the other arguments of the method, those of
-        :func:`~distill_jax.methods.mtt` and of its own. None stands for what was
-        published.
+      shared: the options that all named methods have.
+      paths: of the experts.
+      segments: of those paths.
+      student: that is to follow them.
+      descent: of the pictures.
+      rate: of the student, which is learned.
+      labels: learned logits, which start as those of the experts; None for labels that
+        stay as they are.
+      threshold: steps with a larger loss are refused.
 
     Returns:
       A :class:`~distill_jax.base.Recipe`.
@@ -54,155 +144,135 @@ def segment_recipe(method: str, task: base.Task, **given: Any) -> base.Recipe:
       >>> import distill_jax as dj
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
-      >>> recipe = dj.methods.mtt(
-      ...     task, num_per_class=1, num_student_steps=3, num_expert_epochs=1,
-      ...     last_start=2, learning_rate=10.0, rate_learning_rate=1e-5,
-      ...     initial_rate=0.1)
+      >>> recipe = segment_recipe(
+      ...     "mtt", task, ingredients.Shared(num_per_class=1),
+      ...     Paths({"num_experts": 2}, None, 1), Segments(3, 1, 0, 2),
+      ...     Student(10, "none", "exact", "step"), Descent(10.0, 0.5),
+      ...     LearnedRate(1e-5, 0.1, "log"))
       >>> recipe.protocol.learning_rate is None  # the one that is learned
       True
     """
-    row = _row(method, task, given["num_per_class"], given)
-    names = {field.name for field in dataclasses.fields(_Options)}
-    options = _Options(**{key: value for key, value in given.items() if key in names})
-    parts.check_momentum(options.momentum)
-    strategy = parts.strategy(task, options.augmentation)
-    policy = policies.parse(strategy, align_corners=True)
-    has_labels = options.label_momentum is not None
-    template = tasks.network_shapes(task).params
-    sampler = samplers.trajectory_segments(
-        template,
-        num_epochs=row.num_expert_epochs,
-        first_start=row.first_start,
-        last_start=row.last_start,
-        window=row.window,
-        num_experts=options.num_experts_per_step,
+    chosen = segments._asdict() | descent._asdict() | rate._asdict()
+    chosen |= {"batch_size": student.batch_size}
+    chosen |= labels._asdict() if labels is not None else {}
+    settings = _settings(method, task, shared.num_per_class, chosen)
+    strategy = ingredients.strategy(task, student.augmentation)
+    sampler = _sampler(task, settings, paths.num_experts_per_step)
+    plan = _plan(settings, paths.experts, strategy, has_labels=labels is not None)
+    buffer_of = _remembered(plan, task, paths.buffer)
+    objective = objectives.trajectory_matching(
+        task,
+        num_steps=settings.num_student_steps,
+        batch_size=settings.batch_size,
+        policy=policies.parse(strategy, align_corners=True),
+        estimator=student.estimator,
+        remat=student.remat,
+        assigns_labels=student.assigns_labels,
     )
-    plan = _plan(row, options, strategy)
-    buffer_of = _remembered(plan, task, options.buffer)
-
-    decoder = parts.decoder(options.factor)
-    optimizer = {"x": optax.sgd(row.learning_rate, options.momentum)}
-    if has_labels:
-        assert row.label_learning_rate is not None
-        parts.check_positive(label_learning_rate=row.label_learning_rate)
-        decoder = transforms.learn_labels(decoder, kind="logits", scale=None)
-        optimizer["y_logits"] = optax.sgd(
-            row.label_learning_rate, options.label_momentum
-        )
-    decoder = transforms.learn_rate(decoder, row.initial_rate, kind=options.rate_kind)
-    is_log = options.rate_kind == "log"
-    rate = row.rate_learning_rate / (row.initial_rate**2 if is_log else 1)
-    rate_name = "log_learning_rate" if is_log else "learning_rate"
-    optimizer[rate_name] = optax.sgd(rate, options.momentum)
-
-    distilled = bilevel.distill(
-        objectives.trajectory_matching(
-            task,
-            num_steps=row.num_student_steps,
-            batch_size=row.batch_size,
-            policy=policy,
-            estimator=options.estimator,
-            remat=options.remat,
-            assigns_labels=options.assigns_labels,
-        ),
-        decoder=decoder,
-        optimizer=optimizer,
-    )
-    initial_fn = initial_examples.initial_fn(
-        options.initialisation, options.num_per_class * options.factor**2
-    )
-    if has_labels:
-        initial_fn = initial_from_experts.agreed_examples(
-            task, options.num_per_class, buffer_of
-        )
-    distilled = transforms.gate_steps(distilled, options.threshold)
-    if row.decay is not None:
-        distilled = transforms.moving_average(distilled, row.decay, names=["x"])
+    decoder, optimizer = _learned(shared.decoder(), settings, descent, rate, labels)
+    distilled = shared.distill(objective, optimizer, decoder=decoder)
+    distilled = transforms.gate_steps(distilled, threshold)
+    if settings.decay is not None:
+        distilled = transforms.moving_average(distilled, settings.decay, names=["x"])
 
     def source_fn(dataset: data.Dataset) -> experts_lib.Trajectories:
-        published.check_whitening(method, row, dataset.spec)
+        published.check_whitening(method, settings, dataset.spec)
         return buffer_of(dataset).to_source()
 
-    judged = protocols.datm_protocol() if has_labels else protocols.mtt_protocol()
-    judged = dataclasses.replace(judged, augmentation=strategy)
-    return base.Recipe(
-        method=distilled,
-        sampler=sampler,
-        initial_fn=initial_fn,
+    judged = protocols.mtt_protocol() if labels is None else protocols.datm_protocol()
+    recipe = shared.recipe(
+        distilled,
+        sampler,
         source_fn=source_fn,
-        protocol=options.protocol or judged,
-        experts=plan,
+        protocol=dataclasses.replace(judged, augmentation=strategy),
     )
+    if labels is not None:
+        agreed = initial_from_experts.agreed_examples(
+            task, shared.num_per_class, buffer_of
+        )
+        recipe = recipe._replace(initial_fn=agreed)
+    return recipe._replace(experts=plan)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Options:
-    """What the four methods share, and what only some of them have."""
-
-    num_per_class: int
-    experts: Experts
-    buffer: Folder
-    momentum: float
-    rate_kind: learned_rate.Kind
-    augmentation: str
-    estimator: unroll.Estimator
-    remat: unroll.Remat
-    num_experts_per_step: int
-    protocol: protocols.Protocol | None
-    initialisation: initial_examples.Initialisation = "real"
-    factor: int = 1
-    assigns_labels: bool = False
-    label_momentum: float | None = None
-    threshold: float = float("inf")
-
-
-def _row(
-    method: str, task: base.Task, num_per_class: int, given: Mapping[str, Any]
+def _settings(
+    method: str, task: base.Task, num_per_class: int, chosen: Mapping[str, Any]
 ) -> published.Row:
-    """The settings given, and the published ones for those that are not."""
-    names = [name for name in published.Row._fields if name in given]
-    chosen = {name: given[name] for name in names if given[name] is not None}
-    optional = {"batch_size", "first_start", "window"}
-    needed = set(names) - optional
-    if needed <= set(chosen):  # Nothing has to be looked up.
-        blank = {name: None for name in published.Row._fields}
-        row = published.Row(**{**blank, "first_start": 0, **chosen})  # pyright: ignore
-    else:
-        row = published.trajectory_row(method, task, num_per_class)._replace(**chosen)
+    """The settings that were chosen, and the published ones for the others."""
+    names = published.Row._fields
+    chosen = {n: v for n, v in chosen.items() if n in names and v is not None}
+    if {*_NEEDED, *_NEEDED_TOO.get(method, ())} <= chosen.keys():
+        return published.Row(**{"batch_size": None, **chosen})
+    settings = published.trajectory_row(method, task, num_per_class)
     if "last_start" in chosen:  # A published window would not fit it.
-        row = row._replace(window=chosen.get("window"))
-    parts.check_positive(
-        learning_rate=row.learning_rate,
-        rate_learning_rate=row.rate_learning_rate,
-        initial_rate=row.initial_rate,
-    )
-    return row
+        settings = settings._replace(window=None)
+    return settings._replace(**chosen)
 
 
 def _plan(
-    row: published.Row, options: _Options, strategy: str
+    settings: published.Row, experts: Experts, strategy: str, *, has_labels: bool
 ) -> experts_lib.ExpertPlan:
     """How the experts are trained, where it was not said."""
-    last = row.last_start - 1 + row.num_expert_epochs
-    if isinstance(options.experts, experts_lib.ExpertPlan):
-        return options.experts
-    is_flat = row.alpha is not None or row.decay is not None
-    flat = sharpness.Sharpness(alpha=0.3 if row.alpha is None else row.alpha)
-    for name in dict(options.experts or {}):
-        known = [field.name for field in dataclasses.fields(experts_lib.ExpertPlan)]
+    if isinstance(experts, experts_lib.ExpertPlan):
+        return experts
+    chosen = dict(experts or {})
+    known = [field.name for field in dataclasses.fields(experts_lib.ExpertPlan)]
+    for name in chosen:
         if name not in known:
             raise errors.InputError(
                 f'Experts have no option "{name}". {errors.nearest(name, known)}'
             )
+    last = settings.last_start - 1 + settings.num_expert_epochs
+    alpha = 0.3 if settings.alpha is None else settings.alpha
+    is_flat = settings.alpha is not None or settings.decay is not None or has_labels
     usual = {
-        "num_epochs": max(last, dict(options.experts or {}).get("num_epochs", last)),
-        "first_epoch": row.first_start,
+        "num_epochs": max(last, chosen.get("num_epochs", last)),
+        "first_epoch": settings.first_start,
         "last_epoch": last,
-        "keeps_end": options.label_momentum is not None,
+        "keeps_end": has_labels,
         "augmentation": strategy,
-        "sharpness": flat if is_flat or options.label_momentum is not None else None,
+        "sharpness": sharpness.Sharpness(alpha=alpha) if is_flat else None,
     }
-    return experts_lib.ExpertPlan(**{**usual, **dict(options.experts or {})})
+    return experts_lib.ExpertPlan(**{**usual, **chosen})
+
+
+def _learned(
+    decoder: base.Decoder,
+    settings: published.Row,
+    descent: Descent,
+    rate: LearnedRate,
+    labels: Labels | None,
+) -> tuple[base.Decoder, bilevel.Optimizer]:
+    """The decoder of all that is learned, and how each of it moves."""
+    optimizer = {"x": optax.sgd(settings.learning_rate, descent.momentum)}
+    if labels is not None:
+        assert settings.label_learning_rate is not None  # Published, if not chosen.
+        decoder = transforms.learn_labels(decoder, kind="logits", scale=None)
+        optimizer["y_logits"] = optax.sgd(
+            settings.label_learning_rate, labels.label_momentum
+        )
+    decoder = transforms.learn_rate(decoder, settings.initial_rate, kind=rate.rate_kind)
+    step_size = settings.rate_learning_rate
+    if rate.rate_kind == "log":
+        optimizer["log_learning_rate"] = optax.sgd(
+            step_size / settings.initial_rate**2, descent.momentum
+        )
+    else:
+        optimizer["learning_rate"] = optax.sgd(step_size, descent.momentum)
+    return decoder, optimizer
+
+
+def _sampler(
+    task: base.Task, settings: published.Row, num_experts: int
+) -> base.Sampler:
+    """Draws segments of the paths of parameters like the task's."""
+    return samplers.trajectory_segments(
+        tasks.network_shapes(task).params,
+        num_epochs=settings.num_expert_epochs,
+        first_start=settings.first_start,
+        last_start=settings.last_start,
+        window=settings.window,
+        num_experts=num_experts,
+    )
 
 
 def _remembered(plan: experts_lib.ExpertPlan, task: base.Task, folder: Folder):

@@ -2,21 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods that differentiate through the training of networks: BPTT and RaT-BPTT."""
 
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import optax
 
-from distill_jax import base, bilevel, data, errors, objectives, samplers, transforms
+from distill_jax import base, errors, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
-from distill_jax.methods import initial_examples, parts
+from distill_jax.methods import ingredients, initial_examples, options
 
 __all__ = ["bptt", "rat_bptt"]
 
 Student = Literal["adam", "sgd"]
 
 
+@options.named_method
 def bptt(
     task: base.Task,
     *,
@@ -40,42 +41,28 @@ def bptt(
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Backpropagation through the whole training of a network, or through its end.
+    """Differentiates the whole training of a network, or the end of it (BPTT).
 
     Args:
-      task: a task whose ``y`` are class probabilities.
-      num_per_class: stored pictures of each class.
-      num_inner_steps: T, the length of the training, by which the set is also judged.
+      num_inner_steps: T, steps of a network's training, by which the set is judged too.
       window: W, how many of the last steps are differentiated; all by default, fewer
         for truncated BPTT.
-      batch_size: real examples on which the trained network is judged.
-      learning_rate: of the pictures, by Adam.
-      label_learning_rate: of the labels, which are learned and stay at 0 or above;
-        None for labels that stay as they are.
-      num_steps: length of the run, over which the learning rates decay by a cosine;
-        they are constant by default.
-      final_rate: the learning rates at the end, as a share of those at the start.
-      network_optimizer: ``"adam"`` or ``"sgd"``, with momentum 0.9.
-      network_learning_rate: of the networks.
-      network_batch_size: synthetic examples of each inner step; all by default.
-      num_networks: fresh networks of each step.
-      augmentation: a strategy, drawn anew in each inner step, and in the evaluation.
-      clip: gradients are clipped at this multiple of the average of their norm; None
-        for as they are.
-      decay: of the moving average of pictures and labels, which is what is stored; None
-        for the last ones.
-      remat: what the backward pass computes again, see
-        :func:`~distill_jax.inner.unroll.train_student`.
-      initialisation: what the pictures start as.
-      factor: with 2 or 3, each stored picture decodes into 4 or 9 examples.
-      protocol: how the result is judged; by default by the training that was unrolled.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
+      batch_size: real examples on which the trained network is judged in a step.
+      learning_rate: learning rate of Adam for the pictures.
+      label_learning_rate: learning rate of Adam for the labels, which then stay at 0 or
+        above; None for labels that are not learned.
+      network_optimizer: of the networks: ``"adam"``, or ``"sgd"`` with momentum 0.9.
+      num_networks: fresh networks of each step, over which the loss is averaged.
+      augmentation: strategy string of what is drawn anew in each inner step and in the
+        evaluation: ``"none"``, operations such as ``"crop_rotate"``, or ``"auto"``:
+        all of DSA, without ``flip`` for digits.
+      protocol: how a network is trained on the result to judge it, a
+        :class:`~distill_jax.evaluation.Protocol`; by default the training that was
+        unrolled.
 
     Raises:
-      InputError: for a window longer than the training, rates and counts that are not
-        positive, an unknown optimiser.
+      InputError: for a window longer than the training, an unknown optimiser, or
+        another option out of its range.
 
     Example:
       >>> import jax
@@ -92,9 +79,19 @@ def bptt(
       stabilisers of Yunzhen Feng, Ramakrishna Vedantam, Julia Kempe, "Embarrassingly
       Simple Dataset Distillation", 2023.
     """
-    return _recipe(task, "last", **_without_task(locals()))
+    return _recipe(
+        task,
+        "last",
+        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        _Outer(learning_rate, label_learning_rate, num_steps, final_rate, clip, decay),
+        _Training(num_inner_steps, window, augmentation, remat),
+        _Student(network_optimizer, network_learning_rate, network_batch_size),
+        batch_size=batch_size,
+        num_networks=num_networks,
+    )
 
 
+@options.variant_of(bptt)
 def rat_bptt(
     task: base.Task,
     *,
@@ -118,36 +115,13 @@ def rat_bptt(
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
 ) -> base.Recipe:
-    """Backpropagation through random windows of the training of a network.
+    """Differentiates random windows of the training of a network (RaT-BPTT).
 
     Args:
-      task: see :func:`bptt`, as for all that is not named here.
-      num_per_class: see :func:`bptt`.
-      num_inner_steps: T, the longest training; published for CIFAR-10: 200 to 300.
-      window: W; every outer step differentiates W steps after t0 others, t0 drawn
-        uniformly from 0 to T - W. Published: 60 to 100.
-      batch_size: see :func:`bptt`.
-      learning_rate: see :func:`bptt`.
-      label_learning_rate: see :func:`bptt`.
-      num_steps: see :func:`bptt`.
-      final_rate: see :func:`bptt`.
-      network_optimizer: see :func:`bptt`.
-      network_learning_rate: see :func:`bptt`.
-      network_batch_size: see :func:`bptt`.
-      num_networks: see :func:`bptt`.
-      augmentation: see :func:`bptt`.
-      clip: see :func:`bptt`.
-      decay: see :func:`bptt`.
-      remat: see :func:`bptt`.
-      initialisation: see :func:`bptt`.
-      factor: see :func:`bptt`.
-      protocol: see :func:`bptt`.
-
-    Returns:
-      A :class:`~distill_jax.base.Recipe`.
-
-    Raises:
-      InputError: as :func:`bptt`.
+      num_inner_steps: T, steps of the longest training of a network, by which the set
+        is judged too; published for CIFAR-10: 200 to 300.
+      window: W; each step of the run differentiates W steps of the training after t0
+        others, t0 drawn uniformly from 0 to T - W; published: 60 to 100.
 
     Example:
       >>> import jax
@@ -164,93 +138,135 @@ def rat_bptt(
       Yunzhen Feng, Ramakrishna Vedantam, Julia Kempe, "Embarrassingly Simple Dataset
       Distillation", 2023, algorithm 1 and appendix.
     """
-    return _recipe(task, "random", **_without_task(locals()))
+    return _recipe(
+        task,
+        "random",
+        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        _Outer(learning_rate, label_learning_rate, num_steps, final_rate, clip, decay),
+        _Training(num_inner_steps, window, augmentation, remat),
+        _Student(network_optimizer, network_learning_rate, network_batch_size),
+        batch_size=batch_size,
+        num_networks=num_networks,
+    )
 
 
-def _without_task(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name != "task"}
+def training_protocol(
+    optimizer: Student,
+    learning_rate: float,
+    num_steps: int,
+    batch_size: int | None,
+    augmentation: str,
+) -> protocols.Protocol:
+    """Makes the protocol that trains networks as they are trained while distilling.
+
+    Args:
+      optimizer: of the networks.
+      learning_rate: of the networks.
+      num_steps: T, steps of their training.
+      batch_size: synthetic examples in each of them; all where None.
+      augmentation: a strategy string.
+
+    Example:
+      >>> training_protocol("adam", 1e-3, 40, None, "none").num_steps
+      40
+    """
+    return protocols.Protocol(
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_decay=0.0,
+        num_steps=num_steps,
+        batch_size=batch_size or 10**6,  # all of the set
+        augmentation=augmentation,
+    )
+
+
+class _Outer(NamedTuple):
+    """How pictures and labels move."""
+
+    learning_rate: float
+    label_learning_rate: float | None
+    num_steps: int | None
+    final_rate: float
+    clip: float | None
+    decay: float | None
+
+
+class _Training(NamedTuple):
+    """What is unrolled."""
+
+    num_steps: int
+    window: int | None
+    augmentation: str
+    remat: unroll.Remat
+
+
+class _Student(NamedTuple):
+    """How the networks learn."""
+
+    optimizer: Student
+    learning_rate: float
+    batch_size: int | None
 
 
 def _recipe(
     task: base.Task,
     windows: objectives.Windows,
+    shared: ingredients.Shared,
+    outer: _Outer,
+    training: _Training,
+    student: _Student,
     *,
-    num_per_class: int,
-    num_inner_steps: int,
-    window: int | None,
     batch_size: int,
-    learning_rate: float,
-    label_learning_rate: float | None,
-    num_steps: int | None,
-    final_rate: float,
-    network_optimizer: Student,
-    network_learning_rate: float,
-    network_batch_size: int | None,
     num_networks: int,
-    augmentation: str,
-    clip: float | None,
-    decay: float | None,
-    remat: unroll.Remat,
-    initialisation: initial_examples.Initialisation,
-    factor: int,
-    protocol: protocols.Protocol | None,
 ) -> base.Recipe:
-    has_labels = label_learning_rate is not None
-    parts.check_positive(
-        learning_rate=learning_rate,
-        network_learning_rate=network_learning_rate,
-        **({"label_learning_rate": label_learning_rate} if has_labels else {}),
-    )
-    strategy = parts.strategy(task, augmentation)
+    """The composition that BPTT and RaT-BPTT have in common."""
+    strategy = ingredients.strategy(task, training.augmentation)
     objective = objectives.unrolled_training(
         task,
-        num_steps=num_inner_steps,
-        window=window,
+        num_steps=training.num_steps,
+        window=training.window,
         windows=windows,
-        optimizer=_student(network_optimizer, network_learning_rate),
-        batch_size=network_batch_size,
+        optimizer=_optimizer(student),
+        batch_size=student.batch_size,
         policy=policies.parse(strategy),
-        remat=remat,
+        remat=training.remat,
         num_networks=num_networks,
     )
-
-    def outer(rate: float, *after: optax.GradientTransformation):
-        clipped = [] if clip is None else [transforms.clip_by_average_norm(clip)]
-        rates = parts.cosine(rate, num_steps, final_rate)
-        return optax.chain(*clipped, optax.adam(rates), *after)
-
-    decoder, optimizer = parts.decoder(factor), {"x": outer(learning_rate)}
-    if label_learning_rate is not None:
+    decoder, optimizer = shared.decoder(), {"x": _descent(outer, outer.learning_rate)}
+    if outer.label_learning_rate is not None:
         decoder = transforms.learn_labels(decoder, kind="probabilities")
-        stays = optax.keep_params_nonnegative()
-        optimizer["y"] = outer(label_learning_rate, stays)
-    method = bilevel.distill(objective, decoder=decoder, optimizer=optimizer)
-    if decay is not None:
-        method = transforms.moving_average(method, decay)
-    judged = protocols.Protocol(
-        optimizer=network_optimizer,
-        learning_rate=network_learning_rate,
-        weight_decay=0.0,
-        num_steps=num_inner_steps,
-        batch_size=network_batch_size or 10**6,  # all of the set
-        augmentation=strategy,
-    )
-    return base.Recipe(
-        method=method,
-        sampler=samplers.uniform(batch_size),
-        initial_fn=initial_examples.initial_fn(
-            initialisation, num_per_class * factor**2
+        optimizer["y"] = _descent(
+            outer, outer.label_learning_rate, optax.keep_params_nonnegative()
+        )
+    method = shared.distill(objective, optimizer, decoder=decoder)
+    if outer.decay is not None:
+        method = transforms.moving_average(method, outer.decay)
+    return shared.recipe(
+        method,
+        samplers.uniform(batch_size),
+        protocol=training_protocol(
+            *student[:2], training.num_steps, student.batch_size, strategy
         ),
-        source_fn=data.to_source,
-        protocol=protocol or judged,
     )
 
 
-def _student(name: str, rate: float) -> optax.GradientTransformation:
+def _descent(
+    outer: _Outer, learning_rate: float, *after: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """Adam along a cosine, for gradients that are clipped before."""
+    before = []
+    if outer.clip is not None:
+        before = [transforms.clip_by_average_norm(outer.clip)]
+    rates = ingredients.cosine(learning_rate, outer.num_steps, outer.final_rate)
+    return optax.chain(*before, optax.adam(rates), *after)
+
+
+def _optimizer(student: _Student) -> optax.GradientTransformation:
     """The optimiser of the networks, as the evaluation has it too."""
-    if name == "adam":
-        return unroll.adam(rate)
-    if name == "sgd":
-        return optax.sgd(rate, momentum=0.9)
-    hint = errors.nearest(str(name), ["adam", "sgd"])
+    if student.optimizer == "adam":
+        return unroll.adam(student.learning_rate)
+    if student.optimizer == "sgd":
+        return optax.sgd(student.learning_rate, momentum=0.9)
+    name = str(student.optimizer)
+    hint = errors.nearest(name, ["adam", "sgd"])
     raise errors.InputError(f'Networks have no optimiser "{name}" here. {hint}')

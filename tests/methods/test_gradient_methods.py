@@ -11,7 +11,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import data, errors, methods, nets, tasks
-from distill_jax.methods import parts, published
+from distill_jax.methods import ingredients, published
 
 GRADIENT_METHODS = ["dc", "dsa", "dcc", "dsac", "idc"]
 
@@ -85,9 +85,9 @@ def test_digits_are_not_mirrored_and_mnist_has_its_own_evaluation():
     mnist, fashion = (
         task_for(name, (28, 28, 1)) for name in ("mnist", "fashion_mnist")
     )
-    assert "flip" not in parts.strategy(mnist, "auto")
-    assert "flip" in parts.strategy(fashion, "auto")
-    assert parts.strategy(mnist, "flip") == "flip"
+    assert "flip" not in ingredients.strategy(mnist, "auto")
+    assert "flip" in ingredients.strategy(fashion, "auto")
+    assert ingredients.strategy(mnist, "flip") == "flip"
     plain = methods.dc(mnist, num_per_class=1).protocol
     assert (plain.augmentation, plain.num_epochs) == ("dc:crop_scale_rotate", 1001)
     assert methods.dc(fashion, num_per_class=1).protocol.augmentation == "none"

@@ -1,37 +1,85 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the named methods share: decoders, sources, and checks of their options."""
+"""What recipes are made from: the options all methods have, sources, schedules."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import optax
 
-from distill_jax import base, data, errors, transforms
+from distill_jax import base, bilevel, data, transforms
 from distill_jax.augmentation import policies
+from distill_jax.evaluation import protocol as protocols
+from distill_jax.methods import initial_examples
 from distill_jax.transforms import composition
 
-__all__ = [
-    "check_momentum",
-    "check_positive",
-    "class_source",
-    "cosine",
-    "decoder",
-    "is_digits",
-    "strategy",
-]
+__all__ = ["Shared", "class_source", "cosine", "is_digits", "strategy"]
 
 _DSA = "color_crop_cutout_flip_scale_rotate"
 # Mirrored, these are other signs or none.
 _WITHOUT_FLIP = ("digits", "digits100", "mnist", "svhn", "usps", "kmnist")
 
 
-def decoder(factor: int) -> base.Decoder:
-    """The decoder of pictures that stand for ``factor^2`` examples each.
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """The options that every named method has, and what they decide.
+
+    An option that all methods are to have is a field here, is used in one of these
+    functions, and is explained in :data:`~distill_jax.methods.options.OPTIONS`.
 
     Example:
-      >>> decoder(1).init.__name__
-      'init'
+      >>> Shared(num_per_class=2, factor=3).num_decoded
+      18
     """
-    plain = composition.plain_decoder()
-    return plain if factor == 1 else transforms.factorise(plain, factor=factor)
+
+    num_per_class: int
+    initialisation: initial_examples.Initialisation = "real"
+    factor: int = 1
+    protocol: protocols.Protocol | None = None
+
+    @property
+    def num_decoded(self) -> int:
+        """The examples of each class that the stored pictures decode into."""
+        return self.num_per_class * self.factor**2
+
+    def decoder(self) -> base.Decoder:
+        """The decoder of pictures that stand for ``factor^2`` examples each."""
+        plain = composition.plain_decoder()
+        if self.factor == 1:
+            return plain
+        return transforms.factorise(plain, factor=self.factor)
+
+    def distill(
+        self,
+        objective: base.Objective,
+        optimizer: bilevel.Optimizer,
+        *,
+        decoder: base.Decoder | None = None,
+    ) -> base.Method:
+        """Lowers an objective, by the decoder of these options or one made from it."""
+        return bilevel.distill(
+            objective, decoder=decoder or self.decoder(), optimizer=optimizer
+        )
+
+    def recipe(
+        self,
+        method: base.Method,
+        sampler: base.Sampler,
+        *,
+        protocol: protocols.Protocol,
+        source_fn: Callable[[data.Dataset], Any] = data.to_source,
+    ) -> base.Recipe:
+        """The recipe of a method; ``protocol`` is that of its paper."""
+        return base.Recipe(
+            method=method,
+            sampler=sampler,
+            initial_fn=initial_examples.initial_fn(
+                self.initialisation, self.num_decoded
+            ),
+            source_fn=source_fn,
+            protocol=self.protocol or protocol,
+        )
 
 
 def class_source(dataset: data.Dataset) -> base.Source:
@@ -62,21 +110,12 @@ def cosine(rate: float, num_steps: int | None, final_rate: float) -> optax.Sched
       num_steps: length of the run; the rate is constant where None.
       final_rate: the rate at the end, as a share of that at the start.
 
-    Raises:
-      InputError: for a share outside [0, 1] or a length below 1.
-
     Example:
       >>> float(cosine(0.5, 10, 0.5)(10))
       0.25
     """
-    if not 0 <= final_rate <= 1:
-        raise errors.InputError(
-            "`final_rate` is a share of the rate at the start, from 0 to 1, got "
-            f"{final_rate}."
-        )
     if num_steps is None:
         return optax.constant_schedule(rate)
-    check_positive(num_steps=num_steps)
     return optax.cosine_decay_schedule(rate, num_steps, final_rate)
 
 
@@ -118,26 +157,3 @@ def is_digits(task: base.Task) -> bool:
       True
     """
     return task.facts.data_name in _WITHOUT_FLIP
-
-
-def check_positive(**values: float) -> None:
-    """Raises unless every value is above 0.
-
-    Example:
-      >>> check_positive(learning_rate=0.1)
-    """
-    for name, value in values.items():
-        if not value > 0:
-            raise errors.InputError(f"`{name}` must be positive, got {value}.")
-
-
-def check_momentum(momentum: float) -> None:
-    """Raises unless a momentum is in [0, 1).
-
-    Example:
-      >>> check_momentum(0.5)
-    """
-    if not 0 <= momentum < 1:
-        raise errors.InputError(
-            f"`momentum` must be at least 0 and below 1, got {momentum}."
-        )
