@@ -84,7 +84,7 @@ def kip(
     objective = objectives.kernel_inducing_points(
         kernel=kernel, depth=depth, ridge=ridge
     )
-    num_examples = shared.num_decoded * task.facts.num_classes
+    num_examples = shared.num_examples_per_class * task.facts.num_classes
     return shared.recipe(
         shared.distill(objective, optimizer, decoder=decoder),
         _at_most(batch_size),

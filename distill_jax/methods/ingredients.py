@@ -29,7 +29,7 @@ class Shared:
     functions, and is explained in :data:`~distill_jax.methods.options.OPTIONS`.
 
     Example:
-      >>> Shared(num_per_class=2, factor=3).num_decoded
+      >>> Shared(num_per_class=2, factor=3).num_examples_per_class
       18
     """
 
@@ -39,7 +39,7 @@ class Shared:
     protocol: protocols.Protocol | None = None
 
     @property
-    def num_decoded(self) -> int:
+    def num_examples_per_class(self) -> int:
         """The examples of each class that the stored pictures decode into."""
         return self.num_per_class * self.factor**2
 
@@ -75,7 +75,7 @@ class Shared:
             method=method,
             sampler=sampler,
             initial_fn=initial_examples.initial_fn(
-                self.initialisation, self.num_decoded
+                self.initialisation, self.num_examples_per_class
             ),
             source_fn=source_fn,
             protocol=self.protocol or protocol,

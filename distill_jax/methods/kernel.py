@@ -174,7 +174,9 @@ def rcig(
         num_active=num_active,
         max_age=max_age,
         learning_rate=network_learning_rate,
-        ridge=5e-4 * shared.num_decoded * num_classes if ridge is None else ridge,
+        ridge=5e-4 * shared.num_examples_per_class * num_classes
+        if ridge is None
+        else ridge,
         margin_limit=0.5 / num_classes,
         use_flip=use_flip,
         num_implicit=num_implicit,
@@ -205,5 +207,5 @@ def _protocol(
     task: base.Task, shared: ingredients.Shared, use_flip: bool
 ) -> protocols.Protocol:
     """That of FRePo, which depends on the number of examples."""
-    num_examples = shared.num_decoded * task.facts.num_classes
+    num_examples = shared.num_examples_per_class * task.facts.num_classes
     return protocols.frepo_protocol(num_examples, use_flip=use_flip)

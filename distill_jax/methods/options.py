@@ -22,7 +22,6 @@ from distill_jax import base, errors
 __all__ = [
     "OPTIONS",
     "Option",
-    "check_at_least_one",
     "check_momentum",
     "check_positive",
     "check_share",
@@ -32,33 +31,12 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., base.Recipe])
 
-_SECTION = re.compile(r"^(Args|Returns|Raises|Example|Reference):\n", re.MULTILINE)
-_ENTRY = re.compile(r"^  (\w+): (.*(?:\n    .*)*)", re.MULTILINE)
-_LINE = re.compile(r"\S{80,}|\S.{0,79}(?=\s|$)")  # quicker than `textwrap`
-_USUAL = {
-    "Returns": "  A :class:`~distill_jax.base.Recipe`, which :func:`distill_jax.run` "
-    "takes.",
-    "Raises": "  InputError: for an option out of its range, or one that does not fit "
-    "the task or\n    the other options.",
-}
-
 
 class Option(NamedTuple):
     """An option as several methods have it."""
 
     meaning: str  # for the docstring, without the default
     check: Callable[..., None] | None = None  # (name=value), raises; not for None
-
-
-class _Docstring(NamedTuple):
-    """A docstring in parts."""
-
-    head: str = ""
-    meanings: Mapping[str, str] = {}  # of the options, in one line each
-    sections: Mapping[str, str] = {}  # the others, as they stand
-
-
-_docstrings: dict[Callable, _Docstring] = {}  # of each method, before it was completed
 
 
 def check_positive(**values: float) -> None:
@@ -70,17 +48,6 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise errors.InputError(f"`{name}` must be positive, got {value}.")
-
-
-def check_at_least_one(**values: int) -> None:
-    """Raises unless every count is 1 or more.
-
-    Example:
-      >>> check_at_least_one(num_per_class=1)
-    """
-    for name, value in values.items():
-        if not value >= 1:
-            raise errors.InputError(f"`{name}` must be at least 1, got {value}.")
 
 
 def check_momentum(**values: float) -> None:
@@ -114,7 +81,7 @@ OPTIONS: Mapping[str, Option] = {
         "what the set is made for: a network, a loss and the classes; its ``y`` are "
         "class probabilities."
     ),
-    "num_per_class": Option("stored pictures of each class.", check_at_least_one),
+    "num_per_class": Option("stored pictures of each class.", errors.check_counts),
     "batch_size": Option("real examples of each class in a step."),
     "learning_rate": Option("learning rate of the pictures.", check_positive),
     "momentum": Option(
@@ -240,7 +207,30 @@ def variant_of(origin: Callable[..., base.Recipe]) -> Callable[[F], F]:
     return lambda method: _complete(method, _docstrings.get(origin, _Docstring()))
 
 
+_SECTION = re.compile(r"^(Args|Returns|Raises|Example|Reference):\n", re.MULTILINE)
+_ENTRY = re.compile(r"^  (\w+): (.*(?:\n    .*)*)", re.MULTILINE)
+_LINE = re.compile(r"\S{80,}|\S.{0,79}(?=\s|$)")  # quicker than `textwrap`
+_USUAL = {
+    "Returns": "  A :class:`~distill_jax.base.Recipe`, which :func:`distill_jax.run` "
+    "takes.",
+    "Raises": "  InputError: for an option out of its range, or one that does not fit "
+    "the task or\n    the other options.",
+}
+
+
+class _Docstring(NamedTuple):
+    """A docstring in parts."""
+
+    head: str = ""
+    meanings: Mapping[str, str] = {}  # of the options, in one line each
+    sections: Mapping[str, str] = {}  # the others, as they stand
+
+
+_docstrings: dict[Callable, _Docstring] = {}  # of each method, before it was completed
+
+
 def _complete(method: F, inherited: _Docstring) -> F:
+    """A method that checks its options; what its docstring lacks is inherited."""
     parameters = inspect.signature(method).parameters
     checks = {name: OPTIONS[name].check for name in parameters if name in OPTIONS}
 
@@ -268,6 +258,7 @@ def _complete(method: F, inherited: _Docstring) -> F:
 
 
 def _read(docstring: str) -> _Docstring:
+    """Takes a docstring to pieces."""
     head, *parts = _SECTION.split(inspect.cleandoc(docstring))
     sections = dict(zip(parts[::2], parts[1::2], strict=True))
     entries = _ENTRY.findall(sections.pop("Args", ""))
@@ -278,6 +269,7 @@ def _read(docstring: str) -> _Docstring:
 def _write(
     docstring: _Docstring, method: str, parameters: Iterable[inspect.Parameter]
 ) -> str:
+    """Puts it together again, with an entry for every option."""
     table = {name: option.meaning for name, option in OPTIONS.items()}
     meanings = {**table, **docstring.meanings}
     entries = []

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 ENTRY = re.compile(r"^  (\w+): (.*(?:\n    .*)*)", re.MULTILINE)
 TOO_MUCH = {
     options.check_positive: (0.0, -1.0, float("nan")),
-    options.check_at_least_one: (0, -1),
+    errors.check_counts: (0, -1, 1.5),
     options.check_momentum: (1.0, -0.1, float("nan")),
 }
 SHARES = (1.1, -0.1, float("nan"))
@@ -152,6 +152,67 @@ def test_warnings_about_published_settings_point_at_the_line_of_the_user(task):
     with pytest.warns(UserWarning, match="No loops were published") as caught:
         methods.dsa(task, num_per_class=7)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+def option_tables() -> dict[str, list[list[str]]]:
+    """The rows of the table of options of every section of the page on methods."""
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    tables = {}
+    for section in page.split("\n## ")[1:]:
+        _, found, rest = section.partition("\n| option | default | |\n")
+        if found:
+            rows = rest.split("\n\n")[0].splitlines()[1:]
+            tables[section.split(":")[0]] = [
+                [cell.strip() for cell in row.strip("|").split("|")] for row in rows
+            ]
+    return tables
+
+
+def of_section(title: str) -> list[str]:
+    """Names of methods in a headline such as "BPTT and RaT-BPTT"."""
+    return re.sub("-", "_", title.lower()).replace(" and ", ", ").split(", ")
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`(\w+)`", cell)
+
+
+@pytest.mark.parametrize("title", option_tables())
+def test_the_table_of_options_of_the_docs_is_complete(title):
+    table = option_tables()[title]
+    shown = [name for row in table for name in quoted(row[0])]
+    had = {name for method in of_section(title) for name in parameters(method)}
+    assert len(shown) == len(set(shown))
+    assert set(shown) <= had
+    if table[-1][0] == "all others":
+        other = table[-1][2].removeprefix("as for ")
+        shown += [name for row in option_tables()[other] for name in quoted(row[0])]
+    assert had - {"task"} <= set(shown)
+
+
+@pytest.mark.parametrize("title", option_tables())
+def test_the_table_of_options_of_the_docs_has_the_defaults(title):
+    num_compared = 0
+    for row in option_tables()[title]:
+        names, defaults = quoted(row[0]), re.split(r", (?![^(]*\))", row[1])
+        if len(names) != len(defaults):
+            continue
+        for name, default in zip(names, defaults, strict=True):
+            options_of = [parameters(method) for method in of_section(title)]
+            had = [known[name].default for known in options_of if name in known]
+            try:
+                value = ast.literal_eval(default.strip("`"))
+            except (SyntaxError, ValueError):
+                continue  # In words.
+            if set(had) != {None}:  # Else the cell says what stands in for it.
+                assert value in had, name
+                num_compared += 1
+    assert num_compared >= 3
+
+
+def test_every_method_but_the_recommended_one_has_its_table_of_options():
+    found = {name for title in option_tables() for name in of_section(title)}
+    assert found == methods.NAMES.keys() - {"auto"}  # That is a page of its own.
 
 
 def test_only_named_methods_have_more_than_ten_arguments():
