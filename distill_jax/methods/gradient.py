@@ -47,7 +47,7 @@ def dc(
         place; the published number for ``num_per_class`` by default.
       num_epochs: epochs of the network's training on the pictures between two matches;
         the published number for ``num_per_class`` by default.
-      network_learning_rate: learning rate of that training, by gradient descent.
+      network_learning_rate: learning rate of the network's gradient descent.
       distance: between two gradients: ``"per_output_cosine"``, of the kernels, summed
         over output units; or ``"whole_cosine"``, ``"mse"``, ``"l1"``, of all
         parameters.

@@ -74,9 +74,7 @@ def frepo(
         hint = errors.nearest(optimizer, makers)
         raise errors.InputError(f'There is no outer optimiser "{optimizer}". {hint}')
     label_rate = learning_rate if label_learning_rate is None else label_learning_rate
-    outer = lambda rate: makers[optimizer](
-        ingredients.cosine(rate, num_steps, final_rate)
-    )
+    cosine = lambda rate: ingredients.cosine(rate, num_steps, final_rate)
     shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
     objective = objectives.kernel_regression(
         task,
@@ -89,7 +87,10 @@ def frepo(
     )
     method = shared.distill(
         objective,
-        {"x": outer(learning_rate), "y": outer(label_rate)},
+        {
+            "x": makers[optimizer](cosine(learning_rate)),
+            "y": makers[optimizer](cosine(label_rate)),
+        },
         decoder=transforms.learn_labels(shared.decoder(), kind="centred"),
     )
     return shared.recipe(
@@ -181,16 +182,14 @@ def rcig(
         use_flip=use_flip,
         num_implicit=num_implicit,
     )
-    belief = lambda rate: optax.adabelief(
-        ingredients.cosine(rate, num_steps, final_rate)
-    )
+    cosine = lambda rate: ingredients.cosine(rate, num_steps, final_rate)
     decoder = transforms.learn_labels(shared.decoder(), kind="centred")
     method = shared.distill(
         objective,
         {
-            "x": belief(learning_rate),
-            "y": belief(label_learning_rate),
-            "log_temperature": belief(temperature_learning_rate),
+            "x": optax.adabelief(cosine(learning_rate)),
+            "y": optax.adabelief(cosine(label_learning_rate)),
+            "log_temperature": optax.adabelief(cosine(temperature_learning_rate)),
         },
         decoder=transforms.learn_temperature(decoder),
     )

@@ -43,7 +43,7 @@ def idc(
         place.
       num_train_examples: real examples that the network is trained on between two
         matches, in mini-batches of 64 with CutMix.
-      network_learning_rate: learning rate of that training, with momentum 0.9.
+      network_learning_rate: learning rate of the network, with momentum 0.9.
       distance: between the gradients of the convolutions: ``"l1"``, ``"mse"``,
         ``"per_output_cosine"`` or ``"whole_cosine"``; by default ``"l1"`` for MNIST and
         Fashion-MNIST, and ``"mse"`` elsewhere.

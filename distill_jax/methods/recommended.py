@@ -7,12 +7,18 @@ import dataclasses
 import optax
 
 from distill_jax import base, objectives, samplers, transforms
-from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import unroll
 from distill_jax.methods import ingredients, initial_examples, options, unrolled
 
 __all__ = ["auto"]
+
+# How the result is judged where no training is unrolled.
+_SHORT = {
+    "schedule": "warmup_cosine",
+    "warmup_steps": 50,
+    "num_steps": 500,
+    "batch_size": protocols.Protocol.batch_size,
+}
 
 
 @options.named_method
@@ -97,7 +103,8 @@ def auto(
     options.check_share("the steps", warm_share=warm_share)
     factor = _factor(task, num_per_class) if factor is None else factor
     shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
-    strategy = ingredients.strategy(task, augmentation)
+    training = unrolled.Training("random", num_inner_steps, window, augmentation)
+    student = unrolled.Student("adam", network_learning_rate, network_batch_size)
     num_warm = round(warm_share * num_steps)
     num_after = num_steps - num_warm
     stages, rates = [], []
@@ -112,16 +119,10 @@ def auto(
         stages.append((kernel, num_warm))
         rates.append(ingredients.cosine(learning_rate, num_warm, final_rate))
     if num_after:
-        training = objectives.unrolled_training(
-            task.retarget("centred"),
-            num_steps=num_inner_steps,
-            window=window,
-            windows="random",
-            optimizer=unroll.adam(network_learning_rate),
-            batch_size=network_batch_size,
-            policy=policies.parse(strategy),
+        windows = unrolled.training_objective(
+            task.retarget("centred"), training, student
         )
-        stages.append((training, num_after))
+        stages.append((windows, num_after))
         rates.append(ingredients.cosine(unrolled_rate, num_after, final_rate))
     rate = optax.join_schedules(rates, [num_warm] if len(rates) > 1 else [])
     # Adam remembers the size of gradients for longer than a stage has to begin.
@@ -135,12 +136,9 @@ def auto(
     )
     if decay is not None:
         method = transforms.moving_average(method, decay)
-    if num_after:
-        judged = unrolled.training_protocol(
-            "adam", network_learning_rate, num_inner_steps, network_batch_size, strategy
-        )
-    else:
-        judged = _short_protocol(network_learning_rate, strategy)
+    judged = unrolled.training_protocol(task, training, student)
+    if not num_after:
+        judged = dataclasses.replace(judged, **_SHORT)
     return shared.recipe(
         method,
         samplers.uniform(batch_size),
@@ -153,16 +151,3 @@ def _factor(task: base.Task, num_per_class: int) -> int:
     shape = task.facts.shape
     is_large = len(shape) == 3 and min(shape[:2]) >= 24
     return 2 if is_large and num_per_class < 5 else 1
-
-
-def _short_protocol(learning_rate: float, strategy: str) -> protocols.Protocol:
-    """500 steps of Adam, with a warm-up and a cosine."""
-    return protocols.Protocol(
-        optimizer="adam",
-        learning_rate=learning_rate,
-        weight_decay=0.0,
-        schedule="warmup_cosine",
-        warmup_steps=50,
-        num_steps=500,
-        augmentation=strategy,
-    )

@@ -12,9 +12,16 @@ from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
 from distill_jax.methods import ingredients, initial_examples, options
 
-__all__ = ["bptt", "rat_bptt"]
+__all__ = [
+    "Student",
+    "Training",
+    "bptt",
+    "rat_bptt",
+    "training_objective",
+    "training_protocol",
+]
 
-Student = Literal["adam", "sgd"]
+Optimizer = Literal["adam", "sgd"]
 
 
 @options.named_method
@@ -29,7 +36,7 @@ def bptt(
     label_learning_rate: float | None = None,
     num_steps: int | None = None,
     final_rate: float = 1.0,
-    network_optimizer: Student = "adam",
+    network_optimizer: Optimizer = "adam",
     network_learning_rate: float = 1e-3,
     network_batch_size: int | None = None,
     num_networks: int = 1,
@@ -81,13 +88,11 @@ def bptt(
     """
     return _recipe(
         task,
-        "last",
         ingredients.Shared(num_per_class, initialisation, factor, protocol),
         _Outer(learning_rate, label_learning_rate, num_steps, final_rate, clip, decay),
-        _Training(num_inner_steps, window, augmentation, remat),
-        _Student(network_optimizer, network_learning_rate, network_batch_size),
+        Training("last", num_inner_steps, window, augmentation, remat, num_networks),
+        Student(network_optimizer, network_learning_rate, network_batch_size),
         batch_size=batch_size,
-        num_networks=num_networks,
     )
 
 
@@ -103,7 +108,7 @@ def rat_bptt(
     label_learning_rate: float | None = 1e-3,
     num_steps: int | None = None,
     final_rate: float = 1.0,
-    network_optimizer: Student = "adam",
+    network_optimizer: Optimizer = "adam",
     network_learning_rate: float = 1e-3,
     network_batch_size: int | None = None,
     num_networks: int = 1,
@@ -140,43 +145,95 @@ def rat_bptt(
     """
     return _recipe(
         task,
-        "random",
         ingredients.Shared(num_per_class, initialisation, factor, protocol),
         _Outer(learning_rate, label_learning_rate, num_steps, final_rate, clip, decay),
-        _Training(num_inner_steps, window, augmentation, remat),
-        _Student(network_optimizer, network_learning_rate, network_batch_size),
+        Training("random", num_inner_steps, window, augmentation, remat, num_networks),
+        Student(network_optimizer, network_learning_rate, network_batch_size),
         batch_size=batch_size,
-        num_networks=num_networks,
+    )
+
+
+class Training(NamedTuple):
+    """What is unrolled: a training of networks on the set."""
+
+    windows: objectives.Windows
+    num_steps: int
+    window: int | None
+    augmentation: str  # a strategy string
+    remat: unroll.Remat = "step"
+    num_networks: int = 1
+
+
+class Student(NamedTuple):
+    """How those networks learn."""
+
+    optimizer: Optimizer
+    learning_rate: float
+    batch_size: int | None  # synthetic examples of each step; None for all
+
+
+def training_objective(
+    task: base.Task, training: Training, student: Student
+) -> base.Objective:
+    """Makes the objective that differentiates windows of a training.
+
+    Args:
+      task: says what the labels of the set are.
+      training: of the networks.
+      student: that they are.
+
+    Raises:
+      InputError: for an unknown optimiser, and what
+        :func:`~distill_jax.objectives.unrolled_training` refuses.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
+      >>> training = Training("random", 6, 2, "none")
+      >>> objective = training_objective(task, training, Student("adam", 1e-3, None))
+      >>> objective.loss.__name__
+      'loss'
+    """
+    strategy = ingredients.strategy(task, training.augmentation)
+    return objectives.unrolled_training(
+        task,
+        num_steps=training.num_steps,
+        window=training.window,
+        windows=training.windows,
+        optimizer=_optimizer(student),
+        batch_size=student.batch_size,
+        policy=policies.parse(strategy),
+        remat=training.remat,
+        num_networks=training.num_networks,
     )
 
 
 def training_protocol(
-    optimizer: Student,
-    learning_rate: float,
-    num_steps: int,
-    batch_size: int | None,
-    augmentation: str,
+    task: base.Task, training: Training, student: Student
 ) -> protocols.Protocol:
-    """Makes the protocol that trains networks as they are trained while distilling.
+    """Makes the protocol that trains networks as while distilling.
 
     Args:
-      optimizer: of the networks.
-      learning_rate: of the networks.
-      num_steps: T, steps of their training.
-      batch_size: synthetic examples in each of them; all where None.
-      augmentation: a strategy string.
+      task: may name the data set, by which ``"auto"`` augments.
+      training: of the networks.
+      student: that they are.
 
     Example:
-      >>> training_protocol("adam", 1e-3, 40, None, "none").num_steps
-      40
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
+      >>> training = Training("random", 6, 2, "none")
+      >>> training_protocol(task, training, Student("adam", 1e-3, None)).num_steps
+      6
     """
     return protocols.Protocol(
-        optimizer=optimizer,
-        learning_rate=learning_rate,
+        optimizer=student.optimizer,
+        learning_rate=student.learning_rate,
         weight_decay=0.0,
-        num_steps=num_steps,
-        batch_size=batch_size or 10**6,  # all of the set
-        augmentation=augmentation,
+        num_steps=training.num_steps,
+        batch_size=student.batch_size or 10**6,  # all of the set
+        augmentation=ingredients.strategy(task, training.augmentation),
     )
 
 
@@ -191,62 +248,31 @@ class _Outer(NamedTuple):
     decay: float | None
 
 
-class _Training(NamedTuple):
-    """What is unrolled."""
-
-    num_steps: int
-    window: int | None
-    augmentation: str
-    remat: unroll.Remat
-
-
-class _Student(NamedTuple):
-    """How the networks learn."""
-
-    optimizer: Student
-    learning_rate: float
-    batch_size: int | None
-
-
 def _recipe(
     task: base.Task,
-    windows: objectives.Windows,
     shared: ingredients.Shared,
     outer: _Outer,
-    training: _Training,
-    student: _Student,
+    training: Training,
+    student: Student,
     *,
     batch_size: int,
-    num_networks: int,
 ) -> base.Recipe:
     """The composition that BPTT and RaT-BPTT have in common."""
-    strategy = ingredients.strategy(task, training.augmentation)
-    objective = objectives.unrolled_training(
-        task,
-        num_steps=training.num_steps,
-        window=training.window,
-        windows=windows,
-        optimizer=_optimizer(student),
-        batch_size=student.batch_size,
-        policy=policies.parse(strategy),
-        remat=training.remat,
-        num_networks=num_networks,
-    )
     decoder, optimizer = shared.decoder(), {"x": _descent(outer, outer.learning_rate)}
     if outer.label_learning_rate is not None:
         decoder = transforms.learn_labels(decoder, kind="probabilities")
         optimizer["y"] = _descent(
             outer, outer.label_learning_rate, optax.keep_params_nonnegative()
         )
-    method = shared.distill(objective, optimizer, decoder=decoder)
+    method = shared.distill(
+        training_objective(task, training, student), optimizer, decoder=decoder
+    )
     if outer.decay is not None:
         method = transforms.moving_average(method, outer.decay)
     return shared.recipe(
         method,
         samplers.uniform(batch_size),
-        protocol=training_protocol(
-            *student[:2], training.num_steps, student.batch_size, strategy
-        ),
+        protocol=training_protocol(task, training, student),
     )
 
 
@@ -261,7 +287,7 @@ def _descent(
     return optax.chain(*before, optax.adam(rates), *after)
 
 
-def _optimizer(student: _Student) -> optax.GradientTransformation:
+def _optimizer(student: Student) -> optax.GradientTransformation:
     """The optimiser of the networks, as the evaluation has it too."""
     if student.optimizer == "adam":
         return unroll.adam(student.learning_rate)
