@@ -174,7 +174,7 @@ def named_method(method: F) -> F:
       ... def descent(task: base.Task, *, momentum: float = 0.5) -> base.Recipe:
       ...     "Descends."
       ...     raise NotImplementedError
-      >>> print(descent.__doc__[:210])
+      >>> print(descent.__doc__.split("Returns:")[0].strip())
       Descends.
       <BLANKLINE>
       Args:
