@@ -20,7 +20,7 @@ from distill_jax import (
     runtime,
     tasks,
 )
-from distill_jax.compute import devices, parallel
+from distill_jax.compute import devices, recipes
 from distill_jax.evaluation import protocol as protocols
 
 __all__ = [
@@ -136,7 +136,7 @@ def build(config: Any) -> Experiment:
         recall=trace_cache and trace_cache.value,
     )
     if mesh is not None:
-        recipe = parallel.spread_recipe(recipe, dataset, mesh)
+        recipe = recipes.spread_recipe(recipe, dataset, mesh)
     is_single = config.num_devices == 1
     return Experiment(
         summary=summary_of(config),

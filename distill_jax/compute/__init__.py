@@ -14,6 +14,7 @@ from distill_jax.compute import (
     processes,
     programs,
     randomness,
+    recipes,
     trace_cache,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "processes",
     "programs",
     "randomness",
+    "recipes",
     "trace_cache",
 ]

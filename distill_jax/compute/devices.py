@@ -17,7 +17,7 @@ import jax
 from jax.sharding import Mesh
 
 from distill_jax import base, errors
-from distill_jax.compute import cost, parallel
+from distill_jax.compute import cost, parallel, recipes
 
 __all__ = ["evaluation_mapping", "mesh_for", "split_cpu", "usual_mesh"]
 
@@ -155,6 +155,6 @@ def _share(recipe: base.Recipe, data: Any, mesh: Mesh) -> float:
     initial, source = recipe.initial_fn(key, data), recipe.source_fn(data)
     state = jax.eval_shape(recipe.method.init, key, initial)
     batch = jax.eval_shape(recipe.sampler, key, 0, source)
-    step = parallel.spread_recipe(recipe, data, mesh).method.step
+    step = recipes.spread_recipe(recipe, data, mesh).method.step
     counted = cost.multiplications(jax.make_jaxpr(step)(key, state, batch))
     return counted.shared / counted.total if counted.total else 0.0

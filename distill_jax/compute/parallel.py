@@ -22,9 +22,9 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from distill_jax import base, errors
+from distill_jax import errors
 from distill_jax.compute import mesh_types
 from distill_jax.types import PyTree
 
@@ -34,9 +34,7 @@ __all__ = [
     "num_devices",
     "over_mesh",
     "over_networks",
-    "shard_batches",
     "spread",
-    "spread_recipe",
 ]
 
 Axis = Literal["data", "networks", "classes", "examples", "any"]
@@ -110,8 +108,8 @@ def over_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
     """
     if mesh is not None and "data" in mesh.axis_names:
         raise errors.InputError(
-            "A mesh of data spreads what a sampler draws: use `shard_batches`; here it "
-            'would do nothing. Networks need `device_mesh(axis="networks")`.'
+            "A mesh of data spreads what a sampler draws: use `recipes.shard_batches`; "
+            'here it would do nothing. Networks need `device_mesh(axis="networks")`.'
         )
     if mesh is not None and isinstance(fn, jax.stages.Wrapped):
         raise errors.InputError(
@@ -223,10 +221,10 @@ def over_networks(
         share = jax.pmap(local, in_axes=in_axes, devices=list(mesh.devices.flat))
         fold = lambda leaf: leaf.reshape(mesh.size, -1, *leaf.shape[1:])
         unfold = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
-        each = lambda rows: jax.tree.map(
+        in_shares = lambda rows: jax.tree.map(
             unfold, share(jax.tree.map(fold, rows), *shared)
         )
-        return _in_shares(each, stacked, mesh.size)
+        return _in_shares(in_shares, stacked, mesh.size)
 
     return by_pmap if backend == "pmap" else by_shard_map
 
@@ -255,87 +253,3 @@ def _in_shares(fn: Callable, stacked: PyTree, num_shares: int) -> PyTree:
     take = lambda leaf: leaf if len(rows) == num_rows else leaf[rows]
     out = fn(jax.tree.map(take, stacked))
     return jax.tree.map(lambda leaf: leaf[:num_rows], out)
-
-
-def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampler:
-    """Spreads the examples of every batch over the devices of a mesh.
-
-    Args:
-      sampler: any sampler; the data set itself stays whole on each device.
-      mesh: from :func:`device_mesh`.
-      axis: the axis of the examples in the batch: 0 for ``[B, ...]``, 1 for the
-        per-class ``[C, B, ...]``. Its length must be a multiple of the devices. In a
-        :class:`~distill_jax.base.Pair` it is that of ``match``; for ``train`` it is 0.
-
-    Returns:
-      A sampler of the same numbers, with every field sharded along that axis.
-
-    Example:
-      >>> import jax
-      >>> import distill_jax as dj
-      >>> sampler = shard_batches(dj.samplers.uniform(32), device_mesh(), axis=0)
-      >>> source = dj.data.to_source(dj.data.load("digits"))
-      >>> jax.jit(sampler)(jax.random.key(0), 0, source).x.shape
-      (32, 8, 8, 1)
-    """
-
-    def place(examples: Any, axis: int):
-        sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, *mesh.axis_names))
-        constrain = lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding)
-        return jax.tree.map(constrain, examples)
-
-    def sample(key, step, source):
-        batch = sampler(key, step, source)
-        if isinstance(batch, base.Pair):
-            return base.Pair(place(batch.match, axis), place(batch.train, 0))
-        return place(batch, axis)
-
-    return sample
-
-
-@functools.lru_cache(maxsize=8)
-def _traced_once(step: Callable, mesh: Mesh) -> Callable:
-    """The step over a mesh, whose trace serves every program that contains it.
-
-    A step of convolutions takes seconds to trace, and whoever counts what it shares
-    before a run has traced it already.
-    """
-    return jax.jit(over_mesh(step, mesh))
-
-
-def spread_recipe(recipe: base.Recipe, data: Any, mesh: Mesh) -> base.Recipe:
-    """A recipe whose batches, networks or classes are spread over a mesh.
-
-    Args:
-      recipe: any recipe.
-      data: the data set that it will be run on.
-      mesh: from :func:`device_mesh`; the name of its axis says what is spread.
-
-    Returns:
-      A recipe of the same numbers, up to the order of sums.
-
-    Example:
-      >>> import distill_jax as dj
-      >>> data = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-      >>> recipe = dj.methods.dm(task, num_per_class=1, batch_size=8)
-      >>> spread = spread_recipe(recipe, data, device_mesh(axis="classes"))
-      >>> spread.protocol == recipe.protocol
-      True
-    """
-    if "data" not in mesh.axis_names:
-        step = _traced_once(recipe.method.step, mesh)
-        return recipe._replace(
-            method=recipe.method._replace(step=step),
-            source_fn=over_mesh(recipe.source_fn, mesh),  # May train experts.
-        )
-    source = recipe.source_fn(data)
-    batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
-    # A segment has experts in the place of examples.
-    is_segment = isinstance(batch, base.Segment)
-    axis = 0 if is_segment else base.matched(batch).y.ndim - 2
-    replicated = NamedSharding(mesh, PartitionSpec())
-    return recipe._replace(
-        sampler=shard_batches(recipe.sampler, mesh, axis=axis),
-        source_fn=lambda data: jax.device_put(recipe.source_fn(data), replicated),
-    )

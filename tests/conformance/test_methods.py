@@ -14,7 +14,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base, bilevel, methods, runtime, transforms
-from distill_jax.compute import parallel
+from distill_jax.compute import parallel, recipes
 from distill_jax.runtime import checkpoint
 
 
@@ -379,7 +379,7 @@ def test_many_devices_give_the_numbers_of_one(name):
     four = parallel.device_mesh(4)
     is_segment = isinstance(plain, base.Segment)
     axis = 0 if is_segment else base.matched(plain).y.ndim - 2
-    sampler = jax.jit(parallel.shard_batches(recipe(name).sampler, four, axis=axis))
+    sampler = jax.jit(recipes.shard_batches(recipe(name).sampler, four, axis=axis))
     args = jax.random.key(3), jnp.zeros(()), source(name)
     sharded = sampler(*everywhere(args, four))
     for leaf in jax.tree.leaves(sharded):

@@ -90,7 +90,7 @@ def test_a_container_has_what_it_is_given(tmp_path, monkeypatch):
 
 def test_two_devices_of_a_processor_share_its_memory(problem):
     recipe, data = problem
-    spread = dj.compute.parallel.spread_recipe(
+    spread = dj.compute.recipes.spread_recipe(
         recipe, data, dj.compute.parallel.device_mesh(2, axis="classes")
     )
     one = runtime.forecast(recipe, data, num_steps=1, key=KEY)
