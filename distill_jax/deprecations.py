@@ -89,6 +89,8 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "cli.report.contents": "cli.finished_run.contents",
     "cli.report.stored_config": "cli.finished_run.stored_config",
     "compute.mesh_types.forget": "compute.mesh_types.without_mesh",
+    "compute.parallel.shard_batches": "compute.recipes.shard_batches",
+    "compute.parallel.spread_recipe": "compute.recipes.spread_recipe",
     "compute.trace_cache.Shelf": "compute.trace_cache.TraceCache",
     "compute.trace_cache.shelf_for": "compute.trace_cache.trace_cache_for",
     "evaluation.baselines.random_subsets": "selection.stratified.random_subsets",
@@ -104,6 +106,11 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "evaluation.random_subsets": "selection.random_subsets",
     "evaluation.runs.check_counts": "errors.check_counts",
     "evaluation.runs.check_fit": "evaluation.runs.check_synthetic",
+    "inner.hypergradient.Solver": "inner.solvers.Solver",
+    "inner.hypergradient.check_solver": "inner.solvers.check_solver",
+    "inner.hypergradient.conjugate_gradients": "inner.solvers.conjugate_gradients",
+    "inner.hypergradient.neumann_series": "inner.solvers.neumann_series",
+    "inner.unroll.consecutive_batches": "training.minibatches.consecutive_batches",
     "methods.initial_examples.seed_fn": "methods.initial_fn",
     "methods.initial_from_experts.agreed_seed": (
         "methods.initial_from_experts.agreed_examples"
@@ -113,6 +120,7 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "runtime.calendar.Plan": "runtime.calendar.Calendar",
     "runtime.record.Book": "runtime.record.Record",
     "runtime.shelf_for": "runtime.trace_cache_for",
+    "training.loop.bend": "training.minibatches.augment_batch",
 }
 
 # The modules that had the old names.

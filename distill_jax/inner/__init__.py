@@ -5,13 +5,17 @@
 from distill_jax.inner import (
     hypergradient,
     ntk,
+    rematerialisation,
     ridge,
+    solvers,
     unroll,
 )
 
 __all__ = [
     "hypergradient",
     "ntk",
+    "rematerialisation",
     "ridge",
+    "solvers",
     "unroll",
 ]

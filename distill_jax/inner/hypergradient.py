@@ -16,33 +16,27 @@ al., "Dataset Distillation with Convexified Implicit Gradients", 2023.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import optax
 
-from distill_jax import errors
+from distill_jax.inner import solvers
 from distill_jax.types import Array, PyTree
 
 __all__ = [
     "Diagnostics",
-    "Solver",
-    "check_solver",
-    "conjugate_gradients",
     "gauss_newton_product",
-    "neumann_series",
     "through_optimum",
 ]
-
-Solver = Literal["cg", "neumann"]
 
 
 class Diagnostics(NamedTuple):
     """What one looks at beside the value; no gradient flows through the numbers."""
 
-    outer: Any  # what `outer_fn` told beside its value, or None
+    outer: Any  # the auxiliary value of `outer_fn`, or None
     residual: Array  # [] |b - A v| / |b| of the linear system, 0 where b is
     inner_gradient_norm: Array  # [] |d_theta inner|, 0 at an optimum
     direct_norm: Array  # [] of d_S outer
@@ -55,7 +49,7 @@ def through_optimum(
     params: PyTree,
     synthetic: PyTree,
     *,
-    solver: Solver = "cg",
+    solver: solvers.Solver = "cg",
     num_iterations: int = 20,
     damping: float = 0.0,
     step_size: float | None = None,
@@ -99,7 +93,7 @@ def through_optimum(
       The value and its :class:`Diagnostics`.
 
     Raises:
-      InputError: as :func:`check_solver`.
+      InputError: as :func:`~distill_jax.inner.solvers.check_solver`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -115,7 +109,7 @@ def through_optimum(
       Loo et al., "Dataset Distillation with Convexified Implicit Gradients", 2023,
       section 3 and, for the clipping of each leaf, its released code.
     """
-    check_solver(
+    solvers.check_solver(
         solver,
         num_iterations=num_iterations,
         damping=damping,
@@ -138,173 +132,27 @@ def through_optimum(
             curved = product_fn(params, fixed, vector)
         return jax.flatten_util.ravel_pytree(curved)[0] + damping * flat
 
-    solve_fn = conjugate_gradients
+    solve_fn = solvers.conjugate_gradients
     if solver == "neumann" and step_size is not None:  # As `check_solver` made sure.
-        solve_fn = functools.partial(neumann_series, step_size=step_size)
+        solve_fn = functools.partial(solvers.neumann_series, step_size=step_size)
     v = jax.lax.stop_gradient(solve_fn(operator, b, num_iterations=num_iterations))
 
-    def along(synthetic: PyTree) -> Array:
-        """- v^T d_theta inner, whose derivative in S is the implicit part."""
-        at = lambda p: inner_fn(p, synthetic)
-        return -jax.jvp(at, (params,), (unflatten(v),))[1]
-
+    along_v = lambda synthetic: _along(inner_fn, params, unflatten(v), synthetic)
     direct = jax.grad(outer_only, argnums=1, allow_int=True)(params, fixed)
-    implicit = jax.grad(along, allow_int=True)(fixed)
-    clipped = synthetic
-    if clip_ratio is not None or clip_norm is not None:
-        clip = lambda d, i: _clip_factor(_size(d), _size(i), clip_ratio, clip_norm)
-        factors = jax.tree.map(clip, direct, implicit)
-        clipped = jax.tree.map(_scale_derivative, synthetic, factors)
-    followed = along(clipped)
+    implicit = jax.grad(along_v, allow_int=True)(fixed)
+    followed = along_v(_clipped(synthetic, direct, implicit, clip_ratio, clip_norm))
     value, aux = outer_fn(params, synthetic), None
     if has_aux:
         value, aux = value
-    told = (
-        _size(b - operator(v)) / _or_one(_size(b)),
+    numbers = (
+        _size(b - operator(v)) / solvers.positive_or_one(_size(b)),
         optax.tree.norm(inner_grad),
         _tree_size(direct),
         _tree_size(implicit),
     )
     # The derivative of what follows the optimum, and none of its value.
     value = value + (followed - jax.lax.stop_gradient(followed))
-    return value, Diagnostics(aux, *jax.lax.stop_gradient(told))
-
-
-def check_solver(
-    solver: str,
-    *,
-    num_iterations: int,
-    damping: float = 0.0,
-    step_size: float | None = None,
-    clip_ratio: float | None = None,
-    clip_norm: float | None = None,
-) -> None:
-    """Raises unless the linear system can be solved in this way.
-
-    Raises:
-      InputError: for an unknown solver, fewer than one iteration, a negative damping,
-        a Neumann series without a positive step size, a clip that is not positive.
-
-    Example:
-      >>> check_solver("neumann", num_iterations=50, step_size=0.1)
-    """
-    known = get_args(Solver)
-    if solver not in known:
-        raise errors.InputError(
-            f'There is no solver "{solver}". {errors.nearest(str(solver), known)}'
-        )
-    if num_iterations < 1:
-        raise errors.InputError(
-            f"`num_iterations` of the solver must be at least 1, got {num_iterations}."
-        )
-    if not damping >= 0:
-        raise errors.InputError(
-            f"`damping` is {damping}, which would make the operator less definite; "
-            "use 0 or a positive number."
-        )
-    if solver == "neumann" and (step_size is None or not step_size > 0):
-        raise errors.InputError(
-            f"A Neumann series needs a positive `step_size`, got {step_size}; use a "
-            "number below 2 over the largest eigenvalue of the damped Hessian, or the "
-            'solver "cg", which needs none.'
-        )
-    for name, clip in (("clip_ratio", clip_ratio), ("clip_norm", clip_norm)):
-        if clip is not None and not clip > 0:
-            raise errors.InputError(
-                f"`{name}` is {clip}, but the implicit part cannot be so long; use a "
-                "positive number, or None for no clipping."
-            )
-
-
-def conjugate_gradients(
-    product_fn: Callable[[Array], Array], b: Array, *, num_iterations: int
-) -> Array:
-    """Solves A v = b for a positive definite A, starting at v = 0.
-
-    Args:
-      product_fn: v [D] to A v [D].
-      b: [D].
-      num_iterations: K; exact from as many on as A has different eigenvalues.
-
-    Returns:
-      v [D]: the last iterate before a direction of no positive curvature, or the K-th.
-      It is finite for every symmetric A.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> scale = jnp.array([1.0, 4.0])
-      >>> v = conjugate_gradients(lambda v: scale * v, jnp.ones(2), num_iterations=2)
-      >>> print(v.round(4))
-      [1.   0.25]
-
-    Reference:
-      Magnus Hestenes, Eduard Stiefel, "Methods of Conjugate Gradients for Solving
-      Linear Systems", 1952.
-    """
-
-    def step(_, carry):
-        v, residual, direction, squared, is_going = carry
-        product = product_fn(direction)
-        curvature = _dot(direction, product)
-        length = squared / _or_one(curvature)
-        then = v + length * direction
-        # Comparisons with NaN are false too; at an exact solution the direction is 0.
-        is_going &= (curvature > 0) & jnp.all(jnp.isfinite(then))
-        keep = lambda new, old: jnp.where(is_going, new, old)
-        residual = keep(residual - length * product, residual)
-        now = _dot(residual, residual)
-        direction = keep(residual + now / _or_one(squared) * direction, direction)
-        return keep(then, v), residual, direction, now, is_going
-
-    start = (jnp.zeros_like(b), b, b, _dot(b, b), jnp.array(True))
-    return jax.lax.fori_loop(0, num_iterations, step, start)[0]
-
-
-def neumann_series(
-    product_fn: Callable[[Array], Array],
-    b: Array,
-    *,
-    num_iterations: int,
-    step_size: float,
-) -> Array:
-    """Sums a series that tends to the solution of A v = b.
-
-        v_K = a sum_{k<K} (I - a A)^k b
-
-    Args:
-      product_fn: v [D] to A v [D].
-      b: [D].
-      num_iterations: K.
-      step_size: a; converges for a positive definite A and a < 2 / max eigenvalue.
-
-    Returns:
-      v [D]: v_K, or the last sum before the residual would grow, which means negative
-      curvature or too large a step.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> scale = jnp.array([1.0, 4.0])
-      >>> v = neumann_series(
-      ...     lambda v: scale * v, jnp.ones(2), num_iterations=60, step_size=0.25)
-      >>> print(v.round(4))
-      [1.   0.25]
-
-    Reference:
-      Jonathan Lorraine, Paul Vicol, David Duvenaud, "Optimizing Millions of
-      Hyperparameters by Implicit Differentiation", 2020, Algorithm 3.
-    """
-
-    def step(_, carry):
-        v, residual, squared, is_going = carry  # The k-th term is a times the residual.
-        then = residual - step_size * product_fn(residual)
-        now = _dot(then, then)
-        is_going &= now < squared
-        keep = lambda new, old: jnp.where(is_going, new, old)
-        v = keep(v + step_size * residual, v)
-        return v, keep(then, residual), keep(now, squared), is_going
-
-    start = (jnp.zeros_like(b), b, _dot(b, b), jnp.array(True))
-    return jax.lax.fori_loop(0, num_iterations, step, start)[0]
+    return value, Diagnostics(aux, *jax.lax.stop_gradient(numbers))
 
 
 def gauss_newton_product(
@@ -342,13 +190,29 @@ def gauss_newton_product(
     return jax.vjp(model_fn, params)[1](curved)[0]
 
 
-def _dot(one: Array, other: Array) -> Array:
-    return jnp.vdot(one, other, precision=jax.lax.Precision.HIGHEST)
+def _along(
+    inner_fn: Callable[[PyTree, PyTree], Array],
+    params: PyTree,
+    v: PyTree,
+    synthetic: PyTree,
+) -> Array:
+    """``- v^T d_theta inner``, whose derivative in S is the implicit part."""
+    return -jax.jvp(lambda p: inner_fn(p, synthetic), (params,), (v,))[1]
 
 
-def _or_one(number: Array) -> Array:
-    """The number where it is positive, 1 elsewhere."""
-    return jnp.where(number > 0, number, 1.0)
+def _clipped(
+    synthetic: PyTree,
+    direct: PyTree,
+    implicit: PyTree,
+    ratio: float | None,
+    norm: float | None,
+) -> PyTree:
+    """S, with a derivative by which no leaf of the implicit part is too long."""
+    if ratio is None and norm is None:
+        return synthetic
+    clip = lambda d, i: _clip_factor(_size(d), _size(i), ratio, norm)
+    factors = jax.tree.map(clip, direct, implicit)
+    return jax.tree.map(_scale_derivative, synthetic, factors)
 
 
 def _size(leaf: Array) -> Array:
@@ -370,7 +234,7 @@ def _clip_factor(
     bound = jnp.full_like(implicit, jnp.inf if norm is None else norm)
     if ratio is not None:
         bound = jnp.minimum(bound, jnp.where(direct > 0, ratio * direct, jnp.inf))
-    return jnp.minimum(bound / _or_one(implicit), 1.0)
+    return jnp.minimum(bound / solvers.positive_or_one(implicit), 1.0)
 
 
 def _scale_derivative(leaf: Any, factor: Array) -> Any:

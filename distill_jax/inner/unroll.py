@@ -14,20 +14,17 @@ constant inside its own g_i, so that with gradient descent theta_N is linear in 
 2023, where it is called exact; it is so for one step only).
 """
 
-import functools
-import math
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.ad_checkpoint import checkpoint_name
 
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
-from distill_jax.training import gradient_step, loop, minibatches
+from distill_jax.inner import rematerialisation
+from distill_jax.training import gradient_step, minibatches
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
@@ -36,15 +33,12 @@ __all__ = [
     "adam",
     "check_differentiable",
     "check_unroll",
-    "consecutive_batches",
     "lead_student",
     "train_student",
 ]
 
 Estimator = Literal["exact", "tesla"]
-Remat = Literal["none", "step", "sqrt"]
-
-_KEPT = "gradient"
+Remat = rematerialisation.Remat
 
 
 def train_student(
@@ -77,7 +71,8 @@ def train_student(
       opt: the optimiser's state; that of a fresh one where None.
       first: t, the number of the first step, which may be traced.
       batches: rows [T, B] and weights [T, B] of the steps from 0 on, as
-        :func:`consecutive_batches` draws them; all examples in every step where None.
+        :func:`~distill_jax.training.minibatches.consecutive_batches` draws them; all
+        examples in every step where None.
       policy: what augmentation is drawn from in every step, or None.
       estimator: ``"exact"`` or ``"tesla"``; the value is the same.
       remat: what the backward pass computes again: ``"none"``; every ``"step"`` from
@@ -98,9 +93,9 @@ def train_student(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> start = task.init(jax.random.key(0), None)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> synthetic = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> end, _ = train_student(
-      ...     jax.random.key(1), start, task, few, num_steps=3,
+      ...     jax.random.key(1), start, task, synthetic, num_steps=3,
       ...     optimizer=optax.sgd(0.1))
       >>> jax.tree.map(jax.numpy.shape, end) == jax.tree.map(jax.numpy.shape, start)
       True
@@ -119,13 +114,15 @@ def train_student(
         grads, stats = gradient_step.gradient(
             key_loss, at, task, batch, context=context, in_blocks=remat != "none"
         )
-        grads = checkpoint_name(grads, _KEPT)
+        grads = rematerialisation.kept(grads)
         updates, opt = optimizer.update(grads, opt, variables.params)
         params: Any = optax.apply_updates(variables.params, updates)
         return (base.Variables(params, stats), opt), grads if has_gradients else None
 
     numbers = jnp.asarray(first, jnp.int32) + jnp.arange(num_steps, dtype=jnp.int32)
-    (variables, _), grads = _scan(step, (variables, opt), numbers, num_steps, remat)
+    (variables, _), grads = rematerialisation.scan(
+        step, (variables, opt), numbers, remat=remat
+    )
     return variables, grads
 
 
@@ -166,12 +163,13 @@ def lead_student(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> start, sgd = task.init(jax.random.key(0), None), optax.sgd(0.1)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> synthetic = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> middle, opt = lead_student(
-      ...     jax.random.key(1), start, task, few, num_steps=2, optimizer=sgd)
-      >>> end, _ = train_student(
-      ...     jax.random.key(1), middle, task, few, opt=opt, first=2, num_steps=1,
+      ...     jax.random.key(1), start, task, synthetic, num_steps=2,
       ...     optimizer=sgd)
+      >>> end, _ = train_student(
+      ...     jax.random.key(1), middle, task, synthetic, opt=opt, first=2,
+      ...     num_steps=1, optimizer=sgd)
     """
     whole = jax.lax.stop_gradient(_whole(synthetic))
     variables = jax.lax.stop_gradient(variables)
@@ -257,43 +255,6 @@ def check_unroll(estimator: str, remat: str) -> None:
             )
 
 
-def consecutive_batches(
-    key: Key, *, num_examples: int, batch_size: int, num_steps: int
-) -> tuple[Array, Array] | None:
-    """The mini-batches of a student: chunks of random permutations, the last first.
-
-    Args:
-      key: draws a permutation for every pass over the examples.
-      num_examples: M.
-      batch_size: B.
-      num_steps: N.
-
-    Returns:
-      Rows [N, B] and their weights [N, B]; a short chunk, which comes first in its
-      pass, is filled up with rows of weight 0. None where every batch is all examples.
-
-    Example:
-      >>> rows, weight = consecutive_batches(
-      ...     jax.random.key(0), num_examples=5, batch_size=2, num_steps=4)
-      >>> rows.shape, weight.sum(axis=1).tolist()
-      ((4, 2), [1.0, 2.0, 2.0, 1.0])
-    """
-    if batch_size >= num_examples:
-        return None
-    per_pass = minibatches.num_steps_per_epoch(num_examples, batch_size)
-    num_passes = max(1, math.ceil(num_steps / per_pass))
-    rows, weight = minibatches.mini_batches(
-        key,
-        num_examples=num_examples,
-        batch_size=batch_size,
-        num_steps=num_passes * per_pass,
-    )
-    turn = lambda leaf: leaf.reshape(num_passes, per_pass, -1)[:, ::-1].reshape(
-        num_passes * per_pass, -1
-    )[:num_steps]
-    return turn(rows), turn(weight)
-
-
 def _whole(synthetic: Any) -> base.Examples:
     examples = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
     return jax.tree.map(jnp.asarray, examples)
@@ -311,32 +272,4 @@ def _batch_at(
     batch = whole
     if batches is not None:
         batch = minibatches.take_rows(whole, batches[0][number], batches[1][number])
-    return key_loss, loop.bend(key_augment, policy, batch)
-
-
-def _scan(
-    step: Callable, carry: PyTree, numbers: Array, num_steps: int, remat: Remat
-) -> tuple[PyTree, PyTree]:
-    """A scan whose backward pass keeps as little as asked for."""
-    if remat == "none":
-        return jax.lax.scan(step, carry, numbers)
-    # Inside a scan nothing can be merged with what was computed before. Gradients have
-    # a derivative that computes them again, so that they themselves are kept.
-    policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
-    step = jax.checkpoint(step, prevent_cse=False, policy=policy)
-    if remat == "step" or num_steps < 4:
-        return jax.lax.scan(step, carry, numbers)
-    length = math.isqrt(num_steps)
-    num_whole = num_steps // length * length
-    stretch = jax.checkpoint(functools.partial(jax.lax.scan, step))
-    carry, outputs = jax.lax.scan(
-        stretch, carry, numbers[:num_whole].reshape(-1, length)
-    )
-    outputs = jax.tree.map(
-        lambda leaf: leaf.reshape(num_whole, *leaf.shape[2:]), outputs
-    )
-    if num_whole == num_steps:
-        return carry, outputs
-    carry, last = jax.lax.scan(step, carry, numbers[num_whole:])
-    join = lambda first, then: jnp.concatenate([first, then])
-    return carry, jax.tree.map(join, outputs, last)
+    return key_loss, minibatches.augment_batch(key_augment, policy, batch)

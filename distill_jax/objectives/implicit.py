@@ -18,8 +18,8 @@ import optax
 
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
-from distill_jax.inner import hypergradient
-from distill_jax.training import gradient_step, loop
+from distill_jax.inner import hypergradient, solvers
+from distill_jax.training import gradient_step, loop, minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
@@ -38,7 +38,7 @@ def implicit_bilevel(
     optimizer: optax.GradientTransformation | None = None,
     weight_decay: float = 1e-2,
     curvature: Curvature = "gauss_newton",
-    solver: hypergradient.Solver = "cg",
+    solver: solvers.Solver = "cg",
     num_iterations: int = 20,
     damping: float = 1e-3,
     step_size: float | None = None,
@@ -99,7 +99,7 @@ def implicit_bilevel(
       section 3 (without its linearisation and its last layer in closed form).
     """
     _check(task, num_steps, weight_decay, curvature)
-    hypergradient.check_solver(
+    solvers.check_solver(
         solver,
         num_iterations=num_iterations,
         damping=damping,
@@ -151,7 +151,7 @@ def implicit_bilevel(
 
         def bent(synthetic):
             batch = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
-            return loop.bend(key_augment, policy, batch)
+            return minibatches.augment_batch(key_augment, policy, batch)
 
         def inner_fn(params, synthetic):
             size = optax.tree.norm(params, squared=True)

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base, errors, tasks
-from distill_jax.compute import blocks, randomness
+from distill_jax.compute import blocks
 from distill_jax.inner import hypergradient
 from distill_jax.inner import ridge as ridges
-from distill_jax.training import gradient_step
+from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
 
@@ -190,7 +190,7 @@ def kernel_regression(
     def advance(key, inner, synthetic, batch):
         del batch  # Members train on the synthetic set.
         key_rows, key_pool = jax.random.split(key)
-        seen = _subset(key_rows, synthetic, max_train_examples)
+        seen = minibatches.some_rows(key_rows, synthetic, max_train_examples)
 
         def train_fn(key, variables, opt):
             return gradient_step.descend(
@@ -280,15 +280,3 @@ def label_margin(y: Array, limit: float | None = None) -> Array:
 def _mean_error(outputs: Array, few: Any) -> Array:
     """What the members minimise: the mean squared error on the synthetic set."""
     return 0.5 * jnp.mean(jnp.sum((outputs - few.y) ** 2, axis=-1))
-
-
-def _subset(key: Key, synthetic: base.Synthetic, num: int) -> base.Synthetic:
-    """A random subset of rows, or the whole set where it is small enough."""
-    num_rows = synthetic.y.shape[0]
-    if num_rows <= num:
-        return synthetic
-    rows = randomness.permutation(key, num_rows)[:num]
-    take = lambda leaf: leaf[rows]
-    weight = None if synthetic.weight is None else take(synthetic.weight)
-    x = jax.tree.map(take, synthetic.x)
-    return synthetic._replace(x=x, y=take(synthetic.y), weight=weight)

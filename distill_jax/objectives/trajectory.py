@@ -19,6 +19,7 @@ import optax
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
 from distill_jax.inner import unroll
+from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
@@ -108,7 +109,7 @@ def trajectory_matching(
             synthetic,
             num_steps=num_steps,
             optimizer=optax.sgd(synthetic.learning_rate),
-            batches=unroll.consecutive_batches(
+            batches=minibatches.consecutive_batches(
                 key_batches,
                 num_examples=num_examples,
                 batch_size=batch_size or num_examples,

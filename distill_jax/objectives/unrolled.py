@@ -25,6 +25,7 @@ from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
 from distill_jax.inner import unroll
+from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
 
@@ -103,7 +104,7 @@ def unrolled_training(
         )
         context = task.sample_context(key_context)
         num_examples = synthetic.y.shape[0]
-        batches = unroll.consecutive_batches(
+        batches = minibatches.consecutive_batches(
             key_batches,
             num_examples=num_examples,
             batch_size=batch_size or num_examples,

@@ -54,11 +54,11 @@ def descend(
       >>> from distill_jax.training import gradient_step
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> synthetic = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
       >>> variables, opt = gradient_step.descend(
-      ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
-      ...     optimizer=sgd)
+      ...     jax.random.key(2), variables, sgd.init(variables.params), task,
+      ...     synthetic, optimizer=sgd)
     """
     grad_fn = lambda params: gradient(
         key, variables._replace(params=params), task, batch, context=context
@@ -108,9 +108,10 @@ def gradient(
       >>> from distill_jax.training import gradient_step
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> synthetic = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables = task.init(jax.random.key(1), None)
-      >>> grads, _ = gradient_step.gradient(jax.random.key(2), variables, task, few)
+      >>> grads, _ = gradient_step.gradient(
+      ...     jax.random.key(2), variables, task, synthetic)
       >>> jax.tree.map(jax.numpy.shape, grads["dense0"])
       {'bias': (8,), 'kernel': (64, 8)}
     """
@@ -120,8 +121,8 @@ def gradient(
         return task.train_loss(base.Variables(params, stats), key, batch, context)
 
     def mean_loss(params, batch):
-        losses, now = losses_fn(params, key, batch)
-        return weighted_mean(losses, batch.weight), now
+        losses, next_stats = losses_fn(params, key, batch)
+        return weighted_mean(losses, batch.weight), next_stats
 
     def total_loss(params, number, block):
         losses, _ = losses_fn(params, jax.random.fold_in(key, number), block)

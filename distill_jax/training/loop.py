@@ -27,7 +27,6 @@ from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
-    "bend",
     "fit",
     "fit_further",
     "predict_logits",
@@ -82,10 +81,10 @@ def fit(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> x = jax.random.normal(jax.random.key(0), (10, *data.spec.shape))
-      >>> few = dj.Synthetic(x=x, y=jax.numpy.eye(10))
+      >>> synthetic = dj.Synthetic(x=x, y=jax.numpy.eye(10))
       >>> trained = loop.fit(
-      ...     jax.random.key(2), task.init(jax.random.key(1), None), task, few,
-      ...     optimizer=optax.adam(0.05), num_steps=50, batch_size=256)
+      ...     jax.random.key(2), task.init(jax.random.key(1), None), task,
+      ...     synthetic, optimizer=optax.adam(0.05), num_steps=50, batch_size=256)
       >>> end = jax.tree.map(lambda leaf: leaf[-1], trained)
       >>> task.predict(end, x, None).argmax(axis=1).tolist()
       [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -153,11 +152,11 @@ def fit_further(
       >>> from distill_jax.training import loop
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> synthetic = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
       >>> variables, opt = loop.fit_further(
-      ...     jax.random.key(2), variables, sgd.init(variables.params), task, few,
-      ...     optimizer=sgd, num_steps=3, batch_size=256)
+      ...     jax.random.key(2), variables, sgd.init(variables.params), task,
+      ...     synthetic, optimizer=sgd, num_steps=3, batch_size=256)
     """
     step_fn = _stepper(
         key,
@@ -171,32 +170,6 @@ def fit_further(
         context=context,
     )
     return jax.lax.fori_loop(0, num_steps, step_fn, (variables, opt))
-
-
-def bend(
-    key: Key, policy: policies.Policy | None, batch: base.Examples
-) -> base.Examples:
-    """A mini-batch after a fresh draw of augmentation.
-
-    Args:
-      key: of the draw.
-      policy: what is drawn from; None leaves the batch as it is.
-      batch: the examples.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> batch = base.Examples(jnp.ones((2, 8, 8, 1)), jnp.eye(2))
-      >>> policy = policies.parse("crop")
-      >>> bend(jax.random.key(0), policy, batch).x.shape
-      (2, 8, 8, 1)
-    """
-    if policy is None:
-        return batch
-    num_examples, *shape = batch.x.shape
-    params = policies.sample_augmentation(
-        key, policy, num_examples=num_examples, shape=tuple(shape)
-    )
-    return batch._replace(x=policies.augment(params, batch.x))
 
 
 def predict_logits(
@@ -276,8 +249,8 @@ def _stepper(
         if batches is not None:
             batch = minibatches.take_rows(whole, batches[0][step], batches[1][step])
         batch = batch if prepare is None else prepare(batch)
-        batch = bend(key_augment, policy, batch)
-        batch = _mix(key_mix, mixing, mixing_probability, batch)
+        batch = minibatches.augment_batch(key_augment, policy, batch)
+        batch = minibatches.mix_batch(key_mix, mixing, mixing_probability, batch)
         variables, opt = carry
         return gradient_step.descend(
             key_loss,
@@ -291,20 +264,3 @@ def _stepper(
         )
 
     return step_fn
-
-
-def _mix(
-    key: Key, kind: mixing_lib.Kind, probability: float, batch: base.Examples
-) -> base.Examples:
-    if kind == "none" or probability == 0:
-        return batch
-    key_whether, key_mix = jax.random.split(key)
-    num_examples, *shape = batch.x.shape
-    params = mixing_lib.sample_mixing(
-        key_mix, kind, num_examples=num_examples, shape=tuple(shape)
-    )
-    mixed = mixing_lib.mix(params, batch)
-    if probability == 1:
-        return mixed
-    is_mixed = jax.random.bernoulli(key_whether, probability)
-    return jax.tree.map(lambda new, old: jnp.where(is_mixed, new, old), mixed, batch)

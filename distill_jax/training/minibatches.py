@@ -1,21 +1,33 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Epochs: which examples each mini-batch of a training has.
+"""Mini-batches: which examples each step of a training has, and how it sees them.
 
 Every epoch is a fresh permutation cut into mini-batches; the short last one is kept,
 filled up with examples of weight 0. All permutations are drawn before the training, so
-that a step is one gather.
+that a step is one gather; augmentation and mixing are drawn in every step.
 """
+
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base
+from distill_jax.augmentation import mixing, policies
 from distill_jax.compute import randomness
 from distill_jax.types import Array, Key
 
-__all__ = ["mini_batches", "num_steps_per_epoch", "take_rows"]
+__all__ = [
+    "augment_batch",
+    "consecutive_batches",
+    "mini_batches",
+    "mix_batch",
+    "num_steps_per_epoch",
+    "some_rows",
+    "take_rows",
+]
 
 
 def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -69,6 +81,44 @@ def mini_batches(
     return index, jnp.asarray(weight[:num_steps], dtype=float)
 
 
+def consecutive_batches(
+    key: Key, *, num_examples: int, batch_size: int, num_steps: int
+) -> tuple[Array, Array] | None:
+    """The mini-batches of a student: chunks of random permutations, the last first.
+
+    Args:
+      key: draws a permutation for every pass over the examples.
+      num_examples: M.
+      batch_size: B.
+      num_steps: N.
+
+    Returns:
+      Rows [N, B] and their weights [N, B]; a short chunk, which comes first in its
+      pass, is filled up with rows of weight 0. None where every batch is all examples.
+
+    Example:
+      >>> import jax
+      >>> rows, weight = consecutive_batches(
+      ...     jax.random.key(0), num_examples=5, batch_size=2, num_steps=4)
+      >>> rows.shape, weight.sum(axis=1).tolist()
+      ((4, 2), [1.0, 2.0, 2.0, 1.0])
+    """
+    if batch_size >= num_examples:
+        return None
+    per_pass = num_steps_per_epoch(num_examples, batch_size)
+    num_passes = max(1, math.ceil(num_steps / per_pass))
+    rows, weight = mini_batches(
+        key,
+        num_examples=num_examples,
+        batch_size=batch_size,
+        num_steps=num_passes * per_pass,
+    )
+    turn = lambda leaf: leaf.reshape(num_passes, per_pass, -1)[:, ::-1].reshape(
+        num_passes * per_pass, -1
+    )[:num_steps]
+    return turn(rows), turn(weight)
+
+
 def take_rows(whole: base.Examples, rows: Array, weight: Array) -> base.Examples:
     """A mini-batch.
 
@@ -86,3 +136,84 @@ def take_rows(whole: base.Examples, rows: Array, weight: Array) -> base.Examples
     weight = weight if whole.weight is None else weight * whole.weight[rows]
     x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
     return base.Examples(x, whole.y[rows], weight)
+
+
+def some_rows(key: Key, synthetic: Any, num: int) -> Any:
+    """A random subset of a distilled set, or all of it where it is small enough.
+
+    Args:
+      key: draws the rows.
+      synthetic: :class:`~distill_jax.base.Synthetic` of M rows.
+      num: at most so many.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> synthetic = base.Synthetic(jnp.arange(5.0), jnp.eye(5))
+      >>> some_rows(jax.random.key(0), synthetic, 2).y.shape
+      (2, 5)
+    """
+    num_rows = synthetic.y.shape[0]
+    if num_rows <= num:
+        return synthetic
+    rows = randomness.permutation(key, num_rows)[:num]
+    take = lambda leaf: leaf[rows]
+    weight = None if synthetic.weight is None else take(synthetic.weight)
+    x = jax.tree.map(take, synthetic.x)
+    return synthetic._replace(x=x, y=take(synthetic.y), weight=weight)
+
+
+def augment_batch(
+    key: Key, policy: policies.Policy | None, batch: base.Examples
+) -> base.Examples:
+    """A mini-batch after a fresh draw of augmentation.
+
+    Args:
+      key: of the draw.
+      policy: what is drawn from; None leaves the batch as it is.
+      batch: the examples.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> batch = base.Examples(jnp.ones((2, 8, 8, 1)), jnp.eye(2))
+      >>> policy = policies.parse("crop")
+      >>> augment_batch(jax.random.key(0), policy, batch).x.shape
+      (2, 8, 8, 1)
+    """
+    if policy is None:
+        return batch
+    num_examples, *shape = batch.x.shape
+    params = policies.sample_augmentation(
+        key, policy, num_examples=num_examples, shape=tuple(shape)
+    )
+    return batch._replace(x=policies.augment(params, batch.x))
+
+
+def mix_batch(
+    key: Key, kind: mixing.Kind, probability: float, batch: base.Examples
+) -> base.Examples:
+    """A mini-batch whose examples may be joined in pairs.
+
+    Args:
+      key: of the draw.
+      kind: how; ``"none"`` leaves the batch as it is.
+      probability: of the whole batch being mixed.
+      batch: the examples.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> batch = base.Examples(jnp.ones((2, 8, 8, 1)), jnp.eye(2))
+      >>> mix_batch(jax.random.key(0), "mixup", 0.5, batch).y.sum(axis=1).tolist()
+      [1.0, 1.0]
+    """
+    if kind == "none" or probability == 0:
+        return batch
+    key_whether, key_mix = jax.random.split(key)
+    num_examples, *shape = batch.x.shape
+    params = mixing.sample_mixing(
+        key_mix, kind, num_examples=num_examples, shape=tuple(shape)
+    )
+    mixed = mixing.mix(params, batch)
+    if probability == 1:
+        return mixed
+    is_mixed = jax.random.bernoulli(key_whether, probability)
+    return jax.tree.map(lambda new, old: jnp.where(is_mixed, new, old), mixed, batch)

@@ -20,7 +20,14 @@ from distill_jax import base, errors
 from distill_jax.compute import parallel, randomness
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["Pool", "advance_pool", "init_pool", "map_networks", "members"]
+__all__ = [
+    "Pool",
+    "advance_pool",
+    "check_pool",
+    "init_pool",
+    "map_networks",
+    "members",
+]
 
 
 class Pool(NamedTuple):
@@ -56,7 +63,7 @@ def init_pool(
       The pool; member ``p`` starts with the counter at ``p max_age / P``.
 
     Raises:
-      InputError: when the counts do not fit one another.
+      InputError: as :func:`check_pool`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -66,6 +73,27 @@ def init_pool(
       ...                  num_networks=4, num_active=1, max_age=100)
       >>> pool.age.tolist()
       [0, 25, 50, 75]
+    """
+    check_pool(num_networks, num_active, max_age)
+    key_nets, key_active = jax.random.split(key)
+    variables = jax.vmap(init_fn)(jax.random.split(key_nets, num_networks))
+    return Pool(
+        variables=variables,
+        opt=jax.vmap(optimizer.init)(variables.params),
+        age=jnp.arange(num_networks, dtype=jnp.int32) * max_age // num_networks,
+        generation=jnp.zeros(num_networks, jnp.int32),
+        active=_draw_active(key_active, num_networks, num_active),
+    )
+
+
+def check_pool(num_networks: int, num_active: int, max_age: int) -> None:
+    """Raises unless there can be such a pool.
+
+    Raises:
+      InputError: when the counts do not fit one another.
+
+    Example:
+      >>> check_pool(num_networks=4, num_active=1, max_age=100)
     """
     if num_networks < 1:
         raise errors.InputError(
@@ -78,15 +106,6 @@ def init_pool(
         )
     if max_age < 0:
         raise errors.InputError(f"`max_age` must be at least 0, got {max_age}.")
-    key_nets, key_active = jax.random.split(key)
-    variables = jax.vmap(init_fn)(jax.random.split(key_nets, num_networks))
-    return Pool(
-        variables=variables,
-        opt=jax.vmap(optimizer.init)(variables.params),
-        age=jnp.arange(num_networks, dtype=jnp.int32) * max_age // num_networks,
-        generation=jnp.zeros(num_networks, jnp.int32),
-        active=_draw_active(key_active, num_networks, num_active),
-    )
 
 
 def members(pool: Pool) -> base.Variables:

@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from distill_jax import errors
-from distill_jax.inner import hypergradient
+from distill_jax.inner import hypergradient, solvers
 
 DECAY = 0.1
 
@@ -147,7 +147,7 @@ def test_the_neumann_series_is_the_sum_of_its_terms(num_iterations, x64):
     size = 1.0 / np.linalg.eigvalsh(matrix).max()
     shrink = np.eye(5) - size * matrix
     powers = [np.linalg.matrix_power(shrink, k) @ b for k in range(num_iterations)]
-    found = hypergradient.neumann_series(
+    found = solvers.neumann_series(
         lambda v: jnp.asarray(matrix) @ v,
         jnp.asarray(b),
         num_iterations=num_iterations,
@@ -163,7 +163,7 @@ def test_conjugate_gradients_are_exact_after_as_many_steps_as_eigenvalues(x64):
     b = rng.normal(size=6)
 
     def gap(num_iterations):
-        v = hypergradient.conjugate_gradients(
+        v = solvers.conjugate_gradients(
             lambda v: jnp.asarray(matrix) @ v,
             jnp.asarray(b),
             num_iterations=num_iterations,
@@ -339,13 +339,11 @@ def test_curvature_of_zero_or_nan_gives_finite_numbers():
     b = jnp.ones(3)
     for factor in (0.0, -1.0, jnp.nan, 1e-45, 3e38):
         for solve in (
-            lambda a, b: hypergradient.conjugate_gradients(a, b, num_iterations=5),
-            lambda a, b: hypergradient.neumann_series(
-                a, b, num_iterations=5, step_size=1.0
-            ),
+            lambda a, b: solvers.conjugate_gradients(a, b, num_iterations=5),
+            lambda a, b: solvers.neumann_series(a, b, num_iterations=5, step_size=1.0),
         ):
             assert np.isfinite(solve(lambda v: factor * v, b)).all()
-    zero = hypergradient.conjugate_gradients(lambda v: v, 0 * b, num_iterations=5)
+    zero = solvers.conjugate_gradients(lambda v: v, 0 * b, num_iterations=5)
     np.testing.assert_array_equal(zero, np.zeros(3))
 
 
@@ -393,7 +391,7 @@ def test_a_product_given_stands_for_that_of_the_hessian(x64):
 
 
 def test_errors_say_what_to_use():
-    check = hypergradient.check_solver
+    check = solvers.check_solver
     with pytest.raises(errors.InputError, match=r'no solver "newman".*"neumann"'):
         check("newman", num_iterations=1)
     with pytest.raises(errors.InputError, match="at least 1, got 0"):

@@ -12,6 +12,7 @@ from jax import test_util
 import distill_jax as dj
 from distill_jax import base, errors, objectives
 from distill_jax.inner import unroll
+from distill_jax.training import minibatches
 
 KEY = jax.random.key(0)
 
@@ -109,7 +110,8 @@ def test_mini_batches_and_the_last_student_equal_the_original(
     arrays = golden("trajectory_minibatch_16x16x3")
     rows = jnp.asarray(arrays["batch_indices_n4"])
     batches = rows, jnp.ones(rows.shape)
-    monkeypatch.setattr(unroll, "consecutive_batches", lambda *args, **kwargs: batches)
+    draw_batches = lambda *args, **kwargs: batches
+    monkeypatch.setattr(minibatches, "consecutive_batches", draw_batches)
     problem = Problem(arrays)
     value, grads = problem.derivatives(4, *FORMS[form])
     image_grad = "image_grad_corrected" if form == "tesla" else "image_grad"
@@ -355,7 +357,7 @@ def test_assigned_labels_are_those_of_the_targets(assert_near, x64):
 
 
 def test_chunks_come_from_the_end_of_permutations():
-    rows, weight = unroll.consecutive_batches(
+    rows, weight = minibatches.consecutive_batches(
         KEY, num_examples=5, batch_size=2, num_steps=6
     )
     assert weight.sum(1).tolist() == [1, 2, 2, 1, 2, 2]
@@ -363,7 +365,7 @@ def test_chunks_come_from_the_end_of_permutations():
         seen = np.asarray(rows[part])[np.asarray(weight[part]) > 0]
         assert sorted(seen.tolist()) == [0, 1, 2, 3, 4]
     assert (
-        unroll.consecutive_batches(KEY, num_examples=5, batch_size=5, num_steps=6)
+        minibatches.consecutive_batches(KEY, num_examples=5, batch_size=5, num_steps=6)
         is None
     )
 

@@ -13,6 +13,7 @@ import pytest
 import distill_jax as dj
 from distill_jax import base, errors, objectives
 from distill_jax.inner import unroll
+from distill_jax.training import minibatches
 
 KEY = jax.random.key(3)
 
@@ -156,7 +157,7 @@ def test_the_end_of_a_training_is_its_continuation(x64):
     """Led to step 4 and trained from there, a student is the one trained at once."""
     task, synthetic, _ = problem()
     variables = task.init(jax.random.key(1), None)
-    batches = unroll.consecutive_batches(
+    batches = minibatches.consecutive_batches(
         jax.random.key(2), num_examples=6, batch_size=4, num_steps=7
     )
     adam = unroll.adam(0.05)

@@ -138,9 +138,9 @@ def test_going_on_is_the_same_as_never_having_stopped(task, examples):
 
 def test_a_mini_batch_is_mixed_with_its_probability(task, examples):
     batch = examples._replace(weight=jnp.ones(7))
-    mix = lambda share: jax.vmap(lambda key: loop._mix(key, "mixup", share, batch).x)(
-        jax.random.split(jax.random.key(0), 200)
-    )
+    keys = jax.random.split(jax.random.key(0), 200)
+    mix_one = lambda key, share: minibatches.mix_batch(key, "mixup", share, batch).x
+    mix = lambda share: jax.vmap(lambda key: mix_one(key, share))(keys)
     is_mixed = jnp.any(mix(0.25) != batch.x[None], axis=(1, 2))
     # Binomial: 50 expected, standard deviation 6.
     assert 26 <= int(is_mixed.sum()) <= 74
