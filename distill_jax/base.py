@@ -189,8 +189,8 @@ class Objective(NamedTuple):
     # (synthetic, key, inner, batch) -> scalar, Aux; differentiable in `synthetic`
     advance: Callable[[Key, PyTree, Synthetic, Any], PyTree]
     # (key, inner, updated synthetic, batch) -> inner: train nets, refresh pools, count
-    read: Callable[[Synthetic, PyTree], Synthetic]
-    # the identity, but where the method assigns labels itself (TESLA)
+    read: Callable[[Synthetic, PyTree], Synthetic] = lambda synthetic, inner: synthetic
+    # (synthetic, inner) -> the set to be stored; another where labels are assigned
 
 
 class Latent(NamedTuple):

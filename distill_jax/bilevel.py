@@ -50,8 +50,7 @@ def distill(
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (
       ...         jnp.mean((synthetic.x[0] - batch.x.mean(0)) ** 2), dj.Aux()),
-      ...     advance=lambda key, inner, synthetic, batch: inner,
-      ...     read=lambda synthetic, inner: synthetic)
+      ...     advance=lambda key, inner, synthetic, batch: inner)
       >>> method = dj.distill(
       ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(0.5))
       >>> initial = dj.Examples(x=jnp.zeros((1, 2)), y=jnp.ones((1, 1)))

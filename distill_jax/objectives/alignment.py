@@ -11,8 +11,8 @@ real examples. The network is trained on the synthetic set between two matches. 
 al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import functools
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ import optax
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.objectives import classwise, distribution
+from distill_jax.objectives import checks, classwise, distribution
 from distill_jax.training import dynamic, gradient_step, loop, minibatches
 from distill_jax.types import Array, Key, PyTree
 
@@ -83,17 +83,15 @@ def feature_alignment(
       Kai Wang et al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022;
       the weights and the sum in the second term are those of the released code.
     """
-    features_fn = _check(task, layer_weights, discrimination, batch_size, num_queries)
+    features_fn = checks.check_features(task, "Feature alignment")
+    _check(task, layer_weights, discrimination, batch_size, num_queries)
     limits = limits or dynamic.Limits()
     optimizer = optax.sgd(learning_rate)
-
-    def init_network(key: Key) -> tuple[base.Variables, optax.OptState]:
-        variables = tasks.init_network(task, key)
-        return variables, optimizer.init(variables.params)
+    init_fn = functools.partial(_init_network, task, optimizer)
 
     def init(key: Key, synthetic: base.Synthetic) -> dynamic.Turn:
         del synthetic  # Networks start untrained.
-        return dynamic.first_turn(key, init_network, limits)
+        return dynamic.first_turn(key, init_fn, limits)
 
     def loss(synthetic, key, inner, batch):
         del key  # The network is the one that `advance` left.
@@ -101,57 +99,62 @@ def feature_alignment(
         f_real = _class_features(features_fn, inner.variables, real)
         f_syn = _class_features(features_fn, inner.variables, by_class)
         shares = _shares(layer_weights, f_real)
-        alignment = sum(
-            share * _distance(f_real[name], f_syn[name], real.weight, by_class.weight)
-            for name, share in shares.items()
+        alignment = _alignment(shares, f_real, f_syn, real.weight, by_class.weight)
+        cross_entropy = _cross_entropy(
+            f_real["penultimate"], f_syn["penultimate"], real, by_class.weight
         )
-        centres = distribution.class_means(f_syn["penultimate"], by_class.weight)
-        logits = jnp.einsum("cbd,kd->cbk", f_real["penultimate"], centres)
-        losses = optax.softmax_cross_entropy(logits, real.y)
-        weighted = losses if real.weight is None else real.weight * losses
         metrics = {
-            "alignment": jnp.asarray(alignment),
-            "discrimination": jnp.sum(weighted),
+            "alignment": alignment,
+            "discrimination": cross_entropy,
             "real_accuracy": inner.accuracy,
             "num_epochs": inner.num_epochs,
             "generation": inner.generation,
         }
-        value = metrics["alignment"] + discrimination * metrics["discrimination"]
-        return value, base.Aux(metrics=metrics)
+        return alignment + discrimination * cross_entropy, base.Aux(metrics=metrics)
 
     def advance(key, inner, synthetic, batch):
         queries = _queries(base.matched(batch), num_queries)
-        num_steps = minibatches.num_steps_per_epoch(len(synthetic.y), batch_size)
-
-        def train_epoch(key, variables, opt):
-            return loop.fit_further(
-                key,
-                variables,
-                opt,
-                task,
-                synthetic,
-                optimizer=optimizer,
-                num_steps=num_steps,
-                batch_size=batch_size,
-                policy=policy,
-            )
-
         return dynamic.next_turn(
             key,
             inner,
-            init_fn=init_network,
-            epoch_fn=train_epoch,
+            init_fn=init_fn,
+            epoch_fn=functools.partial(
+                _train_epoch, task, synthetic, optimizer, batch_size, policy
+            ),
             accuracy_fn=lambda variables: _accuracy(task, variables, queries),
             limits=limits,
         )
 
-    return base.Objective(
-        init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
+    return base.Objective(init=init, loss=loss, advance=advance)
+
+
+def _alignment(
+    shares: Mapping[str, float],
+    f_real: Mapping[str, Array],
+    f_syn: Mapping[str, Array],
+    w_real: Array | None,
+    w_syn: Array | None,
+) -> Array:
+    """``sum_l a_l sum_c || mean_b f_l(x_real[c,b]) - mean_m f_l(x_syn[c,m]) ||^2``."""
+    distances = (
+        share * _distance(f_real[name], f_syn[name], w_real, w_syn)
+        for name, share in shares.items()
     )
+    return jnp.asarray(sum(distances))
+
+
+def _cross_entropy(
+    f_real: Array, f_syn: Array, real: base.Examples, w_syn: Array | None
+) -> Array:
+    """``sum_cb CE( softmax_k( f(x_real[c, b]) . s_k ), y_cb )``."""
+    centres = distribution.class_means(f_syn, w_syn)
+    logits = jnp.einsum("cbd,kd->cbk", f_real, centres)
+    losses = optax.softmax_cross_entropy(logits, real.y)
+    return jnp.sum(losses if real.weight is None else real.weight * losses)
 
 
 def _class_features(
-    features_fn: Callable, variables: base.Variables, examples: base.Examples
+    features_fn: checks.FeaturesFn, variables: base.Variables, examples: base.Examples
 ) -> dict[str, Array]:
     """The features of every layer, flattened: examples [C, B, ...] give [C, B, D]."""
     leading = examples.y.shape[:2]
@@ -173,6 +176,38 @@ def _distance(
 def _flat(tree: PyTree) -> PyTree:
     """Leaves [C, B, ...] as [C B, ...]."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+
+
+def _init_network(
+    task: base.Task, optimizer: optax.GradientTransformation, key: Key
+) -> tuple[base.Variables, optax.OptState]:
+    """A fresh network and its optimiser."""
+    variables = tasks.init_network(task, key)
+    return variables, optimizer.init(variables.params)
+
+
+def _train_epoch(
+    task: base.Task,
+    synthetic: base.Synthetic,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    policy: policies.Policy | None,
+    key: Key,
+    variables: base.Variables,
+    opt: optax.OptState,
+) -> tuple[base.Variables, optax.OptState]:
+    """One epoch of the network on the synthetic examples."""
+    return loop.fit_further(
+        key,
+        variables,
+        opt,
+        task,
+        synthetic,
+        optimizer=optimizer,
+        num_steps=minibatches.num_steps_per_epoch(len(synthetic.y), batch_size),
+        batch_size=batch_size,
+        policy=policy,
+    )
 
 
 def _queries(real: base.Examples, num_queries: int) -> base.Examples:
@@ -216,19 +251,10 @@ def _check(
     discrimination: float,
     batch_size: int,
     num_queries: int,
-) -> Callable[[base.Variables, Any, Any], Mapping[str, Array]]:
-    """Raises for what cannot work; returns the features of the task."""
-    if task.features is None:
-        raise errors.InputError(
-            "Feature alignment needs a task with features, and this one has none: give "
-            "its network a `features` function."
-        )
-    if task.targets != "probabilities":
-        raise errors.InputError(
-            "Feature alignment trains its network with the cross-entropy, but the task "
-            f'has targets of the kind "{task.targets}"; use `task.retarget'
-            '("probabilities")`.'
-        )
+) -> None:
+    checks.check_probabilities(
+        task, "Feature alignment trains its network with the cross-entropy"
+    )
     for name, share in {
         "discrimination": discrimination,
         **(layer_weights or {}),
@@ -237,7 +263,4 @@ def _check(
             raise errors.InputError(
                 f"The weight of `{name}` must be 0 or more, got {share}."
             )
-    for name, count in {"batch_size": batch_size, "num_queries": num_queries}.items():
-        if count < 1:
-            raise errors.InputError(f"`{name}` must be at least 1, got {count}.")
-    return task.features
+    checks.check_at_least_one(batch_size=batch_size, num_queries=num_queries)

@@ -93,13 +93,13 @@ def select(gradients: PyTree, parameters: Parameters) -> list[Array]:
             f'There is no choice of parameters "{parameters}". '
             f"{errors.nearest(str(parameters), least)}"
         )
-    found = [g for g in jax.tree.leaves(gradients) if g.ndim >= least[parameters]]
-    if not found:
+    selected = [g for g in jax.tree.leaves(gradients) if g.ndim >= least[parameters]]
+    if not selected:
         raise errors.InputError(
             f"The network has no {parameters} whose gradients could be matched; use "
             'parameters="all" or another network.'
         )
-    return found
+    return selected
 
 
 def norm(tree: PyTree) -> Array:

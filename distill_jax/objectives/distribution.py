@@ -12,9 +12,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors, tasks
+from distill_jax import base, tasks
 from distill_jax.compute import blocks
-from distill_jax.objectives import classwise
+from distill_jax.objectives import checks, classwise
 from distill_jax.types import Array, Key
 
 __all__ = ["class_means", "distribution_matching"]
@@ -51,51 +51,48 @@ def distribution_matching(
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Distribution Matching", 2023,
       eq. 6; the released code sums over classes and features without a division.
     """
-    features_fn = task.features
-    if features_fn is None:
-        raise errors.InputError(
-            "Distribution matching needs a task with features, and this one has none: "
-            "give its network a `features` function."
-        )
-    if num_networks < 1:
-        raise errors.InputError(
-            f"`num_networks` must be at least 1, got {num_networks}."
-        )
+    features_fn = checks.check_features(task, "Distribution matching")
+    checks.check_at_least_one(num_networks=num_networks)
 
     def draw(key: Key) -> base.Variables:
         init_fn = functools.partial(tasks.init_network, task)
         return jax.vmap(init_fn)(jax.random.split(key, num_networks))
 
-    def init(key: Key, synthetic: base.Synthetic):
+    def init(key: Key, synthetic: base.Synthetic) -> base.Variables:
         del synthetic  # Networks do not depend on the data.
         return draw(key)
-
-    def means(variables: base.Variables, examples: base.Examples) -> Array:
-        """The mean features of each class of ``[C, B, ...]``."""
-
-        def of_block(number, block):
-            del number
-            out = features_fn(variables, block.x, None)[layer]
-            return block.weight @ out.reshape(out.shape[0], -1)
-
-        return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))
 
     def loss(synthetic, key, inner, batch):
         del key  # The networks are drawn by `advance`.
         real, by_class = classwise.by_class(synthetic, batch)
-
-        def distance(variables: base.Variables) -> Array:
-            return jnp.sum((means(variables, real) - means(variables, by_class)) ** 2)
-
-        return jnp.mean(jax.lax.map(distance, inner)), base.Aux()
+        means_fn = functools.partial(_mean_features, features_fn, layer)
+        distances = jax.lax.map(
+            lambda net: jnp.sum((means_fn(net, real) - means_fn(net, by_class)) ** 2),
+            inner,
+        )
+        return jnp.mean(distances), base.Aux()
 
     def advance(key, inner, synthetic, batch):
         del inner, synthetic, batch  # Fresh networks for every step.
         return draw(key)
 
-    return base.Objective(
-        init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
-    )
+    return base.Objective(init=init, loss=loss, advance=advance)
+
+
+def _mean_features(
+    features_fn: checks.FeaturesFn,
+    layer: str,
+    variables: base.Variables,
+    examples: base.Examples,
+) -> Array:
+    """``mean_b f(x[c, b])`` of every class of examples ``[C, B, ...]``; [C, D]."""
+
+    def of_block(number, block):
+        del number  # Inference draws nothing.
+        features = features_fn(variables, block.x, None)[layer]
+        return block.weight @ features.reshape(features.shape[0], -1)
+
+    return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))
 
 
 def class_means(features: Array, weight: Array | None) -> Array:

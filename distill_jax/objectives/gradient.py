@@ -22,16 +22,12 @@ import optax
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
-from distill_jax.compute import blocks
-from distill_jax.objectives import classwise, distances
+from distill_jax.objectives import checks, class_gradients, classwise, distances
 from distill_jax.training import loop, minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["NetworkTraining", "gradient_matching"]
-
-# Real examples of each class from which batch norm takes its statistics.
-_NUM_FOR_STATISTICS = 16
 
 
 class NetworkTraining(NamedTuple):
@@ -102,156 +98,131 @@ def gradient_matching(
     """
     training = training or NetworkTraining()
     _check(task, distance, num_matches, num_networks, training, warm_up)
-    max_age = num_matches - 1
-
     init_network = functools.partial(tasks.init_network, task)
+    comparison = _Comparison(distance, parameters, is_collective, warm_up)
+    pool_options = {
+        "init_fn": init_network,
+        "optimizer": training.optimizer,
+        "max_age": num_matches - 1,
+    }
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
         del synthetic  # Networks start untrained.
         return pools.init_pool(
-            key,
-            init_network,
-            training.optimizer,
-            num_networks=num_networks,
-            num_active=num_networks,
-            max_age=max_age,
+            key, num_networks=num_networks, num_active=num_networks, **pool_options
         )
-
-    def compare(real: PyTree, synthetic: PyTree) -> Array:
-        chosen = [distances.select(tree, parameters) for tree in (real, synthetic)]
-        return distances.gradient_distance(distance, *chosen)
-
-    def match(args: tuple[Key, base.Variables, Array], real, synthetic):
-        """The distance under one network, and the gradients of all classes."""
-        key, variables, is_warm = args
-        variables = _settle(task, key, variables, real)
-        g_real = _class_gradients(task, key, variables, real)
-        g_syn = _class_gradients(task, key, variables, synthetic)
-        value = jnp.zeros(())
-        if not is_collective or warm_up != (0, 0):
-            value = jnp.sum(jax.vmap(compare)(g_real, g_syn))
-        if is_collective:
-            whole = _mean_over_classes(g_syn, synthetic.weight)
-            value_all = compare(_mean_over_classes(g_real, None), whole)
-            value = jnp.where(is_warm, value, value_all)
-            g_syn = jax.tree.map(
-                lambda one, each: jnp.where(is_warm, each, one[None]), whole, g_syn
-            )
-        return value, g_syn, g_real
 
     def loss(synthetic, key, inner, batch):
         real, by_class = classwise.by_class(synthetic, batch)
-        is_warm = (inner.generation < warm_up[0]) & (inner.age < warm_up[1])
         keys = jax.random.split(key, num_networks)
-        nets = pools.members(inner), is_warm[inner.active]
+        networks = pools.members(inner)
         values, g_syn, g_real = pools.map_networks(
-            lambda args: match(args, real, by_class), (keys, *nets)
+            lambda args: _match(task, comparison, by_class, real, *args),
+            (keys, networks, _is_warm(inner, warm_up)),
         )
-        size = lambda tree: jnp.mean(jax.vmap(jax.vmap(distances.norm))(tree))
         metrics = {
-            "real_gradient_norm": size(g_real),
-            "synthetic_gradient_norm": size(g_syn),
+            "real_gradient_norm": _mean_norm(g_real),
+            "synthetic_gradient_norm": _mean_norm(g_syn),
         }
         probes = {"syn_grad": g_syn}
         if has_example_probe:
             probes["syn_grad_per_example"] = pools.map_networks(
-                lambda args: _example_gradients(task, args, synthetic), (keys, nets[0])
+                lambda args: class_gradients.of_examples(task, synthetic, *args),
+                (keys, networks),
             )
         return jnp.mean(values), base.Aux(metrics=metrics, probes=probes)
 
     def advance(key, inner, synthetic, batch):
         examples = synthetic if training.on == "synthetic" else batch.train
-        per_epoch = minibatches.num_steps_per_epoch(
-            len(examples.y), training.batch_size
-        )
-
-        def train_fn(key, variables, opt):
-            return loop.fit_further(
-                key,
-                variables,
-                opt,
-                task,
-                examples,
-                optimizer=training.optimizer,
-                num_steps=training.num_epochs * per_epoch,
-                batch_size=training.batch_size,
-                policy=training.policy,
-                mixing=training.mixing,
-            )
-
         return pools.advance_pool(
             key,
             inner,
-            init_fn=init_network,
-            optimizer=training.optimizer,
-            train_fn=train_fn,
-            max_age=max_age,
+            train_fn=functools.partial(_train, task, training, examples),
+            **pool_options,
         )
 
-    return base.Objective(
-        init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
+    return base.Objective(init=init, loss=loss, advance=advance)
+
+
+class _Comparison(NamedTuple):
+    """How two sets of class gradients are compared."""
+
+    distance: distances.Distance
+    parameters: distances.Parameters
+    is_collective: bool
+    warm_up: tuple[int, int]
+
+
+def _match(
+    task: base.Task,
+    comparison: _Comparison,
+    synthetic: base.Examples,
+    real: base.Examples,
+    key: Key,
+    variables: base.Variables,
+    is_warm: Array,
+) -> tuple[Array, PyTree, PyTree]:
+    """L under one network, and the gradients g(S), g(T) of all classes."""
+    variables = class_gradients.settle(task, key, variables, real)
+    g_real = class_gradients.of_classes(task, key, variables, real)
+    g_syn = class_gradients.of_classes(task, key, variables, synthetic)
+    compare = functools.partial(_distance, comparison)
+    value = jnp.zeros(())
+    if not comparison.is_collective or comparison.warm_up != (0, 0):
+        value = jnp.sum(jax.vmap(compare)(g_real, g_syn))
+    if comparison.is_collective:
+        mean_syn = class_gradients.mean_over_classes(g_syn, synthetic.weight)
+        mean_real = class_gradients.mean_over_classes(g_real, None)
+        value = jnp.where(is_warm, value, compare(mean_real, mean_syn))
+        g_syn = _where_warm(is_warm, g_syn, mean_syn)
+    return value, g_syn, g_real
+
+
+def _distance(comparison: _Comparison, real: PyTree, synthetic: PyTree) -> Array:
+    """D of the gradients of two batches, in the parameters that count."""
+    selected = [distances.select(g, comparison.parameters) for g in (real, synthetic)]
+    return distances.gradient_distance(comparison.distance, *selected)
+
+
+def _is_warm(pool: pools.Pool, warm_up: tuple[int, int]) -> Array:
+    """Whether each active network is still matched class by class; [A]."""
+    is_warm = (pool.generation < warm_up[0]) & (pool.age < warm_up[1])
+    return is_warm[pool.active]
+
+
+def _where_warm(is_warm: Array, by_class: PyTree, mean: PyTree) -> PyTree:
+    """The gradients that were matched: those of each class, or C times their mean."""
+    pick = lambda leaf, mean: jnp.where(is_warm, leaf, mean[None])
+    return jax.tree.map(pick, by_class, mean)
+
+
+def _mean_norm(gradients: PyTree) -> Array:
+    """The mean length of gradients ``[networks, C, ...]``."""
+    return jnp.mean(jax.vmap(jax.vmap(distances.norm))(gradients))
+
+
+def _train(
+    task: base.Task,
+    training: NetworkTraining,
+    examples: Any,
+    key: Key,
+    variables: base.Variables,
+    opt: optax.OptState,
+) -> tuple[base.Variables, optax.OptState]:
+    """The epochs of one network between two matches."""
+    per_epoch = minibatches.num_steps_per_epoch(len(examples.y), training.batch_size)
+    return loop.fit_further(
+        key,
+        variables,
+        opt,
+        task,
+        examples,
+        optimizer=training.optimizer,
+        num_steps=training.num_epochs * per_epoch,
+        batch_size=training.batch_size,
+        policy=training.policy,
+        mixing=training.mixing,
     )
-
-
-def _gradient(
-    task: base.Task, key: Key, variables: base.Variables, examples: Any
-) -> PyTree:
-    """The gradient in the parameters of the sum of weighted losses."""
-
-    def loss_fn(params):
-        now = base.Variables(params, variables.stats)
-        if variables.stats:  # Batch norm with settled statistics.
-            losses = task.test_loss(now, key, examples, None)
-        else:
-            losses, _ = task.train_loss(now, key, examples, None)
-        return jnp.sum(examples.weight * losses)
-
-    return jax.grad(loss_fn)(variables.params)
-
-
-def _class_gradients(
-    task: base.Task, key: Key, variables: base.Variables, examples: base.Examples
-) -> PyTree:
-    """The mean gradient for each class of examples ``[C, B, ...]``; ``[C, ...]``."""
-
-    def of_block(number, block):
-        return _gradient(task, jax.random.fold_in(key, number), variables, block)
-
-    return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))
-
-
-def _example_gradients(
-    task: base.Task, args: tuple[Key, base.Variables], synthetic: base.Synthetic
-) -> PyTree:
-    """The gradient of the loss of every single example; leaves ``[M, ...]``."""
-    key, variables = args
-
-    def one(x, y):
-        x, y = jax.tree.map(lambda leaf: leaf[None], (x, y))
-        alone = base.Examples(x, y, jnp.ones(1, y.dtype))
-        return _gradient(task, key, variables, alone)
-
-    return jax.vmap(one)(synthetic.x, synthetic.y)
-
-
-def _settle(
-    task: base.Task, key: Key, variables: base.Variables, real: base.Examples
-) -> base.Variables:
-    """Statistics of batch norm, moved by some real examples of every class."""
-    if not variables.stats:
-        return variables
-    take = lambda leaf: leaf[:, :_NUM_FOR_STATISTICS].reshape(-1, *leaf.shape[2:])
-    some = base.Examples(jax.tree.map(take, real.x), take(real.y))
-    return variables._replace(stats=task.train_loss(variables, key, some, None)[1])
-
-
-def _mean_over_classes(gradients: PyTree, weight: Array | None) -> PyTree:
-    """The mean of class gradients by the weight of each class."""
-    if weight is None:
-        return jax.tree.map(lambda leaf: leaf.mean(axis=0), gradients)
-    mass = weight.sum(axis=1)
-    share = mass / jnp.where(mass.sum() > 0, mass.sum(), 1.0)
-    return jax.tree.map(lambda leaf: jnp.tensordot(share, leaf, 1), gradients)
 
 
 def _check(
@@ -263,21 +234,15 @@ def _check(
     warm_up: tuple[int, int],
 ) -> None:
     distances.check_distance(distance)
-    if task.targets != "probabilities":
-        raise errors.InputError(
-            "Gradient matching compares gradients of the cross-entropy, but the task "
-            f'has targets of the kind "{task.targets}"; use `task.retarget'
-            '("probabilities")`.'
-        )
-    counts = {
-        "num_matches": num_matches,
-        "num_networks": num_networks,
-        "num_epochs": training.num_epochs,
-        "batch_size": training.batch_size,
-    }
-    for name, count in counts.items():
-        if count < 1:
-            raise errors.InputError(f"`{name}` must be at least 1, got {count}.")
+    checks.check_probabilities(
+        task, "Gradient matching compares gradients of the cross-entropy"
+    )
+    checks.check_at_least_one(
+        num_matches=num_matches,
+        num_networks=num_networks,
+        num_epochs=training.num_epochs,
+        batch_size=training.batch_size,
+    )
     if min(warm_up) < 0:
         raise errors.InputError(
             f"`warm_up` counts networks and matches, at least 0 each, got {warm_up}."

@@ -9,8 +9,9 @@ The networks of a pool follow theta*(S) by ordinary training, of which nothing i
 the derivative is that of the implicit function theorem at where they are.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ import optax
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.inner import hypergradient, solvers
+from distill_jax.objectives import checks
 from distill_jax.training import gradient_step, loop, minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
@@ -87,10 +89,10 @@ def implicit_bilevel(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> objective = implicit.implicit_bilevel(task, num_networks=1, num_steps=5)
-      >>> few = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
-      >>> pool = jax.eval_shape(objective.init, jax.random.key(0), few)
+      >>> synthetic = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
+      >>> pool = jax.eval_shape(objective.init, jax.random.key(0), synthetic)
       >>> loss, aux = jax.eval_shape(
-      ...     objective.loss, few, jax.random.key(1), pool, few)
+      ...     objective.loss, synthetic, jax.random.key(1), pool, synthetic)
       >>> sorted(aux.metrics)
       ['implicit_norm', 'inner_gradient_norm', 'residual']
 
@@ -99,93 +101,35 @@ def implicit_bilevel(
       section 3 (without its linearisation and its last layer in closed form).
     """
     _check(task, num_steps, weight_decay, curvature)
-    solvers.check_solver(
-        solver,
-        num_iterations=num_iterations,
-        damping=damping,
-        step_size=step_size,
-        clip_norm=clip_norm,
-    )
-    trainer = optax.chain(
-        optax.add_decayed_weights(weight_decay), optimizer or optax.adam(1e-2)
-    )
-
-    def train(key, variables, opt, synthetic):
-        return loop.fit_further(
-            key,
-            variables,
-            opt,
-            task,
-            synthetic,
-            optimizer=trainer,
-            num_steps=num_steps,
-            batch_size=len(synthetic.y),
-            policy=policy,
-        )
-
-    def trained_network(key: Key, synthetic: base.Synthetic) -> base.Variables:
-        key_net, key_train = jax.random.split(key)
-        variables = tasks.init_network(task, key_net)
-        return train(key_train, variables, trainer.init(variables.params), synthetic)[0]
-
-    def make_pool(key: Key, init_fn: Callable[[Key], base.Variables]) -> pools.Pool:
-        return pools.init_pool(
-            key,
-            init_fn,
-            trainer,
-            num_networks=num_networks,
-            num_active=num_active,
-            max_age=max_age,
-        )
-
-    # Traced without training, which checks the counts here already.
-    untrained = lambda key: make_pool(key, lambda key: tasks.init_network(task, key))
-    _check_stateless(jax.eval_shape(untrained, jax.random.key(0)).variables)
+    pools.check_pool(num_networks, num_active, max_age)
+    solver_options = {
+        "solver": solver,
+        "num_iterations": num_iterations,
+        "damping": damping,
+        "step_size": step_size,
+        "clip_norm": clip_norm,
+    }
+    solvers.check_solver(**solver_options)
+    problem = _Problem(task, weight_decay, policy, curvature, solver_options)
+    decay = optax.add_decayed_weights(weight_decay)
+    trainer = optax.chain(decay, optimizer or optax.adam(1e-2))
+    train_fn = functools.partial(_train, task, trainer, num_steps, policy)
+    init_fn = functools.partial(_trained_network, task, trainer, train_fn)
+    pool_size = {"num_networks": num_networks, "num_active": num_active}
+    pool_options = {"optimizer": trainer, "max_age": max_age}
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
-        return make_pool(key, lambda key: trained_network(key, synthetic))
-
-    def one_network(args: tuple[Key, PyTree], synthetic: base.Synthetic, real: Any):
-        key, params = args
-        key_augment, key_inner, key_outer = jax.random.split(key, 3)
-
-        def bent(synthetic):
-            batch = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
-            return minibatches.augment_batch(key_augment, policy, batch)
-
-        def inner_fn(params, synthetic):
-            size = optax.tree.norm(params, squared=True)
-            mean = _mean_loss(task, params, key_inner, bent(synthetic))
-            return mean + 0.5 * weight_decay * size
-
-        def product_fn(params, synthetic, vector):
-            curved = _gauss_newton(task, params, bent(synthetic), vector)
-            return jax.tree.map(lambda c, v: c + weight_decay * v, curved, vector)
-
-        return hypergradient.through_optimum(
-            lambda params, synthetic: _mean_loss(task, params, key_outer, real),
-            inner_fn,
-            params,
-            synthetic,
-            solver=solver,
-            num_iterations=num_iterations,
-            damping=damping,
-            step_size=step_size,
-            clip_norm=clip_norm,
-            product_fn=product_fn if curvature == "gauss_newton" else None,
+        return pools.init_pool(
+            key, functools.partial(init_fn, synthetic), **pool_size, **pool_options
         )
 
     def loss(synthetic, key, inner, batch):
         keys = jax.random.split(key, num_active)
-        values, told = pools.map_networks(
-            lambda args: one_network(args, synthetic, batch),
+        values, diagnostics = pools.map_networks(
+            lambda args: _outer_value(problem, synthetic, batch, *args),
             (keys, pools.members(inner).params),
         )
-        metrics = {
-            "residual": jnp.mean(told.residual),
-            "inner_gradient_norm": jnp.mean(told.inner_gradient_norm),
-            "implicit_norm": jnp.mean(told.implicit_norm),
-        }
+        metrics = _mean_metrics(diagnostics)
         return jnp.mean(values), base.Aux(metrics=metrics)
 
     def advance(key, inner, synthetic, batch):
@@ -193,15 +137,89 @@ def implicit_bilevel(
         return pools.advance_pool(
             key,
             inner,
-            init_fn=lambda key: trained_network(key, synthetic),
-            optimizer=trainer,
-            train_fn=lambda key, variables, opt: train(key, variables, opt, synthetic),
-            max_age=max_age,
+            init_fn=functools.partial(init_fn, synthetic),
+            train_fn=functools.partial(train_fn, synthetic),
+            **pool_options,
         )
 
-    return base.Objective(
-        init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
+    return base.Objective(init=init, loss=loss, advance=advance)
+
+
+class _Problem(NamedTuple):
+    """What a network is trained to, and how the derivative follows it there."""
+
+    task: base.Task
+    weight_decay: float
+    policy: policies.Policy | None
+    curvature: Curvature
+    solver_options: Mapping[str, Any]
+
+
+def _outer_value(
+    problem: _Problem,
+    synthetic: base.Synthetic,
+    real: base.Examples,
+    key: Key,
+    params: PyTree,
+) -> tuple[Array, hypergradient.Diagnostics]:
+    """``mean loss(theta*(S); real)`` of one network, with its derivative in S."""
+    key_augment, key_inner, key_outer = jax.random.split(key, 3)
+    product_fn = None  # The Hessian itself.
+    if problem.curvature == "gauss_newton":
+        product_fn = functools.partial(_gauss_newton, problem, key_augment)
+    return hypergradient.through_optimum(
+        lambda params, synthetic: _mean_loss(problem.task, params, key_outer, real),
+        functools.partial(_inner_value, problem, key_augment, key_inner),
+        params,
+        synthetic,
+        product_fn=product_fn,
+        **problem.solver_options,
     )
+
+
+def _mean_metrics(diagnostics: hypergradient.Diagnostics) -> dict[str, Array]:
+    """How well the optimum was followed, as means over the networks."""
+    names = ("residual", "inner_gradient_norm", "implicit_norm")
+    return {name: jnp.mean(getattr(diagnostics, name)) for name in names}
+
+
+def _inner_value(
+    problem: _Problem,
+    key_augment: Key,
+    key_loss: Key,
+    params: PyTree,
+    synthetic: base.Synthetic,
+) -> Array:
+    """``mean loss(theta; S) + w/2 |theta|^2``, what a network is trained to lower."""
+    size = optax.tree.norm(params, squared=True)
+    examples = _augmented(problem, key_augment, synthetic)
+    mean = _mean_loss(problem.task, params, key_loss, examples)
+    return mean + 0.5 * problem.weight_decay * size
+
+
+def _gauss_newton(
+    problem: _Problem,
+    key_augment: Key,
+    params: PyTree,
+    synthetic: base.Synthetic,
+    vector: PyTree,
+) -> PyTree:
+    """The curvature of the inner value as if logits were linear in the parameters."""
+    examples = _augmented(problem, key_augment, synthetic)
+
+    def loss_fn(logits):
+        losses = -jnp.sum(examples.y * jax.nn.log_softmax(logits), axis=-1)
+        return gradient_step.weighted_mean(losses, examples.weight)
+
+    model_fn = lambda p: problem.task.predict(base.Variables(p, {}), examples.x, None)
+    curved = hypergradient.gauss_newton_product(model_fn, loss_fn, params, vector)
+    return jax.tree.map(lambda c, v: c + problem.weight_decay * v, curved, vector)
+
+
+def _augmented(problem: _Problem, key: Key, synthetic: base.Synthetic) -> base.Examples:
+    """The synthetic examples after the draw that the derivative is taken at."""
+    examples = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
+    return minibatches.augment_batch(key, problem.policy, examples)
 
 
 def _mean_loss(task: base.Task, params: PyTree, key: Key, examples: Any) -> Array:
@@ -209,30 +227,50 @@ def _mean_loss(task: base.Task, params: PyTree, key: Key, examples: Any) -> Arra
     return gradient_step.weighted_mean(losses, examples.weight)
 
 
-def _gauss_newton(
-    task: base.Task, params: PyTree, examples: base.Examples, vector: PyTree
-) -> PyTree:
-    """The curvature of the mean cross-entropy as if logits were linear in params."""
+def _trained_network(
+    task: base.Task,
+    trainer: optax.GradientTransformation,
+    train_fn: Callable,
+    synthetic: base.Synthetic,
+    key: Key,
+) -> base.Variables:
+    """A network after the first of its turns."""
+    key_net, key_train = jax.random.split(key)
+    variables = tasks.init_network(task, key_net)
+    return train_fn(synthetic, key_train, variables, trainer.init(variables.params))[0]
 
-    def loss_fn(logits):
-        losses = -jnp.sum(examples.y * jax.nn.log_softmax(logits), axis=-1)
-        return gradient_step.weighted_mean(losses, examples.weight)
 
-    model_fn = lambda p: task.predict(base.Variables(p, {}), examples.x, None)
-    return hypergradient.gauss_newton_product(model_fn, loss_fn, params, vector)
+def _train(
+    task: base.Task,
+    trainer: optax.GradientTransformation,
+    num_steps: int,
+    policy: policies.Policy | None,
+    synthetic: base.Synthetic,
+    key: Key,
+    variables: base.Variables,
+    opt: optax.OptState,
+) -> tuple[base.Variables, optax.OptState]:
+    """A turn of one network, with all examples in each step."""
+    return loop.fit_further(
+        key,
+        variables,
+        opt,
+        task,
+        synthetic,
+        optimizer=trainer,
+        num_steps=num_steps,
+        batch_size=len(synthetic.y),
+        policy=policy,
+    )
 
 
 def _check(
     task: base.Task, num_steps: int, weight_decay: float, curvature: str
 ) -> None:
-    if task.targets != "probabilities":
-        raise errors.InputError(
-            "The implicit objective trains and judges by the cross-entropy, but the "
-            f'task has targets of the kind "{task.targets}"; use `task.retarget'
-            '("probabilities")`.'
-        )
-    if num_steps < 1:
-        raise errors.InputError(f"`num_steps` must be at least 1, got {num_steps}.")
+    checks.check_probabilities(
+        task, "The implicit objective trains and judges by the cross-entropy"
+    )
+    checks.check_at_least_one(num_steps=num_steps)
     if not weight_decay >= 0:
         raise errors.InputError(
             f"`weight_decay` is {weight_decay}, with which training has no optimum; "
@@ -244,6 +282,7 @@ def _check(
             f'There is no curvature "{curvature}". '
             f"{errors.nearest(str(curvature), known)}"
         )
+    _check_stateless(tasks.network_shapes(task))
 
 
 def _check_stateless(variables: base.Variables) -> None:

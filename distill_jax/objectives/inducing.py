@@ -97,5 +97,4 @@ def kernel_inducing_points(
         init=init,
         loss=loss,
         advance=lambda key, inner, synthetic, batch: inner,
-        read=lambda synthetic, inner: synthetic,
     )

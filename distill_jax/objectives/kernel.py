@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors, tasks
+from distill_jax import base, tasks
 from distill_jax.compute import blocks
 from distill_jax.inner import hypergradient
 from distill_jax.inner import ridge as ridges
+from distill_jax.objectives import checks
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import pool as pools
-from distill_jax.types import Array, Key
+from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["KernelTerms", "kernel_regression", "kernel_terms", "label_margin"]
 
@@ -98,88 +99,28 @@ def kernel_regression(
       Feature Regression", 2022, eq. 4 and Algorithm 1. Noel Loo et al., "Dataset
       Distillation with Convexified Implicit Gradients", 2023, section 4.
     """
-    features_fn = task.features
-    if features_fn is None:
-        raise errors.InputError(
-            "A kernel objective needs a task with features, and this one has none: "
-            "give its network a `features` function."
-        )
-    centred = task.retarget("centred")
+    checks.check_features(task, "A kernel objective")
+    task = task.retarget("centred")
     optimizer = optax.adam(learning_rate)
-
-    init_network = functools.partial(tasks.init_network, centred)
+    init_fn = functools.partial(tasks.init_network, task)
+    pool_options = {"init_fn": init_fn, "optimizer": optimizer, "max_age": max_age}
+    regression = _Regression(task, ridge, use_margin, margin_limit, use_flip)
+    value_fn = functools.partial(_value, regression)
+    if num_implicit:
+        value_fn = functools.partial(_followed_value, regression, num_implicit, damping)
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
         del synthetic  # Members start untrained.
         return pools.init_pool(
-            key,
-            init_network,
-            optimizer,
-            num_networks=num_networks,
-            num_active=num_active,
-            max_age=max_age,
-        )
-
-    def outputs(stats, few):
-        def predict(params):
-            variables = base.Variables(params, stats)
-            return blocks.map_rows(lambda x: centred.predict(variables, x, None), few.x)
-
-        return predict
-
-    def features(variables: base.Variables, x) -> Array:
-        return blocks.map_rows(
-            lambda x: features_fn(variables, x, None)["penultimate"], x
+            key, num_networks=num_networks, num_active=num_active, **pool_options
         )
 
     def loss(synthetic, key, inner, batch):
         del key  # The active members were drawn by `advance`.
-        y_real = batch.y - 1.0 / batch.y.shape[-1]
-
-        def value_of(params, synthetic, stats):
-            variables = base.Variables(params, stats)
-            x_syn, y_syn = synthetic.x, synthetic.y
-            if use_flip:  # The mean margin of the labels stays the same.
-                x_syn = jnp.concatenate([x_syn, jnp.flip(x_syn, axis=-2)])
-                y_syn = jnp.concatenate([y_syn, y_syn])
-            terms = kernel_terms(
-                features(variables, x_syn),
-                features(variables, batch.x),
-                y_syn,
-                y_real,
-                weight=batch.weight,
-                ridge=ridge,
-                margin_limit=margin_limit,
-                temperature=synthetic.temperature,
-            )
-            margin = terms.margin if use_margin else 0.0
-            return terms.regression - margin, terms
-
-        def one(variables: base.Variables):
-            params, stats = variables
-            if not num_implicit:
-                return value_of(params, synthetic, stats)
-            value, told = hypergradient.through_optimum(
-                lambda params, few: value_of(params, few, stats),
-                lambda params, few: _mean_error(outputs(stats, few)(params), few),
-                params,
-                synthetic,
-                num_iterations=num_implicit,
-                damping=damping,
-                clip_ratio=1.0,
-                product_fn=lambda params, few, vector: (
-                    hypergradient.gauss_newton_product(
-                        outputs(stats, few),
-                        lambda told: _mean_error(told, few),
-                        params,
-                        vector,
-                    )
-                ),
-                has_aux=True,
-            )
-            return value, told.outer
-
-        values, terms = pools.map_networks(one, pools.members(inner))
+        real = batch._replace(y=batch.y - 1.0 / batch.y.shape[-1])
+        values, terms = pools.map_networks(
+            lambda variables: value_fn(variables, synthetic, real), pools.members(inner)
+        )
         metrics = {
             "regression": jnp.mean(terms.regression),
             "margin": jnp.mean(terms.margin),
@@ -190,25 +131,17 @@ def kernel_regression(
     def advance(key, inner, synthetic, batch):
         del batch  # Members train on the synthetic set.
         key_rows, key_pool = jax.random.split(key)
-        seen = minibatches.some_rows(key_rows, synthetic, max_train_examples)
-
-        def train_fn(key, variables, opt):
-            return gradient_step.descend(
-                key, variables, opt, centred, seen, optimizer=optimizer
-            )
-
+        examples = minibatches.some_rows(key_rows, synthetic, max_train_examples)
         return pools.advance_pool(
             key_pool,
             inner,
-            init_fn=init_network,
-            optimizer=optimizer,
-            train_fn=train_fn,
-            max_age=max_age,
+            train_fn=lambda key, variables, opt: gradient_step.descend(
+                key, variables, opt, task, examples, optimizer=optimizer
+            ),
+            **pool_options,
         )
 
-    return base.Objective(
-        init=init, loss=loss, advance=advance, read=lambda synthetic, inner: synthetic
-    )
+    return base.Objective(init=init, loss=loss, advance=advance)
 
 
 def kernel_terms(
@@ -277,6 +210,86 @@ def label_margin(y: Array, limit: float | None = None) -> Array:
     return jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], limit))
 
 
-def _mean_error(outputs: Array, few: Any) -> Array:
+class _Regression(NamedTuple):
+    """What decides the value under one network."""
+
+    task: base.Task  # with centred labels
+    ridge: float
+    use_margin: bool
+    margin_limit: float | None
+    use_flip: bool
+
+
+def _value(
+    regression: _Regression,
+    variables: base.Variables,
+    synthetic: base.Synthetic,
+    real: base.Examples,
+) -> tuple[Array, KernelTerms]:
+    """L under one network, and its terms."""
+    x_syn, y_syn = synthetic.x, synthetic.y
+    if regression.use_flip:  # The mean margin of the labels stays the same.
+        x_syn = jnp.concatenate([x_syn, jnp.flip(x_syn, axis=-2)])
+        y_syn = jnp.concatenate([y_syn, y_syn])
+    terms = kernel_terms(
+        _features(regression.task, variables, x_syn),
+        _features(regression.task, variables, real.x),
+        y_syn,
+        real.y,
+        weight=real.weight,
+        ridge=regression.ridge,
+        margin_limit=regression.margin_limit,
+        temperature=synthetic.temperature,
+    )
+    return terms.regression - (terms.margin if regression.use_margin else 0.0), terms
+
+
+def _followed_value(
+    regression: _Regression,
+    num_iterations: int,
+    damping: float,
+    variables: base.Variables,
+    synthetic: base.Synthetic,
+    real: base.Examples,
+) -> tuple[Array, KernelTerms]:
+    """The same value; its derivative follows the network to where it is trained to."""
+    task, (params, stats) = regression.task, variables
+
+    def outputs(params: PyTree, synthetic: base.Synthetic) -> Array:
+        return _outputs(task, base.Variables(params, stats), synthetic.x)
+
+    value, diagnostics = hypergradient.through_optimum(
+        lambda params, synthetic: _value(
+            regression, base.Variables(params, stats), synthetic, real
+        ),
+        lambda params, synthetic: _mean_error(outputs(params, synthetic), synthetic.y),
+        params,
+        synthetic,
+        num_iterations=num_iterations,
+        damping=damping,
+        clip_ratio=1.0,
+        product_fn=lambda params, synthetic, vector: hypergradient.gauss_newton_product(
+            lambda params: outputs(params, synthetic),
+            lambda outputs: _mean_error(outputs, synthetic.y),
+            params,
+            vector,
+        ),
+        has_aux=True,
+    )
+    return value, diagnostics.outer
+
+
+def _features(task: base.Task, variables: base.Variables, x: PyTree) -> Array:
+    """F, the features below the last layer; [B, D]."""
+    features_fn: Any = task.features  # Checked at construction.
+    return blocks.map_rows(lambda x: features_fn(variables, x, None)["penultimate"], x)
+
+
+def _outputs(task: base.Task, variables: base.Variables, x: PyTree) -> Array:
+    """What the whole network predicts; [M, C]."""
+    return blocks.map_rows(lambda x: task.predict(variables, x, None), x)
+
+
+def _mean_error(outputs: Array, y: Array) -> Array:
     """What the members minimise: the mean squared error on the synthetic set."""
-    return 0.5 * jnp.mean(jnp.sum((outputs - few.y) ** 2, axis=-1))
+    return 0.5 * jnp.mean(jnp.sum((outputs - y) ** 2, axis=-1))

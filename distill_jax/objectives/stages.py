@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several objectives one after another, as one: each for so many outer steps."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -45,25 +46,18 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
       ...         init=lambda key, synthetic: {},
       ...         loss=lambda synthetic, key, inner, batch: (
       ...             jnp.sum((synthetic.x - goal) ** 2), dj.Aux()),
-      ...         advance=lambda key, inner, synthetic, batch: inner,
-      ...         read=lambda synthetic, inner: synthetic)
+      ...         advance=lambda key, inner, synthetic, batch: inner)
       >>> objective = in_stages([(pull(1.0), 1), (pull(3.0), 1)])
-      >>> few, key = dj.Synthetic(jnp.zeros(1), jnp.ones((1, 1))), jax.random.key(0)
-      >>> inner = objective.init(key, few)
+      >>> synthetic = dj.Synthetic(jnp.zeros(1), jnp.ones((1, 1)))
+      >>> key = jax.random.key(0)
+      >>> inner = objective.init(key, synthetic)
       >>> for _ in range(2):
-      ...     print(float(objective.loss(few, key, inner, None)[0]))
-      ...     inner = objective.advance(key, inner, few, None)
+      ...     print(float(objective.loss(synthetic, key, inner, None)[0]))
+      ...     inner = objective.advance(key, inner, synthetic, None)
       1.0
       9.0
     """
-    if not stages:
-        raise errors.InputError("There must be at least one stage, got none.")
-    for number, (_, count) in enumerate(stages[:-1]):
-        if count < 1:
-            raise errors.InputError(
-                f"Stage {number} has {count} outer steps; leave it out, or give at "
-                "least 1."
-            )
+    _check(stages)
     objectives = [objective for objective, _ in stages]
     ends = np.cumsum([count for _, count in stages[:-1]]).astype(np.int32)
 
@@ -79,47 +73,80 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
         return Stages(jnp.zeros((), jnp.int32), tuple(inner))
 
     def loss(synthetic, key, inner, batch):
-        def tell(number: int, objective: base.Objective) -> Callable:
-            def branch(synthetic):
-                return objective.loss(synthetic, key, inner.inner[number], batch)
-
-            return branch
-
-        branches = [tell(*each) for each in enumerate(objectives)]
-        told = [jax.eval_shape(branch, synthetic)[1].metrics for branch in branches]
-        common = set.intersection(*map(set, told))
-
-        def trim(branch: Callable) -> Callable:
-            def trimmed(synthetic):
-                value, aux = branch(synthetic)
-                return value, {name: aux.metrics[name] for name in sorted(common)}
-
-            return trimmed
-
+        losses = [
+            functools.partial(_loss_of, objective, key, state, batch)
+            for objective, state in zip(objectives, inner.inner, strict=True)
+        ]
+        common = _common_metrics(losses, synthetic)
+        branches = [functools.partial(_with_metrics, fn, common) for fn in losses]
         stage = stage_of(inner)
-        value, metrics = jax.lax.switch(stage, [*map(trim, branches)], synthetic)
+        value, metrics = jax.lax.switch(stage, branches, synthetic)
         metrics = {**metrics, "stage": stage.astype(value.dtype)}
         return value, base.Aux(metrics=metrics)
 
     def advance(key, inner, synthetic, batch):
-        def move(number: int, objective: base.Objective) -> Callable:
-            def branch(inners):
-                now = objective.advance(key, inners[number], synthetic, batch)
-                return (*inners[:number], now, *inners[number + 1 :])
-
-            return branch
-
-        branches = [move(*each) for each in enumerate(objectives)]
+        branches = [
+            functools.partial(_advance_one, number, objective, key, synthetic, batch)
+            for number, objective in enumerate(objectives)
+        ]
         moved = jax.lax.switch(stage_of(inner), branches, inner.inner)
         return Stages(inner.turn + 1, moved)
 
     def read(synthetic, inner):
         branches = [
-            lambda synthetic, objective=objective, now=now: objective.read(
-                synthetic, now
-            )
-            for objective, now in zip(objectives, inner.inner, strict=True)
+            functools.partial(_read_of, objective, state)
+            for objective, state in zip(objectives, inner.inner, strict=True)
         ]
         return jax.lax.switch(stage_of(inner), branches, synthetic)
 
     return base.Objective(init=init, loss=loss, advance=advance, read=read)
+
+
+def _loss_of(
+    objective: base.Objective, key: Key, inner: Any, batch: Any, synthetic: Any
+) -> tuple[Array, base.Aux]:
+    """The loss of a stage as a function of the synthetic examples."""
+    return objective.loss(synthetic, key, inner, batch)
+
+
+def _read_of(objective: base.Objective, inner: Any, synthetic: Any) -> base.Synthetic:
+    """What a stage reads as a function of the synthetic examples."""
+    return objective.read(synthetic, inner)
+
+
+def _common_metrics(losses: Sequence[Callable], synthetic: Any) -> list[str]:
+    """The names of the metrics that all stages have."""
+    shapes = [jax.eval_shape(loss_fn, synthetic)[1].metrics for loss_fn in losses]
+    return sorted(set.intersection(*map(set, shapes)))
+
+
+def _with_metrics(
+    loss_fn: Callable, names: Sequence[str], synthetic: Any
+) -> tuple[Array, dict[str, Array]]:
+    """A loss with these metrics only, so that all stages return the same tree."""
+    value, aux = loss_fn(synthetic)
+    return value, {name: aux.metrics[name] for name in names}
+
+
+def _advance_one(
+    number: int,
+    objective: base.Objective,
+    key: Key,
+    synthetic: Any,
+    batch: Any,
+    inners: tuple[Any, ...],
+) -> tuple[Any, ...]:
+    """The inner states after a turn of one stage."""
+    moved = objective.advance(key, inners[number], synthetic, batch)
+    return (*inners[:number], moved, *inners[number + 1 :])
+
+
+def _check(stages: Sequence[tuple[base.Objective, int]]) -> None:
+    if not stages:
+        raise errors.InputError("There must be at least one stage, got none.")
+    for number, (_, count) in enumerate(stages[:-1]):
+        if count < 1:
+            raise errors.InputError(
+                f"Stage {number} has {count} outer steps; leave it out, or give at "
+                "least 1."
+            )

@@ -10,6 +10,7 @@ those (Cazenavette et al., "Dataset Distillation by Matching Training Trajectori
 2022, algorithm 1).
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ import optax
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
 from distill_jax.inner import unroll
+from distill_jax.objectives import checks
 from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
@@ -73,10 +75,10 @@ def trajectory_matching(
       >>> start, target = (
       ...     jax.tree.map(stack, task.init(jax.random.key(seed), None).params)
       ...     for seed in (0, 1))
-      >>> few = dj.Synthetic(
+      >>> synthetic = dj.Synthetic(
       ...     jnp.ones((10, 8, 8, 1)), jnp.eye(10), learning_rate=jnp.array(0.0))
       >>> loss, _ = objective.loss(
-      ...     few, jax.random.key(2), {}, base.Segment(start, target))
+      ...     synthetic, jax.random.key(2), {}, base.Segment(start, target))
       >>> float(loss)  # A student that stands still.
       1.0
 
@@ -92,66 +94,87 @@ def trajectory_matching(
         del key  # Deterministic.
         return {"y": synthetic.y} if assigns_labels else {}
 
-    def labels(params: PyTree, x: PyTree) -> Array:
-        """What target networks say, as the mean over them; [M, C]."""
-        say = lambda one: jax.nn.softmax(task.predict(base.Variables(one, {}), x, None))
-        return jax.lax.stop_gradient(pools.map_networks(say, params).mean(axis=0))
-
-    def one_expert(args, synthetic: base.Synthetic):
-        key, start, target = args
-        assert synthetic.learning_rate is not None  # Looked at before.
-        key_batches, key_steps = jax.random.split(key)
-        num_examples = synthetic.y.shape[0]
-        end, grads = unroll.train_student(
-            key_steps,
-            base.Variables(start, {}),
-            task,
-            synthetic,
-            num_steps=num_steps,
-            optimizer=optax.sgd(synthetic.learning_rate),
-            batches=minibatches.consecutive_batches(
-                key_batches,
-                num_examples=num_examples,
-                batch_size=batch_size or num_examples,
-                num_steps=num_steps,
-            ),
-            policy=policy,
-            estimator=estimator,
-            remat=remat,
-            has_gradients=has_step_probe,
-        )
-        return _squared(end.params, target), _squared(start, target), grads
+    student_fn = functools.partial(
+        _match,
+        task,
+        num_steps=num_steps,
+        batch_size=batch_size,
+        policy=policy,
+        estimator=estimator,
+        remat=remat,
+        has_gradients=has_step_probe,
+    )
 
     def loss(synthetic, key, inner, batch):
         del inner  # Labels are assigned anew.
-        if synthetic.learning_rate is None:
-            raise errors.InputError(
-                "Trajectory matching needs the learning rate of the student, but the "
-                "synthetic examples have none; make the decoder with "
-                "`transforms.learn_rate`."
-            )
+        _check_rate(synthetic)
         if assigns_labels:
-            synthetic = synthetic._replace(y=labels(batch.target, synthetic.x))
+            y = _target_labels(task, batch.target, synthetic.x)
+            synthetic = synthetic._replace(y=y)
         num_experts = jax.tree.leaves(batch.start)[0].shape[0]
         keys = jax.random.split(key, num_experts)
-        left, way, grads = pools.map_networks(
-            lambda args: one_expert(args, synthetic), (keys, *batch)
+        end_distance, start_distance, grads = pools.map_networks(
+            lambda args: student_fn(synthetic, *args), (keys, *batch)
         )
         metrics = {
             "learning_rate": synthetic.learning_rate,
-            "expert_distance": jnp.sqrt(way).mean(),
+            "expert_distance": jnp.sqrt(start_distance).mean(),
         }
         probes = {"syn_grad": grads} if has_step_probe else {}
-        return jnp.mean(left / way), base.Aux(metrics=metrics, probes=probes)
+        value = jnp.mean(end_distance / start_distance)
+        return value, base.Aux(metrics=metrics, probes=probes)
 
     def advance(key, inner, synthetic, batch):
         del key, inner  # What is assigned depends on the targets alone.
-        return {"y": labels(batch.target, synthetic.x)} if assigns_labels else {}
+        if not assigns_labels:
+            return {}
+        return {"y": _target_labels(task, batch.target, synthetic.x)}
 
     def read(synthetic: base.Synthetic, inner: Any) -> base.Synthetic:
         return synthetic._replace(y=inner["y"]) if assigns_labels else synthetic
 
     return base.Objective(init=init, loss=loss, advance=advance, read=read)
+
+
+def _match(
+    task: base.Task,
+    synthetic: base.Synthetic,
+    key: Key,
+    start: PyTree,
+    target: PyTree,
+    *,
+    num_steps: int,
+    batch_size: int | None,
+    **options: Any,
+) -> tuple[Array, Array, PyTree]:
+    """``|theta_N - theta*_{t+M}|^2``, ``|theta*_t - theta*_{t+M}|^2`` and gradients."""
+    assert synthetic.learning_rate is not None  # Checked before.
+    key_batches, key_steps = jax.random.split(key)
+    num_examples = synthetic.y.shape[0]
+    end, grads = unroll.train_student(
+        key_steps,
+        base.Variables(start, {}),
+        task,
+        synthetic,
+        num_steps=num_steps,
+        optimizer=optax.sgd(synthetic.learning_rate),
+        batches=minibatches.consecutive_batches(
+            key_batches,
+            num_examples=num_examples,
+            batch_size=batch_size or num_examples,
+            num_steps=num_steps,
+        ),
+        **options,
+    )
+    return _squared(end.params, target), _squared(start, target), grads
+
+
+def _target_labels(task: base.Task, targets: PyTree, x: PyTree) -> Array:
+    """The mean of the probabilities that the target networks give; [M, C]."""
+    labels_of = lambda params: jax.nn.softmax(
+        task.predict(base.Variables(params, {}), x, None)
+    )
+    return jax.lax.stop_gradient(pools.map_networks(labels_of, targets).mean(axis=0))
 
 
 def _squared(tree: PyTree, other: PyTree) -> Array:
@@ -160,16 +183,21 @@ def _squared(tree: PyTree, other: PyTree) -> Array:
     return optax.tree.norm(difference, squared=True)
 
 
-def _check(task: base.Task, num_steps: int, batch_size: int | None) -> None:
-    if task.targets != "probabilities":
+def _check_rate(synthetic: base.Synthetic) -> None:
+    if synthetic.learning_rate is None:
         raise errors.InputError(
-            "Students of trajectory matching learn by the cross-entropy, but the task "
-            f'has targets of the kind "{task.targets}"; use `task.retarget'
-            '("probabilities")`.'
+            "Trajectory matching needs the learning rate of the student, but the "
+            "synthetic examples have none; make the decoder with "
+            "`transforms.learn_rate`."
         )
+
+
+def _check(task: base.Task, num_steps: int, batch_size: int | None) -> None:
+    checks.check_probabilities(
+        task, "Students of trajectory matching learn by the cross-entropy"
+    )
     if num_steps < 0:
         raise errors.InputError(
             f"`num_steps` of the student must be 0 or more, got {num_steps}."
         )
-    if batch_size is not None and batch_size < 1:
-        raise errors.InputError(f"`batch_size` must be at least 1, got {batch_size}.")
+    checks.check_at_least_one(batch_size=1 if batch_size is None else batch_size)

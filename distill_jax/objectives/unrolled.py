@@ -15,7 +15,7 @@ Wang et al., "Dataset Distillation", 2018; random windows: Feng, Vedantam and Ke
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
 from distill_jax.inner import unroll
+from distill_jax.objectives import checks
 from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
@@ -81,9 +82,9 @@ def unrolled_training(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> objective = unrolled_training(task, num_steps=6, window=2, windows="random")
-      >>> few = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
+      >>> synthetic = dj.Synthetic(x=jnp.ones((10, 8, 8, 1)), y=jnp.eye(10))
       >>> real = dj.Examples(x=jnp.ones((4, 8, 8, 1)), y=jnp.eye(10)[:4])
-      >>> loss, _ = objective.loss(few, jax.random.key(0), {}, real)
+      >>> loss, _ = objective.loss(synthetic, jax.random.key(0), {}, real)
       >>> loss.shape
       ()
 
@@ -91,53 +92,18 @@ def unrolled_training(
       Yunzhen Feng, Ramakrishna Vedantam, Julia Kempe, "Embarrassingly Simple Dataset
       Distillation", 2023, algorithm 1.
     """
-    make_optimizer = _maker(unroll.adam(1e-3) if optimizer is None else optimizer)
     is_learned = callable(optimizer)
-    window = num_steps if window is None else window
-    _check(num_steps, window, windows, batch_size, num_networks)
-    unroll.check_unroll("exact", remat)
-    unroll.check_differentiable(make_optimizer(jnp.asarray(0.1)))
-
-    def one_network(key: Key, synthetic: base.Synthetic, batch: base.Examples):
-        key_context, key_net, key_start, key_batches, key_steps = jax.random.split(
-            key, 5
-        )
-        context = task.sample_context(key_context)
-        num_examples = synthetic.y.shape[0]
-        batches = minibatches.consecutive_batches(
-            key_batches,
-            num_examples=num_examples,
-            batch_size=batch_size or num_examples,
-            num_steps=num_steps,
-        )
-        first = jnp.asarray(num_steps - window, jnp.int32)
-        if windows == "random":
-            last = num_steps - window
-            first = jax.random.randint(key_start, (), 0, last + 1, jnp.int32)
-        course = {"batches": batches, "policy": policy, "context": context}
-        rate = synthetic.learning_rate
-        variables, opt = unroll.lead_student(
-            key_steps,
-            task.init(key_net, context),
-            task,
-            synthetic,
-            optimizer=make_optimizer(jax.lax.stop_gradient(rate)),
-            num_steps=first,
-            **course,
-        )
-        variables, _ = unroll.train_student(
-            key_steps,
-            variables,
-            task,
-            synthetic,
-            optimizer=make_optimizer(rate),
-            opt=opt,
-            first=first,
-            num_steps=window,
-            remat=remat,
-            **course,
-        )
-        return _judge(task, variables, key_steps, batch, context), first
+    training = _Training(
+        task,
+        _maker(unroll.adam(1e-3) if optimizer is None else optimizer),
+        num_steps,
+        num_steps if window is None else window,
+        windows,
+        batch_size,
+        policy,
+        remat,
+    )
+    _check(training, num_networks)
 
     def loss(synthetic, key, inner, batch):
         del inner  # Networks are fresh.
@@ -148,7 +114,7 @@ def unrolled_training(
                 "`transforms.learn_rate`, or give an optax transformation."
             )
         value, first = pools.map_networks(
-            lambda key: one_network(key, synthetic, batch),
+            lambda key: _outer_value(training, key, synthetic, batch),
             jax.random.split(key, num_networks),
         )
         metrics = {"window_start": first.mean(dtype=value.dtype)}
@@ -158,8 +124,69 @@ def unrolled_training(
         init=lambda key, synthetic: {},
         loss=loss,
         advance=lambda key, inner, synthetic, batch: inner,
-        read=lambda synthetic, inner: synthetic,
     )
+
+
+class _Training(NamedTuple):
+    """How a network is trained, and which of its steps are differentiated."""
+
+    task: base.Task
+    make_optimizer: Callable[[Any], optax.GradientTransformation]
+    num_steps: int
+    window: int
+    windows: Windows
+    batch_size: int | None
+    policy: policies.Policy | None
+    remat: unroll.Remat
+
+
+def _outer_value(
+    training: _Training, key: Key, synthetic: base.Synthetic, real: base.Examples
+) -> tuple[Array, Array]:
+    """The loss of theta_{t+W} on real examples, and t."""
+    task = training.task
+    key_context, key_net, key_start, key_batches, key_steps = jax.random.split(key, 5)
+    context = task.sample_context(key_context)
+    num_examples = synthetic.y.shape[0]
+    batches = minibatches.consecutive_batches(
+        key_batches,
+        num_examples=num_examples,
+        batch_size=training.batch_size or num_examples,
+        num_steps=training.num_steps,
+    )
+    first = _window_start(training, key_start)
+    course = {"batches": batches, "policy": training.policy, "context": context}
+    rate = synthetic.learning_rate
+    variables, opt = unroll.lead_student(
+        key_steps,
+        task.init(key_net, context),
+        task,
+        synthetic,
+        optimizer=training.make_optimizer(jax.lax.stop_gradient(rate)),
+        num_steps=first,
+        **course,
+    )
+    variables, _ = unroll.train_student(
+        key_steps,
+        variables,
+        task,
+        synthetic,
+        optimizer=training.make_optimizer(rate),
+        opt=opt,
+        first=first,
+        num_steps=training.window,
+        remat=training.remat,
+        **course,
+    )
+    return _judge(task, variables, key_steps, real, context), first
+
+
+def _window_start(training: _Training, key: Key) -> Array:
+    """t, the number of the first step that is differentiated."""
+    last = training.num_steps - training.window
+    if training.windows == "random":
+        return jax.random.randint(key, (), 0, last + 1, jnp.int32)
+    return jnp.asarray(last, jnp.int32)
 
 
 def _judge(
@@ -177,10 +204,10 @@ def _judge(
     batch = batch._replace(y=tasks.encode(batch.y, task.targets))
 
     def losses_fn(params, batch):
-        now = base.Variables(params, variables.stats)
+        network = base.Variables(params, variables.stats)
         if task.targets == "probabilities":
-            return task.test_loss(now, key, batch, context)
-        return task.train_loss(now, key, batch, context)[0]
+            return task.test_loss(network, key, batch, context)
+        return task.train_loss(network, key, batch, context)[0]
 
     at = jax.lax.stop_gradient(variables.params)
 
@@ -192,8 +219,8 @@ def _judge(
     weighted = blocks.shares(batch)
     size = blocks.fitting_size(lambda batch: losses_fn(at, batch), weighted)
     value, grads = blocks.batch_sum(of_block, weighted, size)
-    way = jax.tree.map(jnp.subtract, variables.params, at)
-    return value + optax.tree.vdot(jax.lax.stop_gradient(grads), way)
+    displacement = jax.tree.map(jnp.subtract, variables.params, at)
+    return value + optax.tree.vdot(jax.lax.stop_gradient(grads), displacement)
 
 
 def _maker(optimizer: Training) -> Callable[[Any], optax.GradientTransformation]:
@@ -201,21 +228,14 @@ def _maker(optimizer: Training) -> Callable[[Any], optax.GradientTransformation]
     return optimizer if callable(optimizer) else lambda rate: optimizer
 
 
-def _check(
-    num_steps: int,
-    window: int,
-    windows: str,
-    batch_size: int | None,
-    num_networks: int,
-) -> None:
-    for name, value in (
-        ("num_steps", num_steps),
-        ("window", window),
-        ("num_networks", num_networks),
-        ("batch_size", 1 if batch_size is None else batch_size),
-    ):
-        if value < 1:
-            raise errors.InputError(f"`{name}` must be at least 1, got {value}.")
+def _check(training: _Training, num_networks: int) -> None:
+    num_steps, window, windows = training.num_steps, training.window, training.windows
+    checks.check_at_least_one(
+        num_steps=num_steps,
+        window=window,
+        num_networks=num_networks,
+        batch_size=1 if training.batch_size is None else training.batch_size,
+    )
     if window > num_steps:
         raise errors.InputError(
             f"The window of {window} steps is longer than the training of {num_steps}; "
@@ -226,3 +246,5 @@ def _check(
             f'There is no kind "{windows}" of windows. '
             f"{errors.nearest(str(windows), get_args(Windows))}"
         )
+    unroll.check_unroll("exact", training.remat)
+    unroll.check_differentiable(training.make_optimizer(jnp.asarray(0.1)))

@@ -97,8 +97,7 @@ def run(
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (
       ...         jnp.sum((synthetic.x - batch) ** 2), base.Aux()),
-      ...     advance=lambda key, inner, synthetic, batch: inner,
-      ...     read=lambda synthetic, inner: synthetic)
+      ...     advance=lambda key, inner, synthetic, batch: inner)
       >>> recipe = base.Recipe(
       ...     method=bilevel.distill(
       ...         objective, decoder=composition.plain_decoder(),

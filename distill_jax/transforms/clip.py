@@ -36,8 +36,7 @@ def clip_pixels(
       >>> objective = dj.Objective(
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (synthetic.x.sum(), dj.Aux()),
-      ...     advance=lambda key, inner, synthetic, batch: inner,
-      ...     read=lambda synthetic, inner: synthetic)
+      ...     advance=lambda key, inner, synthetic, batch: inner)
       >>> method = dj.distill(
       ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(9.0))
       >>> method = clip_pixels(method, [-1.0], [1.0])

@@ -40,8 +40,7 @@ def gate_steps(method: base.Method, threshold: float = float("inf")) -> base.Met
       ...     init=lambda key, synthetic: {},
       ...     loss=lambda synthetic, key, inner, batch: (
       ...         jnp.sum(jnp.sqrt(synthetic.x - 3.0)), dj.Aux()),
-      ...     advance=lambda key, inner, synthetic, batch: inner,
-      ...     read=lambda synthetic, inner: synthetic)
+      ...     advance=lambda key, inner, synthetic, batch: inner)
       >>> method = gate_steps(dj.distill(
       ...     objective, decoder=dj.plain_decoder(), optimizer=optax.sgd(1.0)))
       >>> initial = dj.Examples(x=jnp.zeros((2, 1)), y=jnp.eye(2))

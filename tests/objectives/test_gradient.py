@@ -11,7 +11,7 @@ from jax import test_util
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.objectives import distances, gradient
+from distill_jax.objectives import class_gradients, distances, gradient
 from distill_jax.training import pool as pools
 
 DISTANCES = {"ours": "per_output_cosine", "mse": "mse", "cos": "whole_cosine"}
@@ -91,7 +91,7 @@ def test_one_class_alone_equals_the_original(name, golden, assert_near, x64):
 
     def gradients(x, y):
         examples = base.Examples(x[None], y[None])
-        return gradient._class_gradients(problem.task, key, variables, examples)
+        return class_gradients.of_classes(problem.task, key, variables, examples)
 
     g_real = jax.jit(gradients)(problem.batch.x[0], problem.batch.y[0])
     for name_flat, value in arrays.items():
@@ -231,12 +231,12 @@ def test_dc_with_one_class_equals_dcc(x64):
     real = jax.tree.map(lambda leaf: leaf[one], batch)
     variables = task.init(jax.random.key(0), None)
     key = jax.random.key(0)
-    g_real = gradient._class_gradients(task, key, variables, real)
-    g_syn = gradient._class_gradients(task, key, variables, by_class)
+    g_real = class_gradients.of_classes(task, key, variables, real)
+    g_syn = class_gradients.of_classes(task, key, variables, by_class)
     each = jax.vmap(
         lambda r, s: distances.gradient_distance("per_output_cosine", r, s)
     )(g_real, g_syn)
-    mean = [gradient._mean_over_classes(tree, None) for tree in (g_real, g_syn)]
+    mean = [class_gradients.mean_over_classes(tree, None) for tree in (g_real, g_syn)]
     whole = distances.gradient_distance("per_output_cosine", *mean)
     np.testing.assert_allclose(each.sum(), whole, rtol=1e-12)
 
@@ -387,7 +387,7 @@ def test_batch_norm_is_matched_with_settled_statistics():
     inner = objective.init(jax.random.key(1), synthetic)
     value, _ = objective.loss(synthetic, jax.random.key(2), inner, batch)
     variables = jax.tree.map(lambda leaf: leaf[0], inner.variables)
-    settled = gradient._settle(task, jax.random.key(3), variables, batch)
+    settled = class_gradients.settle(task, jax.random.key(3), variables, batch)
     moved = settled.stats["batch_stats"]["norm0"]["mean"]
     assert np.abs(moved - variables.stats["batch_stats"]["norm0"]["mean"]).max() > 0
     assert np.isfinite(float(value))

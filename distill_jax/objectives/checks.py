@@ -1,0 +1,78 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What an objective asks of its task and its numbers, checked when it is made."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distill_jax import base, errors
+from distill_jax.types import Array, PyTree
+
+__all__ = ["check_at_least_one", "check_features", "check_probabilities"]
+
+FeaturesFn = Callable[[base.Variables, PyTree, Any], Mapping[str, Array]]
+
+
+def check_probabilities(task: base.Task, use: str) -> None:
+    """Raises unless the labels of a task are class probabilities.
+
+    Args:
+      task: the task.
+      use: what the objective needs them for, the beginning of the sentence.
+
+    Raises:
+      InputError: for targets of another kind.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
+      >>> check_probabilities(task, "Matching compares gradients of the cross-entropy")
+    """
+    if task.targets != "probabilities":
+        raise errors.InputError(
+            f'{use}, but the task has targets of the kind "{task.targets}"; use '
+            '`task.retarget("probabilities")`.'
+        )
+
+
+def check_features(task: base.Task, objective: str) -> FeaturesFn:
+    """Raises unless a task has features, and returns what computes them.
+
+    Args:
+      task: the task.
+      objective: its name, at the beginning of the sentence.
+
+    Returns:
+      ``task.features``.
+
+    Raises:
+      InputError: for a task without features.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
+      >>> check_features(task, "Distribution matching") is task.features
+      True
+    """
+    if task.features is None:
+        raise errors.InputError(
+            f"{objective} needs a task with features, and this one has none: give its "
+            "network a `features` function."
+        )
+    return task.features
+
+
+def check_at_least_one(**counts: int) -> None:
+    """Raises unless every count is at least 1.
+
+    Raises:
+      InputError: with the name of the count.
+
+    Example:
+      >>> check_at_least_one(num_networks=1)
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise errors.InputError(f"`{name}` must be at least 1, got {count}.")
