@@ -69,12 +69,12 @@ def batch_sum(
     num_shares, share_size = parts.y.shape[:2]
     firsts = math.ceil(share_size / block_size) * jnp.arange(num_shares)
 
-    def each(part):  # One share on each device.
+    def sum_share(part):  # One share on each device.
         first, share = jax.tree.map(lambda leaf: leaf[0], part)
         out = _local_sum(fn, first, share, block_size)
         return jax.tree.map(lambda leaf: leaf[None], out)
 
-    sums = parallel.spread(each, (firsts, parts), "examples")
+    sums = parallel.spread(sum_share, (firsts, parts), "examples")
     return jax.tree.map(lambda leaf: leaf.sum(axis=0), sums)
 
 
@@ -111,16 +111,16 @@ def map_chunks(fn: Callable[[PyTree], PyTree], x: PyTree, chunk_size: int) -> Py
       >>> map_chunks(lambda x: x + 1, jnp.arange(5), 2).tolist()
       [1, 2, 3, 4, 5]
     """
-    each = functools.partial(map_rows, fn)
+    rows_fn = functools.partial(map_rows, fn)
     num_rows = jax.tree.leaves(x)[0].shape[0]
     num_whole = num_rows - num_rows % chunk_size
     parts = []
     if num_whole:
         cut = lambda leaf: leaf[:num_whole].reshape(-1, chunk_size, *leaf.shape[1:])
         join = lambda leaf: leaf.reshape(num_whole, *leaf.shape[2:])
-        parts.append(jax.tree.map(join, jax.lax.map(each, jax.tree.map(cut, x))))
+        parts.append(jax.tree.map(join, jax.lax.map(rows_fn, jax.tree.map(cut, x))))
     if num_whole < num_rows:
-        parts.append(each(jax.tree.map(lambda leaf: leaf[num_whole:], x)))
+        parts.append(rows_fn(jax.tree.map(lambda leaf: leaf[num_whole:], x)))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
@@ -162,8 +162,8 @@ def fitting_size(fn: Callable[[Any], PyTree], rows: Any) -> int:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> few = base.Examples(jnp.ones((100, 3)), jnp.ones(100))
-      >>> fitting_size(lambda batch: batch.x.sum(axis=1), few)
+      >>> examples = base.Examples(jnp.ones((100, 3)), jnp.ones(100))
+      >>> fitting_size(lambda batch: batch.x.sum(axis=1), examples)
       100
     """
     num_rows = jax.tree.leaves(rows)[0].shape[0]
@@ -171,8 +171,8 @@ def fitting_size(fn: Callable[[Any], PyTree], rows: Any) -> int:
         return num_rows
     shape_of = lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
     traced = jax.make_jaxpr(fn)(jax.tree.map(shape_of, rows))
-    each = max(1.0, cost.bytes_written(traced) / num_rows)
-    return min(num_rows, max(_BLOCK_SIZE, int(_BLOCK_BYTES // each)))
+    bytes_per_row = max(1.0, cost.bytes_written(traced) / num_rows)
+    return min(num_rows, max(_BLOCK_SIZE, int(_BLOCK_BYTES // bytes_per_row)))
 
 
 def class_sums(

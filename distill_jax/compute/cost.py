@@ -68,7 +68,7 @@ def bytes_written(jaxpr: Any) -> int:
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
         values = [out.aval for out in equation.outvars]
         total += sum(
-            [bytes_written(each) for each in _inner(equation)]
+            [bytes_written(program) for program in _inner(equation)]
             or [value.size * value.dtype.itemsize for value in values]
         )
     return total

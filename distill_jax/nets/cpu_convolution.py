@@ -253,7 +253,7 @@ def _primitive(
         return jax.eval_shape(lambda a, b: program(a, b, padding=padding), a, b).shape
 
     def type_of(a, b, *, padding: int):
-        plain = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in (a, b)]
+        plain = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in (a, b)]
         return jax.core.ShapedArray(shape(*plain, padding), a.dtype)
 
     def map_rows(args, axes, **params: Any):

@@ -148,8 +148,8 @@ def from_functions(
     name = getattr(apply, "__name__", type(apply).__name__)
 
     def features_fn(variables: base.Variables, x: Array) -> Mapping[str, Array]:
-        found = {} if features is None else features(variables.params, x)
-        return _checked_features(found, name)
+        layers = {} if features is None else features(variables.params, x)
+        return _checked_features(layers, name)
 
     return Net(
         init=lambda key, shape: base.Variables(init(key, shape), {}),
@@ -252,17 +252,17 @@ def load_flat(flat: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
       >>> params["dense"]["bias"].shape
       (2,)
     """
-    found = {
+    arrays = {
         name.removeprefix(prefix): jnp.asarray(value)
         for name, value in flat.items()
         if name.startswith(prefix)
     }
-    if not found:
+    if not arrays:
         raise errors.InputError(
             f'None of the {len(flat)} names begins with "{prefix}", so there are no '
             f"parameters to read; the names begin {list(flat)[:3]}."
         )
-    return flax.traverse_util.unflatten_dict(found, sep="/")
+    return flax.traverse_util.unflatten_dict(arrays, sep="/")
 
 
 def _flags(module: linen.Module) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -70,15 +70,15 @@ def with_precision(net: net_lib.Net, precision: Precision) -> net_lib.Net:
     def apply_train(
         variables: base.Variables, key: Key, x: Array
     ) -> tuple[Array, PyTree]:
-        narrowed, few = narrow(variables, x)
+        narrow_variables, narrow_x = narrow(variables, x)
         with products:
-            logits, stats = net.apply_train(narrowed, key, few)
+            logits, stats = net.apply_train(narrow_variables, key, narrow_x)
         return logits.astype(x.dtype), stats
 
     def features(variables: base.Variables, x: Array) -> Mapping[str, Array]:
         with products:
-            found = net.features(*narrow(variables, x))
-        return {name: each.astype(x.dtype) for name, each in found.items()}
+            layers = net.features(*narrow(variables, x))
+        return {name: layer.astype(x.dtype) for name, layer in layers.items()}
 
     description: dict[str, Any] = {**net.description, "precision": precision}
     return net_lib.Net(net.init, apply, apply_train, features, description)

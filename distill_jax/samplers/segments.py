@@ -66,8 +66,9 @@ def trajectory_segments(
         u = jax.random.uniform(key_start, (num_experts,))
         start = randomness.whole_numbers(u, first_start, limit)
         rows = jnp.stack([start, start + num_epochs], axis=1) - source.first_epoch
-        found = _read(source.snapshots, chosen, rows)
-        parts = jax.vmap(jax.vmap(lambda row: experts.unflatten(row, template)))(found)
+        vectors = _read(source.snapshots, chosen, rows)
+        unflatten = lambda vector: experts.unflatten(vector, template)
+        parts = jax.vmap(jax.vmap(unflatten))(vectors)
         take = lambda place: jax.tree.map(lambda leaf: leaf[:, place], parts)
         return base.Segment(start=take(0), target=take(1))
 

@@ -294,13 +294,5 @@ def input_norm(
 
 SCORES: Mapping[str, ScoreFn] = {
     fn.__name__: fn
-    for fn in (
-        loss,
-        grand,
-        last_layer_grand,
-        el2n,
-        margin,
-        misclassified,
-        input_norm,
-    )
+    for fn in (loss, grand, last_layer_grand, el2n, margin, misclassified, input_norm)
 }
