@@ -145,10 +145,7 @@ def check_solver(
         raise errors.InputError(
             f'There is no solver "{solver}". {errors.nearest(str(solver), known)}'
         )
-    if num_iterations < 1:
-        raise errors.InputError(
-            f"`num_iterations` of the solver must be at least 1, got {num_iterations}."
-        )
+    errors.check_counts(of="the solver", num_iterations=num_iterations)
     if not damping >= 0:
         raise errors.InputError(
             f"`damping` is {damping}, which would make the operator less definite; "

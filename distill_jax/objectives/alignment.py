@@ -263,4 +263,4 @@ def _check(
             raise errors.InputError(
                 f"The weight of `{name}` must be 0 or more, got {share}."
             )
-    checks.check_at_least_one(batch_size=batch_size, num_queries=num_queries)
+    errors.check_counts(batch_size=batch_size, num_queries=num_queries)

@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What an objective asks of its task and its numbers, checked when it is made."""
+"""What an objective asks of its task, checked when it is made."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from distill_jax import base, errors
 from distill_jax.types import Array, PyTree
 
-__all__ = ["check_at_least_one", "check_features", "check_probabilities"]
+__all__ = ["check_features", "check_probabilities"]
 
 FeaturesFn = Callable[[base.Variables, PyTree, Any], Mapping[str, Array]]
 
@@ -62,17 +62,3 @@ def check_features(task: base.Task, objective: str) -> FeaturesFn:
             "network a `features` function."
         )
     return task.features
-
-
-def check_at_least_one(**counts: int) -> None:
-    """Raises unless every count is at least 1.
-
-    Raises:
-      InputError: with the name of the count.
-
-    Example:
-      >>> check_at_least_one(num_networks=1)
-    """
-    for name, count in counts.items():
-        if count < 1:
-            raise errors.InputError(f"`{name}` must be at least 1, got {count}.")

@@ -12,7 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, tasks
+from distill_jax import base, errors, tasks
 from distill_jax.compute import blocks
 from distill_jax.objectives import checks, classwise
 from distill_jax.types import Array, Key
@@ -52,7 +52,7 @@ def distribution_matching(
       eq. 6; the released code sums over classes and features without a division.
     """
     features_fn = checks.check_features(task, "Distribution matching")
-    checks.check_at_least_one(num_networks=num_networks)
+    errors.check_counts(num_networks=num_networks)
 
     def draw(key: Key) -> base.Variables:
         init_fn = functools.partial(tasks.init_network, task)

@@ -237,7 +237,7 @@ def _check(
     checks.check_probabilities(
         task, "Gradient matching compares gradients of the cross-entropy"
     )
-    checks.check_at_least_one(
+    errors.check_counts(
         num_matches=num_matches,
         num_networks=num_networks,
         num_epochs=training.num_epochs,

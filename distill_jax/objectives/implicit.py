@@ -270,7 +270,7 @@ def _check(
     checks.check_probabilities(
         task, "The implicit objective trains and judges by the cross-entropy"
     )
-    checks.check_at_least_one(num_steps=num_steps)
+    errors.check_counts(num_steps=num_steps)
     if not weight_decay >= 0:
         raise errors.InputError(
             f"`weight_decay` is {weight_decay}, with which training has no optimum; "

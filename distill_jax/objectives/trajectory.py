@@ -200,4 +200,4 @@ def _check(task: base.Task, num_steps: int, batch_size: int | None) -> None:
         raise errors.InputError(
             f"`num_steps` of the student must be 0 or more, got {num_steps}."
         )
-    checks.check_at_least_one(batch_size=1 if batch_size is None else batch_size)
+    errors.check_counts(batch_size=1 if batch_size is None else batch_size)

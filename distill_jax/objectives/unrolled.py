@@ -25,7 +25,6 @@ from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
 from distill_jax.inner import unroll
-from distill_jax.objectives import checks
 from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
@@ -230,7 +229,7 @@ def _maker(optimizer: Training) -> Callable[[Any], optax.GradientTransformation]
 
 def _check(training: _Training, num_networks: int) -> None:
     num_steps, window, windows = training.num_steps, training.window, training.windows
-    checks.check_at_least_one(
+    errors.check_counts(
         num_steps=num_steps,
         window=window,
         num_networks=num_networks,

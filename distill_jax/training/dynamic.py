@@ -79,11 +79,7 @@ def first_turn(key: Key, init_fn: InitFn, limits: Limits) -> Turn:
       >>> turn.window.values.shape, int(turn.generation)
       ((3,), 0)
     """
-    for name in ("max_epochs", "window_size"):
-        if getattr(limits, name) < 1:
-            raise errors.InputError(
-                f"`{name}` must be at least 1, got {getattr(limits, name)}."
-            )
+    errors.check_counts(max_epochs=limits.max_epochs, window_size=limits.window_size)
     for name in ("settled_spread", "moved_spread"):
         if not getattr(limits, name) >= 0:
             raise errors.InputError(

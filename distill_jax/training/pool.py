@@ -95,17 +95,13 @@ def check_pool(num_networks: int, num_active: int, max_age: int) -> None:
     Example:
       >>> check_pool(num_networks=4, num_active=1, max_age=100)
     """
-    if num_networks < 1:
-        raise errors.InputError(
-            f"`num_networks` must be at least 1, got {num_networks}."
-        )
+    errors.check_counts(num_networks=num_networks)
     if not 1 <= num_active <= num_networks:
         raise errors.InputError(
             f"`num_active` is {num_active}, but must be between 1 and the "
             f"{num_networks} networks of the pool."
         )
-    if max_age < 0:
-        raise errors.InputError(f"`max_age` must be at least 0, got {max_age}.")
+    errors.check_counts(least=0, max_age=max_age)
 
 
 def members(pool: Pool) -> base.Variables:

@@ -205,8 +205,8 @@ def test_the_accuracy_is_measured_on_the_first_examples_by_their_weights():
     [
         ({"layer_weights": {"block0": -1.0}}, "weight of `block0` must be 0 or more"),
         ({"discrimination": float("nan")}, "weight of `discrimination` must be"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1"),
-        ({"num_queries": 0}, "`num_queries` must be at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number, at least 1"),
+        ({"num_queries": 0}, "`num_queries` must be a whole number, at least 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):

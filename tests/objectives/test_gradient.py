@@ -397,12 +397,12 @@ def test_batch_norm_is_matched_with_settled_statistics():
     ("options", "message"),
     [
         ({"distance": "mes"}, 'no distance "mes".*Did you mean "mse"'),
-        ({"num_matches": 0}, "`num_matches` must be at least 1"),
-        ({"num_networks": 0}, "`num_networks` must be at least 1"),
+        ({"num_matches": 0}, "`num_matches` must be a whole number, at least 1"),
+        ({"num_networks": 0}, "`num_networks` must be a whole number, at least 1"),
         ({"warm_up": (-1, 2)}, "at least 0 each"),
         (
             {"training": gradient.NetworkTraining(num_epochs=0)},
-            "`num_epochs` must be at least 1",
+            "`num_epochs` must be a whole number, at least 1",
         ),
     ],
 )

@@ -259,8 +259,8 @@ def test_adam_without_a_root_is_refused_and_is_not_finite():
     ("options", "words"),
     [
         ({"num_steps": 3, "window": 4}, "longer than the training"),
-        ({"num_steps": 0}, "`num_steps` must be at least 1"),
-        ({"num_steps": 3, "window": 0}, "`window` must be at least 1"),
+        ({"num_steps": 0}, "`num_steps` must be a whole number, at least 1"),
+        ({"num_steps": 3, "window": 0}, "`window` must be a whole number, at least 1"),
         ({"num_steps": 3, "num_networks": 0}, "`num_networks`"),
         ({"num_steps": 3, "batch_size": 0}, "`batch_size`"),
         ({"num_steps": 3, "windows": "randm"}, 'Did you mean "random"'),

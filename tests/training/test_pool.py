@@ -90,7 +90,9 @@ def test_more_active_members_than_networks_are_refused(num_active):
 
 
 def test_a_pool_without_networks_is_refused():
-    with pytest.raises(errors.InputError, match="`num_networks` must be at least 1"):
+    with pytest.raises(
+        errors.InputError, match=r"`num_networks` must be .* at least 1"
+    ):
         make(num_networks=0, num_active=1)
 
 
