@@ -12,7 +12,7 @@ and the networks' own training may be followed by its implicit derivative: Loo e
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,12 +99,13 @@ def kernel_regression(
       Feature Regression", 2022, eq. 4 and Algorithm 1. Noel Loo et al., "Dataset
       Distillation with Convexified Implicit Gradients", 2023, section 4.
     """
-    checks.check_features(task, "A kernel objective")
+    features_fn = checks.check_features(task, "A kernel objective")
     task = task.retarget("centred")
     optimizer = optax.adam(learning_rate)
     init_fn = functools.partial(tasks.init_network, task)
     pool_options = {"init_fn": init_fn, "optimizer": optimizer, "max_age": max_age}
-    regression = _Regression(task, ridge, use_margin, margin_limit, use_flip)
+    options = (ridge, use_margin, margin_limit, use_flip)
+    regression = _Regression(task, features_fn, *options)
     value_fn = functools.partial(_value, regression)
     if num_implicit:
         value_fn = functools.partial(_followed_value, regression, num_implicit, damping)
@@ -214,6 +215,7 @@ class _Regression(NamedTuple):
     """What decides the value under one network."""
 
     task: base.Task  # with centred labels
+    features_fn: checks.FeaturesFn
     ridge: float
     use_margin: bool
     margin_limit: float | None
@@ -232,8 +234,8 @@ def _value(
         x_syn = jnp.concatenate([x_syn, jnp.flip(x_syn, axis=-2)])
         y_syn = jnp.concatenate([y_syn, y_syn])
     terms = kernel_terms(
-        _features(regression.task, variables, x_syn),
-        _features(regression.task, variables, real.x),
+        _features(regression, variables, x_syn),
+        _features(regression, variables, real.x),
         y_syn,
         real.y,
         weight=real.weight,
@@ -279,10 +281,10 @@ def _followed_value(
     return value, diagnostics.outer
 
 
-def _features(task: base.Task, variables: base.Variables, x: PyTree) -> Array:
+def _features(regression: _Regression, variables: base.Variables, x: PyTree) -> Array:
     """F, the features below the last layer; [B, D]."""
-    features_fn: Any = task.features  # Checked at construction.
-    return blocks.map_rows(lambda x: features_fn(variables, x, None)["penultimate"], x)
+    features_of = lambda x: regression.features_fn(variables, x, None)["penultimate"]
+    return blocks.map_rows(features_of, x)
 
 
 def _outputs(task: base.Task, variables: base.Variables, x: PyTree) -> Array:
