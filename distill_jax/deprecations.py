@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.abc
 import importlib.machinery
+import inspect
 import sys
 import types
 from collections.abc import Callable
@@ -18,7 +19,14 @@ from typing import Any
 
 from distill_jax import errors
 
-__all__ = ["MODULES", "NAMES", "install", "renamed_arguments", "warn"]
+__all__ = [
+    "MODULES",
+    "NAMES",
+    "gathered_arguments",
+    "install",
+    "renamed_arguments",
+    "warn",
+]
 
 _PACKAGE = "distill_jax"
 
@@ -171,6 +179,43 @@ def renamed_arguments(
                     new, convert = new
                 warn(f"The argument `{old}` of {fn.__qualname__}", f"`{new}`")
                 kwargs[new] = convert(kwargs.pop(old))
+            return fn(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def gathered_arguments(
+    **gathered: Callable[..., Any],
+) -> Callable[[Callable], Callable]:
+    """Makes a decorator that still takes, one by one, what is one record now.
+
+    Args:
+      **gathered: the argument that takes the record -> the record.
+
+    Returns:
+      A decorator of functions.
+
+    Example:
+      >>> @gathered_arguments(size=lambda *, width, height=1: (width, height))
+      ... def area(size):
+      ...     return size[0] * size[1]
+      >>> area(width=3)
+      3
+    """
+    ((name, record),) = gathered.items()
+
+    def decorate(fn: Callable) -> Callable:
+        known = inspect.signature(fn).parameters
+
+        @functools.wraps(fn)
+        def call(*args, **kwargs):
+            single = {name: kwargs.pop(name) for name in kwargs.keys() - known.keys()}
+            if single:
+                old = ", ".join(f"`{word}`" for word in sorted(single))
+                warn(f"What {fn.__qualname__} took as {old}", f"a field of `{name}`")
+                kwargs[name] = record(**single)
             return fn(*args, **kwargs)
 
         return call

@@ -15,6 +15,7 @@ from distill_jax import (
     deprecations,
     errors,
     evaluation,
+    experts,
     methods,
     nets,
     runtime,
@@ -54,6 +55,7 @@ _LEAST = {
     "evaluate.num_curve_runs": 1,
     "evaluate.num_checkpoints": 1,
     "evaluate.num_real_steps": 1,
+    "evaluate.num_expert_epochs": 1,
 }
 
 
@@ -76,7 +78,7 @@ class EvaluationSettings(NamedTuple):
     num_curve_runs: int  # fresh networks of each of them
     use_arms: bool  # whether the result is compared with other arms
     num_real_steps: int  # training steps on all real data
-    expert: evaluation.ExpertSettings  # of the arm of soft labels
+    expert: experts.Training  # of the expert of the arm of soft labels
 
 
 class Experiment(NamedTuple):
@@ -126,7 +128,7 @@ def build(config: Any) -> Experiment:
         )
     task, inner_task = _tasks(config, dataset)
     recipe = _recipe(config, inner_task)
-    evaluation_settings = _evaluation(config.evaluate)
+    evaluation_settings = _evaluation(config.evaluate, recipe.protocol)
     trace_cache = _trace_cache(config, dataset)
     mesh = devices.mesh_for(
         recipe,
@@ -268,7 +270,7 @@ def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protoco
     return dataclasses.replace(protocol, **changed)
 
 
-def _evaluation(section: Any) -> EvaluationSettings:
+def _evaluation(section: Any, protocol: protocols.Protocol) -> EvaluationSettings:
     """The section `evaluate` of a config."""
     return EvaluationSettings(
         num_runs=section.num_runs,
@@ -277,7 +279,8 @@ def _evaluation(section: Any) -> EvaluationSettings:
         num_curve_runs=section.num_curve_runs,
         use_arms=section.arms,
         num_real_steps=section.num_real_steps,
-        expert=evaluation.ExpertSettings(
+        expert=evaluation.usual_expert(
+            protocol,
             num_epochs=section.num_expert_epochs,
             learning_rate=section.expert_learning_rate,
         ),

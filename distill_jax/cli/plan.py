@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -242,17 +243,15 @@ def _expert_seconds(built: Experiment) -> float | None:
     import jax
 
     from distill_jax.compute import compiling
-    from distill_jax.experts import training
 
     plan = built.recipe.experts
     if plan is None:
         return None
     source = dj.data.to_source(built.dataset)
-
-    options = {**plan.training(), "num_epochs": 1}
+    one_epoch = dataclasses.replace(plan.training(), num_epochs=1)
 
     def one(key, source):
-        return training.train_expert(key, built.task, source, **options)
+        return dj.experts.train_expert(key, built.task, source, one_epoch)
 
     args = jax.random.key(plan.seed), source
     compiled = compiling.ahead_of_time(one, *args)

@@ -10,14 +10,14 @@ from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
-from distill_jax.evaluation.soft_label_arm import ExpertSettings
+from distill_jax.evaluation.soft_label_arm import ExpertSettings as ExpertSettings
+from distill_jax.evaluation.soft_label_arm import usual_expert
 from distill_jax.evaluation.stored import to_synthetic
 from distill_jax.evaluation.training import train
 
 __all__ = [
     "Arm",
     "Evaluation",
-    "ExpertSettings",
     "Protocol",
     "Transfer",
     "arms",
@@ -32,4 +32,5 @@ __all__ = [
     "train",
     "train_networks",
     "transfer",
+    "usual_expert",
 ]

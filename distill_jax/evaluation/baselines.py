@@ -19,12 +19,13 @@ and channel), distilled ones with four for a float32; a hard label is 1 byte (2 
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from distill_jax import base, errors
+from distill_jax import base, errors, experts, labels
 from distill_jax import data as data_lib
 from distill_jax.evaluation import optimizers, runs, soft_label_arm
 from distill_jax.evaluation import protocol as protocol_lib
@@ -45,7 +46,8 @@ def arms(
     *,
     num_runs: int = 5,
     num_real_steps: int | None = None,
-    expert: soft_label_arm.ExpertSettings | None = None,
+    expert: experts.Training | soft_label_arm.ExpertSettings | None = None,
+    expert_epochs: Sequence[int] | None = None,
     num_checkpoints: int = 1,
     mapping: runs.Mapping = "auto",
 ) -> list[Arm]:
@@ -64,7 +66,9 @@ def arms(
       num_runs: R, networks for each arm.
       num_real_steps: how many mini-batches of the whole training set are learned
         from; by default as many as the distilled set gets.
-      expert: how soft labels are made.
+      expert: how the expert that gives soft labels is trained; by default as
+        :func:`~distill_jax.evaluation.usual_expert` says.
+      expert_epochs: after which of its epochs it is tried; by default at most six.
       num_checkpoints: K, at how many moments of each training the test accuracy is
         noted for ``best_on_test``; nothing is chosen by it.
       mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
@@ -86,7 +90,7 @@ def arms(
       >>> five = baselines.arms(
       ...     jax.random.key(0), task, set_of_ones, data,
       ...     dj.evaluation.Protocol(num_steps=30), num_per_class=1, num_runs=2,
-      ...     expert=dj.evaluation.ExpertSettings(num_epochs=2, epochs=[2]))
+      ...     expert=dj.experts.Training(num_epochs=2), expert_epochs=[2])
       >>> [(arm.name, arm.bytes_stored) for arm in five[2:]]
       [('synthetic-any', 2570), ('random-any', 650), ('random-soft', 1040)]
 
@@ -98,7 +102,12 @@ def arms(
     errors.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     if num_real_steps is not None:
         errors.check_counts(num_real_steps=num_real_steps)
-    expert = expert or soft_label_arm.ExpertSettings()
+    if isinstance(expert, soft_label_arm.ExpertSettings):
+        expert_epochs = expert.epochs
+        expert = soft_label_arm.usual_expert(protocol, **expert.fields())
+    expert = expert or soft_label_arm.usual_expert(protocol)
+    errors.check_counts(of="the expert", num_epochs=expert.num_epochs)
+    labels.epoch_grid(expert.num_epochs, expert_epochs)  # Raises before a training.
     runs.check_split(data, "test")
     runs.check_split(data, "validation")
     runs.check_synthetic(synthetic, data)
@@ -116,7 +125,9 @@ def arms(
         _synthetic_hard(keys[1], comparison, synthetic),
         _synthetic_any(keys[2], comparison, synthetic),
         _random_any(keys[3], comparison, rate, subsets),
-        soft_label_arm.random_soft(keys[4], comparison, rate, subsets, expert),
+        soft_label_arm.random_soft(
+            keys[4], comparison, rate, subsets, expert, epochs=expert_epochs
+        ),
     ]
 
 

@@ -16,67 +16,42 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import data as data_lib
-from distill_jax import errors
-from distill_jax.augmentation import policies
-from distill_jax.compute import programs
-from distill_jax.evaluation import results
+from distill_jax import deprecations, errors, experts, labels
+from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
-from distill_jax.experts import training
-from distill_jax.training import loop
 from distill_jax.types import Key
 
-__all__ = ["ExpertSettings", "random_soft"]
+__all__ = ["random_soft", "usual_expert"]
 
 
-@dataclasses.dataclass(frozen=True)
-class ExpertSettings:
-    """How the expert of the arm ``random-soft`` is trained and asked.
+def usual_expert(protocol: protocol_lib.Protocol, **changes: Any) -> experts.Training:
+    """How the expert of the arm is trained unless something else is said.
 
-    Attributes:
-      num_epochs: E, of plain SGD on the training split.
-      learning_rate: of SGD.
-      epochs: after which epochs it is tried as a labeller; by default at most six from
-        1 to E, evenly spaced in their logarithm.
-      batch_size: of mini-batches.
+    SGD with a learning rate of 0.05 for 40 epochs in mini-batches of 64, which see the
+    augmentation of the students.
 
-    Raises:
-      InputError: from construction, if a number is too small or an epoch is outside
-        the training.
+    Args:
+      protocol: of the students.
+      **changes: fields of :class:`~distill_jax.experts.Training` with other values.
+
+    Returns:
+      The :class:`~distill_jax.experts.Training`.
 
     Example:
-      >>> ExpertSettings().grid()
-      [1, 2, 4, 9, 19, 40]
+      >>> from distill_jax.evaluation import protocol
+      >>> usual_expert(protocol.Protocol(num_steps=1, augmentation="crop")).augmentation
+      'crop'
     """
-
-    num_epochs: int = 40
-    learning_rate: float = 0.05
-    epochs: Sequence[int] | None = None
-    batch_size: int = 64
-
-    def __post_init__(self):
-        _check_count("num_epochs", self.num_epochs)
-        _check_count("batch_size", self.batch_size)
-        if not self.learning_rate > 0:
-            raise errors.InputError(
-                "`learning_rate` of the expert must be above 0, got "
-                f"{self.learning_rate}."
-            )
-        grid = self.grid()
-        if not grid or min(grid) < 0 or max(grid) > self.num_epochs:
-            raise errors.InputError(
-                f"The expert is to be asked after the epochs {grid}, but it is trained "
-                f"for {self.num_epochs}; name epochs from 0 to {self.num_epochs}."
-            )
-
-    def grid(self) -> list[int]:
-        """The epochs to try, in ascending order."""
-        if self.epochs is not None:
-            return sorted(set(self.epochs))
-        return sorted({int(e) for e in np.geomspace(1, self.num_epochs, 6).round()})
+    usual = {
+        "num_epochs": 40,
+        "learning_rate": 0.05,
+        "batch_size": 64,
+        "augmentation": protocol.augmentation,
+        "augmentation_align_corners": protocol.augmentation_align_corners,
+    }
+    return experts.Training(**{**usual, **changes})
 
 
 def random_soft(
@@ -84,7 +59,9 @@ def random_soft(
     comparison: Comparison,
     rate: Any,
     index: np.ndarray,
-    settings: ExpertSettings,
+    training: experts.Training,
+    *,
+    epochs: Sequence[int] | None = None,
 ) -> Arm:
     """Trains an expert, chooses its epoch, and tests students of its labels.
 
@@ -93,7 +70,9 @@ def random_soft(
       comparison: what all arms share.
       rate: [] the learned learning rate, or None.
       index: [R, M] random examples of the training split for each run.
-      settings: of the expert.
+      training: of the expert.
+      epochs: after which epochs it is tried as a labeller; by default as
+        :func:`distill_jax.labels.epoch_grid` spaces them.
 
     Returns:
       The arm ``"random-soft"``.
@@ -108,7 +87,7 @@ def random_soft(
       >>> index = dj.selection.random_subsets(jax.random.key(0), data, 1, num_draws=2)
       >>> arm = soft_label_arm.random_soft(
       ...     jax.random.key(1), shared, None, index,
-      ...     soft_label_arm.ExpertSettings(num_epochs=4, epochs=[4]))
+      ...     dj.experts.Training(num_epochs=4), epochs=[4])
       >>> arm.num_examples, arm.bytes_stored  # 64 pixels and 10 floats each
       (10, 1040)
 
@@ -117,101 +96,65 @@ def random_soft(
       Distillation", 2024.
     """
     key_expert, key_students = jax.random.split(key)
-    labelled = expert_labels(key_expert, comparison, index, settings)
-    told, labels = labelled.value
-    took: list[programs.Outcome | results.Evaluation] = [labelled]
-    best = None
-    for position, epoch in enumerate(settings.grid()):
-        # The same networks for every epoch: what differs are the labels alone.
-        y = comparison.encode(labels[position])
-        trained = comparison.train_subsets(key_students, index, y, rate)
-        judged = comparison.measure(trained, "validation")
-        took.append(judged)
-        if best is None or judged.mean > best[0]:
-            best = (judged.mean, epoch, trained)
-    assert best is not None  # The grid is never empty.
-    _, epoch, trained = best
-    num_rows = index.shape[1]
-    size = comparison.data.train.x[index[0]].nbytes + num_rows * 4 * labels.shape[-1]
-    note = (
-        "random real images with soft labels of an expert after epoch "
-        f"{epoch} of {settings.num_epochs}, chosen on the validation split (its "
-        f"accuracy there {100 * told.accuracy[epoch]:.1f} %, label entropy "
-        f"{told.entropy[epoch]:.2f} nats)"
+    images = comparison.data.train.x[index]
+    soft = labels.expert_labels(
+        key_expert, comparison.task, comparison.data, training, images, epochs=epochs
     )
-    untrained = trained._replace(compile_seconds=0.0, run_seconds=0.0)
-    tested = comparison.measure(untrained)
-    took.append(tested)
+    candidates = []
+    for y in soft.labels:
+        # The same networks for every epoch: what differs are the labels alone.
+        students = comparison.train_subsets(
+            key_students, index, comparison.encode(y), rate
+        )
+        candidates.append((comparison.measure(students, "validation"), students))
+    means = [validation.mean for validation, _ in candidates]
+    best = int(np.argmax(means))  # The earliest of equals.
+    students = candidates[best][1]
+    tested = comparison.measure(students._replace(compile_seconds=0.0, run_seconds=0.0))
+    timed = [soft, *(validation for validation, _ in candidates), tested]
+    num_rows = index.shape[1]
+    size = images[0].nbytes + num_rows * 4 * soft.labels.shape[-1]
+    note = _note(training, soft, soft.epochs[best])
     return dataclasses.replace(
         make_arm("random-soft", tested, num_rows, size, note),
-        seconds=sum(part.run_seconds for part in took),
-        compile_seconds=sum(part.compile_seconds for part in took),
+        seconds=sum(part.run_seconds for part in timed),
+        compile_seconds=sum(part.compile_seconds for part in timed),
     )
 
 
-def expert_labels(
-    key: Key, comparison: Comparison, index: np.ndarray, settings: ExpertSettings
-) -> programs.Outcome:
-    """Appraisal on the validation split, and labels [epochs, R, M, C]."""
-    grid = settings.grid()
-    source, judge = (
-        data_lib.to_source(comparison.data, split) for split in ("train", "validation")
+def _note(training: experts.Training, soft: labels.ExpertLabels, epoch: int) -> str:
+    accuracy, entropy = soft.appraisal
+    return (
+        "random real images with soft labels of an expert after epoch "
+        f"{epoch} of {training.num_epochs}, chosen on the validation split (its "
+        f"accuracy there {100 * accuracy[epoch]:.1f} %, label entropy "
+        f"{entropy[epoch]:.2f} nats)"
     )
-    images = jnp.asarray(comparison.data.train.x[index.ravel()])
-    outcome = programs.call(
-        _expert_program,
-        comparison.task,
-        (
-            settings.num_epochs,
-            settings.learning_rate,
-            settings.batch_size,
-            comparison.protocol.augmentation,
-            comparison.protocol.augmentation_align_corners,
-            tuple(grid),
-        ),
-        key,
-        source,
-        judge,
-        images,
-    )
-    told, labels = jax.device_get(outcome.value)
-    labels = labels.reshape(len(grid), *index.shape, labels.shape[-1])
-    return outcome._replace(value=(told, labels))
 
 
-def _expert_program(
-    task, num_epochs, learning_rate, batch_size, strategy, align_corners, grid
-):
-    """(key, source, validation source, images) -> appraisal, labels [epochs, N, C]."""
-    task = task.retarget("probabilities")
+@dataclasses.dataclass(frozen=True)
+class ExpertSettings:
+    """The former record of an expert's training and of the epochs to try."""
 
-    def program(key, source, judge, images):
-        expert = training.train_expert(
-            key,
-            task,
-            source,
-            num_epochs=num_epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            policy=policies.parse(strategy, align_corners=align_corners),
-        )
-        told = training.appraise(
-            task, expert, judge.x, judge.y, normalizer=judge.normalizer
-        )
+    num_epochs: int = 40
+    learning_rate: float = 0.05
+    epochs: Sequence[int] | None = None
+    batch_size: int = 64
 
-        def label(variables):
-            logits = loop.predict_logits(
-                task, variables, images, normalizer=source.normalizer
-            )
-            return jax.nn.softmax(logits)
+    def __post_init__(self):
+        deprecations.warn("evaluation.ExpertSettings", "experts.Training")
+        errors.check_counts(of="the expert", num_epochs=self.num_epochs)
+        experts.Training(**self.fields())
+        self.grid()
 
-        return told, jax.lax.map(label, training.at_epoch(expert, np.array(grid)))
+    def fields(self) -> dict[str, Any]:
+        """What it says of :class:`~distill_jax.experts.Training`."""
+        return {
+            "num_epochs": self.num_epochs,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+        }
 
-    return program
-
-
-def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise errors.InputError(
-            f"`{name}` of the expert must be a whole number, at least 1, got {value!r}."
-        )
+    def grid(self) -> list[int]:
+        """The epochs to try, in ascending order."""
+        return labels.epoch_grid(self.num_epochs, self.epochs)

@@ -1,22 +1,37 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Expert buffers: the parameters of many experts after every epoch, on disk.
+"""Experts: networks trained on the real data, alone or in buffers on disk.
 
-Epoch e means e completed epochs. Files are checked, then mapped into memory; each is
-written whole or not at all, so that a buffer that was interrupted goes on with the next
-expert.
+One record, :class:`Training`, says how an expert is trained. Epoch e means e completed
+epochs. The files of a buffer are checked, then mapped into memory; each is written
+whole or not at all, so that a buffer that was interrupted goes on with the next expert.
 """
 
 from distill_jax.experts.making import make_buffer, random_buffer
-from distill_jax.experts.plan import ExpertPlan
+from distill_jax.experts.plan import ExpertPlan, Training
 from distill_jax.experts.snapshots import Buffer, OnDisk, Trajectories, unflatten
+from distill_jax.experts.training import (
+    Appraisal,
+    appraise,
+    at_epoch,
+    label_entropy,
+    train_expert,
+    train_experts,
+)
 
 __all__ = [
+    "Appraisal",
     "Buffer",
     "ExpertPlan",
     "OnDisk",
+    "Training",
     "Trajectories",
+    "appraise",
+    "at_epoch",
+    "label_entropy",
     "make_buffer",
     "random_buffer",
+    "train_expert",
+    "train_experts",
     "unflatten",
 ]

@@ -24,6 +24,9 @@ from distill_jax.storage import npz_json
 __all__ = ["expert_name", "facts_of", "read_rows", "write_expert"]
 
 _FORMAT_VERSION = 1
+# Fields that came later are named only where they differ from what was always so: the
+# folders from before are of the same experts.
+_LATER_FIELDS = ("augmentation_align_corners",)
 
 
 def expert_name(expert: int) -> str:
@@ -42,6 +45,9 @@ def facts_of(
     """What must agree between a folder and what is asked for."""
     facts = dataclasses.asdict(plan)
     del facts["num_experts"]
+    for field in dataclasses.fields(plan):
+        if field.name in _LATER_FIELDS and facts[field.name] == field.default:
+            del facts[field.name]
     if plan.sharpness is not None:
         facts["sharpness"] = dict(plan.sharpness._asdict())  # pyright: ignore
     network = {

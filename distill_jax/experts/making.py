@@ -76,12 +76,12 @@ def make_buffer(
     with _bar(plan.num_experts, len(missing), is_shown) as advance:
         for group in _groups(missing):
             keys = jnp.stack([_key(plan, expert) for expert in group])
-            flat, told = jax.device_get(train(keys, *splits))
+            flat, appraisals = jax.device_get(train(keys, *splits))
             for place, expert in enumerate(dict.fromkeys(group)):
                 in_memory[expert] = flat[place]
                 rows[files.expert_name(expert)] = {
-                    "accuracy": [round(float(a), 6) for a in told.accuracy[place]],
-                    "entropy": [round(float(h), 6) for h in told.entropy[place]],
+                    name: [round(float(value), 6) for value in values[place]]
+                    for name, values in appraisals._asdict().items()
                 }
                 if path is not None:
                     files.write_expert(path, expert, in_memory.pop(expert), facts, rows)
@@ -149,20 +149,19 @@ def _template(task: base.Task) -> PyTree:
 
 def _trainer(plan: plans.ExpertPlan, task: base.Task):
     """(keys [G], training split, validation split) -> rows [G, K, P], appraisals."""
-    options, epochs = plan.training(), np.array(plan.kept())
+    epochs = np.array(plan.kept())
 
-    def one(args):
-        key, source, judge = args
-        expert = training.train_expert(key, task, source, **options)
-        told = training.appraise(
+    def one(key, source, judge):
+        expert = training.train_expert(key, task, source, plan)
+        appraisal = training.appraise(
             task, expert, judge.x, judge.y, normalizer=judge.normalizer
         )
         leaves = jax.tree.leaves(training.at_epoch(expert, epochs).params)
         flat = [leaf.reshape(len(epochs), -1) for leaf in leaves]
-        return jnp.concatenate(flat, axis=1).astype(plan.dtype), told
+        return jnp.concatenate(flat, axis=1).astype(plan.dtype), appraisal
 
     def train(keys, source, judge):
-        return pools.map_networks(lambda key: one((key, source, judge)), keys)
+        return pools.map_networks(lambda key: one(key, source, judge), keys)
 
     return train
 

@@ -1,6 +1,11 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How experts are to be trained: plain data, one record."""
+"""How experts are trained: plain data, one record for all who train them.
+
+:class:`Training` says how one expert is trained, and labels and scores need no more.
+:class:`ExpertPlan` is such a record with what a buffer adds: how many experts there
+are, and which of their epochs are kept.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,23 +15,77 @@ from distill_jax import errors
 from distill_jax.augmentation import policies
 from distill_jax.training import sharpness as sharpness_lib
 
-__all__ = ["ExpertPlan"]
+__all__ = ["ExpertPlan", "Training"]
 
 
-@dataclasses.dataclass(frozen=True)
-class ExpertPlan:
-    """How experts are trained, and which of their epochs are kept.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """How one expert is trained on the real data.
+
+    Attributes:
+      num_epochs: by plain SGD; 0 leaves the network untrained.
+      learning_rate: of SGD; small ones give finer early epochs.
+      momentum: of SGD; trajectories are made without.
+      weight_decay: added to the gradient of every parameter.
+      batch_size: of mini-batches; the short last one of an epoch is kept.
+      augmentation: a strategy string, drawn anew for every example, ``"none"``, or a
+        :class:`~distill_jax.augmentation.policies.Policy`.
+      augmentation_align_corners: the convention of scale and rotate in the strategy.
+      sharpness: avoided where there is one, as FTD's and DATM's experts do (GSAM): a
+        :class:`~distill_jax.training.sharpness.Sharpness` or a mapping of its fields.
+
+    Raises:
+      InputError: from construction, for a value out of its range.
+
+    Example:
+      >>> Training(num_epochs=40, learning_rate=0.05).batch_size
+      256
+    """
+
+    num_epochs: int = 20
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch_size: int = 256
+    augmentation: str | policies.Policy = "none"
+    augmentation_align_corners: bool = True
+    sharpness: sharpness_lib.Sharpness | Mapping[str, Any] | None = None
+
+    def __post_init__(self):
+        if isinstance(self.sharpness, Mapping):
+            sharpness = sharpness_lib.Sharpness(**self.sharpness)
+            object.__setattr__(self, "sharpness", sharpness)
+        errors.check_counts(of="the experts", least=0, num_epochs=self.num_epochs)
+        errors.check_counts(of="the experts", batch_size=self.batch_size)
+        if not self.learning_rate > 0:
+            raise errors.InputError(
+                "`learning_rate` of the experts must be above 0, got "
+                f"{self.learning_rate}."
+            )
+        self.policy()  # Raises for an augmentation that there is not.
+
+    def policy(self) -> policies.Policy | None:
+        """What augmentation is drawn from in every step; None for none.
+
+        Example:
+          >>> Training(augmentation="crop_flip").policy().operations
+          ('crop', 'flip')
+        """
+        if isinstance(self.augmentation, policies.Policy):
+            return self.augmentation
+        return policies.parse(
+            self.augmentation, align_corners=self.augmentation_align_corners
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExpertPlan(Training):
+    """How the experts of a buffer are trained, and which of their epochs are kept.
+
+    It has all fields of :class:`Training`, and:
 
     Attributes:
       num_experts: E.
-      num_epochs: of each, by plain SGD.
-      learning_rate: of SGD.
-      momentum: of SGD; trajectories are made without.
-      weight_decay: added to the gradient of every parameter.
-      batch_size: of mini-batches.
-      augmentation: a strategy string, drawn anew for every example, or ``"none"``.
-      sharpness: avoided where given (GSAM): a
-        :class:`~distill_jax.training.sharpness.Sharpness` or a mapping of its fields.
       first_epoch: the first epoch to keep.
       last_epoch: the last epoch to keep; by default the last there is.
       keeps_end: whether the last epoch of all is kept too.
@@ -42,13 +101,6 @@ class ExpertPlan:
     """
 
     num_experts: int = 10
-    num_epochs: int = 20
-    learning_rate: float = 0.01
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch_size: int = 256
-    augmentation: str = "none"
-    sharpness: sharpness_lib.Sharpness | Mapping[str, Any] | None = None
     first_epoch: int = 0
     last_epoch: int | None = None
     keeps_end: bool = False
@@ -56,20 +108,9 @@ class ExpertPlan:
     seed: int = 0
 
     def __post_init__(self):
-        if isinstance(self.sharpness, Mapping):
-            sharpness = sharpness_lib.Sharpness(**self.sharpness)
-            object.__setattr__(self, "sharpness", sharpness)
-        for name in ("num_experts", "num_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise errors.InputError(
-                    f"`{name}` of the experts must be at least 1, got "
-                    f"{getattr(self, name)}."
-                )
-        if not self.learning_rate > 0:
-            raise errors.InputError(
-                "`learning_rate` of the experts must be above 0, got "
-                f"{self.learning_rate}."
-            )
+        super().__post_init__()
+        counts = {"num_experts": self.num_experts, "num_epochs": self.num_epochs}
+        errors.check_counts(of="the experts", **counts)
         if self.dtype not in ("float32", "float16"):
             raise errors.InputError(
                 f'`dtype` of the experts is "{self.dtype}"; use "float32" or "float16".'
@@ -89,14 +130,12 @@ class ExpertPlan:
             epochs.append(self.num_epochs)
         return epochs
 
-    def training(self) -> dict[str, Any]:
-        """The options of :func:`distill_jax.experts.training.train_expert`."""
-        return {
-            "num_epochs": self.num_epochs,
-            "learning_rate": self.learning_rate,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "batch_size": self.batch_size,
-            "policy": policies.parse(self.augmentation, align_corners=True),
-            "sharpness": self.sharpness,
-        }
+    def training(self) -> Training:
+        """The training of one of the experts alone.
+
+        Example:
+          >>> ExpertPlan(num_epochs=5).training() == Training(num_epochs=5)
+          True
+        """
+        names = [field.name for field in dataclasses.fields(Training)]
+        return Training(**{name: getattr(self, name) for name in names})

@@ -15,14 +15,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base
+from distill_jax import base, deprecations, errors
 from distill_jax import data as data_lib
-from distill_jax.augmentation import policies
-from distill_jax.training import loop, minibatches
-from distill_jax.training import sharpness as sharpness_lib
+from distill_jax.experts import plan
+from distill_jax.training import loop, minibatches, pool
 from distill_jax.types import Array, Key
 
-__all__ = ["Appraisal", "appraise", "at_epoch", "label_entropy", "train_expert"]
+__all__ = [
+    "Appraisal",
+    "appraise",
+    "at_epoch",
+    "label_entropy",
+    "train_expert",
+    "train_experts",
+]
 
 
 class Appraisal(NamedTuple):
@@ -32,18 +38,10 @@ class Appraisal(NamedTuple):
     entropy: Array  # [E + 1] nats, the mean entropy of its labels
 
 
+@deprecations.renamed_arguments(policy="augmentation")
+@deprecations.gathered_arguments(training=plan.Training)
 def train_expert(
-    key: Key,
-    task: base.Task,
-    source: base.Source,
-    *,
-    num_epochs: int,
-    learning_rate: float = 0.01,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    batch_size: int = 256,
-    policy: policies.Policy | None = None,
-    sharpness: sharpness_lib.Sharpness | None = None,
+    key: Key, task: base.Task, source: base.Source, training: plan.Training
 ) -> base.Variables:
     """Trains one expert; pure, to be jitted, and mapped over keys for several.
 
@@ -51,24 +49,19 @@ def train_expert(
       key: of everything random.
       task: a classification task with ``"probabilities"`` as targets.
       source: the real training set; its labels are classes [N] or targets [N, C].
-      num_epochs: E.
-      learning_rate: of SGD; small ones give finer early checkpoints.
-      momentum: of SGD; trajectories are made without.
-      weight_decay: added to the gradient of every parameter.
-      batch_size: of mini-batches; the short last one of an epoch is kept.
-      policy: what augmentation is drawn from in every step, or None.
-      sharpness: avoided where given, as FTD's and DATM's experts do (GSAM).
+      training: how; E epochs.
 
     Returns:
       The variables after 0, 1, ..., E epochs: a leading axis E + 1.
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.experts import training
+      >>> from distill_jax import experts
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> expert = training.train_expert(
-      ...     jax.random.key(0), task, dj.data.to_source(data), num_epochs=3)
+      >>> expert = experts.train_expert(
+      ...     jax.random.key(0), task, dj.data.to_source(data),
+      ...     experts.Training(num_epochs=3))
       >>> {leaf.shape[0] for leaf in jax.tree.leaves(expert)}
       {4}
 
@@ -80,8 +73,10 @@ def train_expert(
     key_context, key_init, key_fit = jax.random.split(key, 3)
     context = task.sample_context(key_context)
     start = task.init(key_init, context)
+    if training.num_epochs == 0:
+        return jax.tree.map(lambda leaf: leaf[None], start)
     num_examples, num_classes = source.y.shape[0], source.table.shape[0]
-    batch_size = min(batch_size, num_examples)
+    batch_size = min(training.batch_size, num_examples)
 
     def prepare(batch: base.Examples) -> base.Examples:
         y = batch.y if batch.y.ndim == 2 else jax.nn.one_hot(batch.y, num_classes)
@@ -92,22 +87,62 @@ def train_expert(
         start,
         task,
         base.Examples(source.x, source.y),
-        optimizer=optax.chain(
-            optax.add_decayed_weights(weight_decay),
-            optax.sgd(learning_rate, momentum=momentum or None),
-        ),
-        num_steps=num_epochs
+        optimizer=_optimizer(training),
+        num_steps=training.num_epochs
         * minibatches.num_steps_per_epoch(num_examples, batch_size),
         batch_size=batch_size,
-        policy=policy,
+        policy=training.policy(),
         prepare=prepare,
         context=context,
-        num_checkpoints=num_epochs,
-        sharpness=sharpness,
+        num_checkpoints=training.num_epochs,
+        sharpness=training.sharpness,  # pyright: ignore[reportArgumentType]
     )
     return jax.tree.map(
         lambda first, rest: jnp.concatenate([first[None], rest]), start, after
     )
+
+
+def train_experts(
+    key: Key,
+    task: base.Task,
+    source: base.Source,
+    training: plan.Training,
+    *,
+    num_experts: int,
+) -> base.Variables:
+    """Trains several experts, and keeps each as it is after the last epoch.
+
+    ``parallel.over_mesh(train_experts, mesh)`` trains some of them on each device.
+
+    Args:
+      key: of everything random.
+      task: a classification task with ``"probabilities"`` as targets.
+      source: the real training set.
+      training: how.
+      num_experts: E, from fresh weights each.
+
+    Returns:
+      Variables with a leading axis E.
+
+    Raises:
+      InputError: when there are to be no experts.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> networks = dj.experts.train_experts(
+      ...     jax.random.key(0), task, dj.data.to_source(data),
+      ...     dj.experts.Training(num_epochs=1), num_experts=3)
+      >>> {leaf.shape[0] for leaf in jax.tree.leaves(networks)}
+      {3}
+    """
+    errors.check_counts(num_experts=num_experts)
+
+    def train(key: Key) -> base.Variables:
+        return at_epoch(train_expert(key, task, source, training), training.num_epochs)
+
+    return pool.map_networks(train, jax.random.split(key, num_experts))
 
 
 def appraise(
@@ -132,16 +167,16 @@ def appraise(
 
     Example:
       >>> import distill_jax as dj, jax
-      >>> from distill_jax.experts import training
+      >>> from distill_jax import experts
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> expert = training.train_expert(
-      ...     jax.random.key(0), task, dj.data.to_source(data), num_epochs=9,
-      ...     learning_rate=0.1)
-      >>> told = training.appraise(
+      >>> expert = experts.train_expert(
+      ...     jax.random.key(0), task, dj.data.to_source(data),
+      ...     experts.Training(num_epochs=9, learning_rate=0.1))
+      >>> appraisal = experts.appraise(
       ...     task, expert, data.validation.x, data.validation.y,
       ...     normalizer=data.spec.normalizer)
-      >>> bool(told.accuracy[9] > told.accuracy[0])
+      >>> bool(appraisal.accuracy[9] > appraisal.accuracy[0])
       True
     """
 
@@ -185,3 +220,10 @@ def label_entropy(probabilities: Array) -> Array:
       [0.0, 0.6931]
     """
     return jax.scipy.special.entr(probabilities).sum(axis=-1)
+
+
+def _optimizer(training: plan.Training) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(training.weight_decay),
+        optax.sgd(training.learning_rate, momentum=training.momentum or None),
+    )

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores: one number for each example, that says how hard it is to a network."""
 
-from distill_jax.scores.ensemble import Scores, rate, train_networks
+from distill_jax.scores.ensemble import Scores, rate
+from distill_jax.scores.ensemble import train_networks as train_networks
 from distill_jax.scores.per_example import (
     SCORES,
     el2n,
@@ -25,5 +26,4 @@ __all__ = [
     "margin",
     "misclassified",
     "rate",
-    "train_networks",
 ]

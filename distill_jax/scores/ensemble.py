@@ -13,16 +13,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, errors, tasks
+from distill_jax import base, deprecations, errors, experts
 from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.experts import training
 from distill_jax.scores import per_example
 from distill_jax.training import pool
 from distill_jax.types import Array, Key
 
-__all__ = ["Scores", "rate", "train_networks"]
+__all__ = ["Scores", "rate"]
 
 
 class Scores(NamedTuple):
@@ -48,7 +47,8 @@ def rate(
 
     Args:
       task: what the networks were trained for.
-      networks: variables with a leading axis E, as :func:`train_networks` gives them.
+      networks: variables with a leading axis E, as
+        :func:`~distill_jax.experts.train_experts` gives them.
       source: from ``dj.data.to_source``; labels are classes [N] or targets [N, C].
       score: a name in :data:`SCORES`, or ``(task, variables, examples, context) ->
         [B]`` that takes every example alone.
@@ -65,8 +65,9 @@ def rate(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> source = dj.data.to_source(data)
-      >>> networks = dj.scores.train_networks(
-      ...     jax.random.key(0), task, source, num_networks=2, num_epochs=1)
+      >>> networks = dj.experts.train_experts(
+      ...     jax.random.key(0), task, source, dj.experts.Training(num_epochs=1),
+      ...     num_experts=2)
       >>> scores = dj.scores.rate(task, networks, source, score="el2n")
       >>> scores.value.shape, bool(scores.standard_error.max() > 0)
       ((960,), True)
@@ -110,64 +111,17 @@ def train_networks(
     batch_size: int = 256,
     policy: policies.Policy | None = None,
 ) -> base.Variables:
-    """Trains networks on the real data for a few epochs, to score its examples with.
-
-    ``parallel.over_mesh(train_networks, mesh)`` trains some of them on each device.
-
-    Args:
-      key: of everything random.
-      task: a classification task with ``"probabilities"`` as targets.
-      source: the real training set.
-      num_networks: E, from fresh weights each.
-      num_epochs: after how many the examples are to be scored; 0 leaves the networks
-        untrained.
-      learning_rate: of SGD.
-      momentum: of SGD.
-      weight_decay: added to the gradient of every parameter.
-      batch_size: of mini-batches.
-      policy: what augmentation is drawn from in every step, or None.
-
-    Returns:
-      Variables with a leading axis E.
-
-    Raises:
-      InputError: when a number is too small.
-
-    Example:
-      >>> import distill_jax as dj, jax
-      >>> data = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> networks = dj.scores.train_networks(
-      ...     jax.random.key(0), task, dj.data.to_source(data), num_networks=3,
-      ...     num_epochs=1)
-      >>> {leaf.shape[0] for leaf in jax.tree.leaves(networks)}
-      {3}
-    """
-    for name, value, least in (
-        ("num_networks", num_networks, 1),
-        ("num_epochs", num_epochs, 0),
-        ("batch_size", batch_size, 1),
-    ):
-        if value < least:
-            raise errors.InputError(f"`{name}` must be at least {least}, got {value}.")
-
-    def train(key: Key) -> base.Variables:
-        if num_epochs == 0:
-            return tasks.init_network(task, key)
-        expert = training.train_expert(
-            key,
-            task,
-            source,
-            num_epochs=num_epochs,
-            learning_rate=learning_rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            batch_size=batch_size,
-            policy=policy,
-        )
-        return training.at_epoch(expert, num_epochs)
-
-    return pool.map_networks(train, jax.random.split(key, num_networks))
+    """Calls :func:`distill_jax.experts.train_experts`, which this was before."""
+    deprecations.warn("scores.train_networks", "experts.train_experts")
+    how = experts.Training(
+        num_epochs=num_epochs,
+        learning_rate=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        augmentation="none" if policy is None else policy,
+    )
+    return experts.train_experts(key, task, source, how, num_experts=num_networks)
 
 
 def _score_fn(score: str | per_example.ScoreFn) -> per_example.ScoreFn:

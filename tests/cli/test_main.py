@@ -247,7 +247,10 @@ BAD_WORDS = {  # what is passed, what the sentence must say
         "num_curve_points",
     ),
     "zero runs": ([*TINY, "--config.evaluate.num_runs=0"], "num_runs"),
-    "zero epochs": ([*TINY, "--config.evaluate.num_expert_epochs=0"], "num_epochs"),
+    "zero epochs": (
+        [*TINY, "--config.evaluate.num_expert_epochs=0"],
+        "num_expert_epochs",
+    ),
     "zero checkpoint": ([*TINY, "--config.checkpoint_every=0"], "checkpoint_every"),
     "no validation": (
         [*TINY, "--config.data.validation_fraction=0.0"],

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import base, errors, evaluation, nets, selection, tasks
+from distill_jax import base, errors, evaluation, experts, nets, selection, tasks
 from distill_jax import data as data_lib
 from distill_jax.compute import programs
 from distill_jax.evaluation import fairness, runs, soft_label_arm
 from distill_jax.selection import stratified
 
 PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
-EXPERT = evaluation.ExpertSettings(num_epochs=20, epochs=[1, 5, 20])
+EXPERT = evaluation.usual_expert(PROTOCOL, num_epochs=20)
+EPOCHS = [1, 5, 20]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,15 @@ def few(digits):
 def five(digits, few):
     data, task = digits
     arms = evaluation.arms(
-        jax.random.key(1), task, few, data, PROTOCOL, 2, num_runs=6, expert=EXPERT
+        jax.random.key(1),
+        task,
+        few,
+        data,
+        PROTOCOL,
+        2,
+        num_runs=6,
+        expert=EXPERT,
+        expert_epochs=EPOCHS,
     )
     return {arm.name: arm for arm in arms}
 
@@ -90,7 +99,7 @@ def test_bytes_of_soft_labels_weights_and_a_learned_rate(digits, few):
         y=0.9 * few.y + 0.01, weight=jnp.ones(20), learning_rate=jnp.array(0.05)
     )
     protocol = evaluation.Protocol(num_steps=2, learning_rate=None)
-    expert = evaluation.ExpertSettings(num_epochs=1, epochs=[1])
+    expert = evaluation.usual_expert(protocol, num_epochs=1)
     arms = evaluation.arms(
         jax.random.key(1), task, soft, data, protocol, 1, num_runs=1, expert=expert
     )
@@ -115,26 +124,12 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
     monkeypatch.setattr(runs, "measure", spy)
     bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 3, "auto")
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=3)
-    arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, EXPERT)
+    arm = soft_label_arm.random_soft(
+        jax.random.key(3), bench, None, index, EXPERT, epochs=EPOCHS
+    )
     assert splits == ["validation"] * 3 + ["test"]
     assert "after epoch" in arm.note
     assert "chosen on the validation split" in arm.note
-
-
-def test_labels_of_an_expert_belong_to_their_images(digits):
-    data, task = digits
-    bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 3, "auto")
-    index = selection.random_subsets(jax.random.key(2), data, 4, num_draws=3)
-    settings = dataclasses.replace(EXPERT, learning_rate=0.2)
-    told, labels = soft_label_arm.expert_labels(
-        jax.random.key(3), bench, index, settings
-    ).value
-    assert labels.shape == (3, 3, 40, 10)
-    np.testing.assert_allclose(labels.sum(-1), 1, rtol=1e-5)
-    agree = (labels.argmax(-1) == data.train.y[index]).mean(axis=(1, 2))
-    assert agree[2] > 0.9  # Shuffled against the images this would be a tenth.
-    assert told.accuracy.shape == (21,)
-    assert agree[0] < agree[2]
 
 
 def test_an_arm_is_a_row_of_the_report(five):
@@ -191,8 +186,8 @@ def test_the_seconds_of_the_soft_arm_hold_the_expert_and_every_epoch(
         task, data, evaluation.Protocol(num_steps=3), 1, "auto"
     )
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=1)
-    settings = evaluation.ExpertSettings(num_epochs=2, epochs=[1, 2])
-    arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, settings)
+    expert = evaluation.usual_expert(bench.protocol, num_epochs=2)
+    arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, expert)
     assert len(outcomes) == 6  # The expert, twice students and their test, the test.
     assert arm.seconds == pytest.approx(sum(o.run_seconds for o in outcomes))
     assert arm.compile_seconds == pytest.approx(
@@ -218,16 +213,16 @@ def test_no_two_draws_of_the_arms_share_a_key(digits, few, monkeypatch):
 
     monkeypatch.setattr(stratified, "random_subsets", spy_subsets)
     monkeypatch.setattr(jax.random, "split", spy_split)
-    expert = evaluation.ExpertSettings(num_epochs=1, epochs=[1])
+    protocol = evaluation.Protocol(num_steps=3)
     evaluation.arms(
         jax.random.key(1),
         task,
         few,
         data,
-        evaluation.Protocol(num_steps=3),
+        protocol,
         1,
         num_runs=1,
-        expert=expert,
+        expert=evaluation.usual_expert(protocol, num_epochs=1),
     )
     assert len(keys) >= 7
     assert len(set(keys)) == len(keys)
@@ -278,20 +273,61 @@ def test_counts_below_one_are_told_before_anything_is_trained(
         evaluation.arms(jax.random.key(0), task, few, data, PROTOCOL, 2, **counts)
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"num_epochs": 0}, "`num_epochs` of the expert must be a whole number, at"),
-        ({"batch_size": 0}, "`batch_size` of the expert must be a whole number, at"),
-        ({"learning_rate": 0.0}, "`learning_rate` of the expert must be above 0, got"),
-    ],
-)
-def test_an_expert_that_cannot_be_trained_is_told(changes, sentence):
-    with pytest.raises(errors.InputError, match=sentence):
-        evaluation.ExpertSettings(**changes)
+def test_an_expert_without_epochs_is_told_before_anything_is_trained(
+    digits, few, monkeypatch
+):
+    data, task = digits
+    monkeypatch.setattr(runs, "train_networks", None)
+    arms = lambda expert, epochs: evaluation.arms(
+        jax.random.key(0),
+        task,
+        few,
+        data,
+        PROTOCOL,
+        2,
+        expert=expert,
+        expert_epochs=epochs,
+    )
+    untrained = experts.Training(num_epochs=0)
+    with pytest.raises(errors.InputError, match="`num_epochs` of the expert must be"):
+        arms(untrained, None)
+    for epochs in ([50], [-1], []):
+        with pytest.raises(errors.InputError, match="name epochs from 0 to 20"):
+            arms(EXPERT, epochs)
 
 
-@pytest.mark.parametrize("epochs", [[50], [-1], []])
-def test_epochs_outside_the_training_are_told(epochs):
-    with pytest.raises(errors.InputError, match="name epochs from 0 to 40"):
-        evaluation.ExpertSettings(epochs=epochs)
+def test_the_former_record_of_an_expert_gives_the_same_arm(digits, few, monkeypatch):
+    data, task = digits
+    asked = []
+
+    def spy(key, comparison, rate, index, training, *, epochs=None):
+        asked.append((training, epochs))
+
+    monkeypatch.setattr(soft_label_arm, "random_soft", spy)
+    protocol = evaluation.Protocol(num_steps=2, augmentation="crop")
+    with pytest.warns(DeprecationWarning, match=r"experts\.Training"):
+        former = evaluation.ExpertSettings(num_epochs=3, epochs=[2, 1])
+    assert former.grid() == [1, 2]
+    for expert, epochs in (
+        (former, None),
+        (evaluation.usual_expert(protocol, num_epochs=3), [2, 1]),
+    ):
+        evaluation.arms(
+            jax.random.key(0),
+            task,
+            few,
+            data,
+            protocol,
+            1,
+            num_runs=1,
+            expert=expert,
+            expert_epochs=epochs,
+        )
+    assert asked[0] == asked[1]
+    assert asked[0][0].augmentation == "crop"
+    for options in ({"num_epochs": 0}, {"learning_rate": 0.0}, {"epochs": [50]}):
+        with (
+            pytest.warns(DeprecationWarning, match="Training"),
+            pytest.raises(errors.InputError),
+        ):
+            evaluation.ExpertSettings(**options)

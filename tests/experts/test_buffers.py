@@ -13,7 +13,7 @@ import pytest
 import distill_jax as dj
 from distill_jax import errors
 from distill_jax import experts as experts_lib
-from distill_jax.experts import training
+from distill_jax.experts import files, training
 from distill_jax.storage import npz_json
 
 PLAN = experts_lib.ExpertPlan(num_experts=2, num_epochs=3, learning_rate=0.1)
@@ -49,22 +49,20 @@ def copy(folder, target):
 def test_a_row_is_the_network_after_that_epoch(made, digits, task, assert_near):
     _, buffer = made
     key = jax.random.fold_in(jax.random.key(PLAN.seed), 1)
-    expert = training.train_expert(
-        key, task, dj.data.to_source(digits), num_epochs=3, learning_rate=0.1
-    )
+    expert = training.train_expert(key, task, dj.data.to_source(digits), PLAN)
     for epoch in (0, 2):
         stored = buffer.at(1, epoch).params
         own = training.at_epoch(expert, epoch).params
         jax.tree.map(lambda a, b: assert_near(a, b, 1e-6), stored, own)
-    told = training.appraise(
+    accuracy, entropy = training.appraise(
         task,
         expert,
         digits.validation.x,
         digits.validation.y,
         normalizer=digits.spec.normalizer,
     )
-    assert_near(buffer.accuracy[1], told.accuracy, 1e-5)
-    assert_near(buffer.entropy[1], told.entropy, 1e-5)
+    assert_near(buffer.accuracy[1], accuracy, 1e-5)
+    assert_near(buffer.entropy[1], entropy, 1e-5)
     assert "2 experts of 3 epochs" in str(buffer)
 
 
@@ -161,14 +159,42 @@ def test_a_full_disk_loses_nothing_that_was_done(digits, task, tmp_path, monkeyp
 
 def test_plans_are_checked():
     for options, message in [
-        ({"num_experts": 0}, "`num_experts` of the experts must be at least 1"),
-        ({"learning_rate": 0.0}, "above 0"),
+        ({"num_experts": 0}, "`num_experts` of the experts must be a whole number, at"),
+        ({"num_epochs": 0}, "`num_epochs` of the experts must be a whole number, at"),
+        ({"batch_size": 0}, "`batch_size` of the experts must be a whole number, at"),
+        ({"learning_rate": 0.0}, "`learning_rate` of the experts must be above 0, got"),
+        ({"augmentation": "crp"}, 'no augmentation "crp"'),
         ({"last_epoch": 30}, "there are 0 to 20"),
         ({"dtype": "int8"}, '"float32" or "float16"'),
     ]:
         with pytest.raises(errors.InputError, match=message):
             experts_lib.ExpertPlan(**options)
     assert experts_lib.ExpertPlan(sharpness={"alpha": 1.0}).sharpness.alpha == 1.0
+    plan = experts_lib.ExpertPlan(num_epochs=4, momentum=0.5, seed=3)
+    assert plan.training() == experts_lib.Training(num_epochs=4, momentum=0.5)
+    with pytest.raises(TypeError):
+        experts_lib.ExpertPlan(2, 3)  # Which is which?
+
+
+def test_fields_of_later_versions_are_named_where_they_differ(digits, task):
+    fields = {  # Of the folders of 0.1.0.
+        "num_epochs",
+        "learning_rate",
+        "momentum",
+        "weight_decay",
+        "batch_size",
+        "augmentation",
+        "sharpness",
+        "first_epoch",
+        "last_epoch",
+        "keeps_end",
+        "dtype",
+        "seed",
+    }
+    assert files.facts_of(PLAN, task, digits)["plan"].keys() == fields
+    other = dataclasses.replace(PLAN, augmentation_align_corners=False)
+    facts = files.facts_of(other, task, digits)["plan"]
+    assert facts.keys() - fields == {"augmentation_align_corners"}
 
 
 def test_batch_norm_is_refused(digits):

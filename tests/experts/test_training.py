@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from distill_jax import data as data_lib
-from distill_jax import nets, tasks
+from distill_jax import experts, nets, tasks
+from distill_jax.augmentation import policies
 from distill_jax.experts import training
 from distill_jax.training import minibatches
 
@@ -24,8 +25,7 @@ def expert(digits):
         jax.random.key(0),
         task,
         data_lib.to_source(data),
-        num_epochs=12,
-        learning_rate=0.1,
+        experts.Training(num_epochs=12, learning_rate=0.1),
     )
 
 
@@ -65,33 +65,60 @@ def test_the_first_is_the_start_and_each_epoch_continues_the_one_before(digits, 
 
 def test_accuracy_rises_and_labels_sharpen(digits, expert):
     data, task = digits
-    told = training.appraise(
+    accuracy, entropy = training.appraise(
         task,
         expert,
         data.validation.x,
         jnp.asarray(data.validation.y),
         normalizer=data.spec.normalizer,
     )
-    assert told.accuracy.shape == told.entropy.shape == (13,)
-    assert told.accuracy[0] < 0.3
-    assert told.accuracy[12] > 0.7
-    assert (np.diff(told.entropy[2:]) < 0).all()
+    assert accuracy.shape == entropy.shape == (13,)
+    assert accuracy[0] < 0.3
+    assert accuracy[12] > 0.7
+    assert (np.diff(entropy[2:]) < 0).all()
     x = data_lib.normalize(data.spec.normalizer, data.validation.x)
     p = np.asarray(jax.nn.softmax(task.predict(training.at_epoch(expert, 5), x, None)))
-    entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1).mean()
-    np.testing.assert_allclose(told.entropy[5], entropy, rtol=1e-4)
+    own = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1).mean()
+    np.testing.assert_allclose(entropy[5], own, rtol=1e-4)
     right = (p.argmax(axis=1) == data.validation.y).mean()
-    np.testing.assert_allclose(told.accuracy[5], right, rtol=1e-5)
+    np.testing.assert_allclose(accuracy[5], right, rtol=1e-5)
 
 
 def test_experts_are_mapped_over_keys(digits):
     data, task = digits
     source = data_lib.to_source(data)
-    train = lambda key: training.train_expert(key, task, source, num_epochs=2)
+    how = experts.Training(num_epochs=2)
+    train = lambda key: training.train_expert(key, task, source, how)
     several = jax.vmap(train)(jax.random.split(jax.random.key(1), 2))
     kernel = jax.tree.leaves(several.params)[-1]
     assert kernel.shape[:2] == (2, 3)
     assert not np.allclose(kernel[0], kernel[1])
+    ends = experts.train_experts(jax.random.key(1), task, source, how, num_experts=2)
+    np.testing.assert_allclose(
+        jax.tree.leaves(ends.params)[-1], kernel[:, 2], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_no_epochs_leave_the_network_as_it_was_drawn(digits):
+    data, task = digits
+    key, source = jax.random.key(4), data_lib.to_source(data)
+    untrained = experts.Training(num_epochs=0)
+    expert = experts.train_expert(key, task, source, untrained)
+    start = jax.tree.map(lambda leaf: leaf[None], tasks.init_network(task, key))
+    jax.tree.map(np.testing.assert_array_equal, expert, start)
+
+
+def test_options_one_by_one_are_taken_as_before(digits):
+    data, task = digits
+    key, source = jax.random.key(4), data_lib.to_source(data)
+    policy = policies.parse("crop")
+    with pytest.warns(DeprecationWarning, match="`learning_rate`, `num_epochs`"):
+        former = training.train_expert(
+            key, task, source, num_epochs=1, learning_rate=0.1, policy=policy
+        )
+    how = experts.Training(num_epochs=1, learning_rate=0.1, augmentation=policy)
+    now = training.train_expert(key, task, source, how)
+    jax.tree.map(np.testing.assert_array_equal, former, now)
 
 
 def test_entropy_of_hard_and_uniform_labels():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill_jax import base, data, errors, nets, scores, tasks
+from distill_jax import base, data, errors, experts, nets, scores, tasks
 from distill_jax.compute import parallel
 
 LONG = pytest.mark.long(timeout=600)
@@ -15,12 +15,18 @@ SOURCE = data.to_source(DIGITS)
 TASK = tasks.classification(nets.mlp(10, hidden=(16,)), DIGITS.spec)
 
 
+def two_epochs(**options):
+    return experts.Training(
+        **{"num_epochs": 2, "momentum": 0.9, "weight_decay": 5e-4, **options}
+    )
+
+
 @pytest.fixture(scope="module")
 def networks():
     """Four, after two epochs."""
     train = jax.jit(
-        lambda key, source: scores.train_networks(
-            key, TASK, source, num_networks=4, num_epochs=2, learning_rate=0.1
+        lambda key, source: experts.train_experts(
+            key, TASK, source, two_epochs(learning_rate=0.1), num_experts=4
         )
     )
     return train(jax.random.key(0), SOURCE)
@@ -62,8 +68,8 @@ def test_an_example_keeps_its_score_wherever_it_stands(networks):
 
 
 def test_untrained_networks_know_nothing_and_trained_ones_agree(networks):
-    untrained = scores.train_networks(
-        jax.random.key(1), TASK, SOURCE, num_networks=2, num_epochs=0
+    untrained = experts.train_experts(
+        jax.random.key(1), TASK, SOURCE, two_epochs(num_epochs=0), num_experts=2
     )
     before = rated(untrained, score="loss").value
     after = rated(networks, score="loss").value
@@ -110,13 +116,12 @@ def test_many_devices_give_the_numbers_of_one(x64, num_networks, num_devices):
     task = tasks.classification(nets.convnet(10, width=4, depth=2), DIGITS.spec)
 
     def both(key, source):
-        networks = scores.train_networks(
+        networks = experts.train_experts(
             key,
             task,
             source,
-            num_networks=num_networks,
-            num_epochs=1,
-            batch_size=100,
+            two_epochs(num_epochs=1, batch_size=100),
+            num_experts=num_networks,
         )
         return scores.rate(task, networks, source, chunk_size=100)
 
@@ -129,14 +134,29 @@ def test_many_devices_give_the_numbers_of_one(x64, num_networks, num_devices):
 
 
 def test_bad_input():
-    networks = scores.train_networks(
-        jax.random.key(1), TASK, SOURCE, num_networks=1, num_epochs=0
+    networks = experts.train_experts(
+        jax.random.key(1), TASK, SOURCE, two_epochs(num_epochs=0), num_experts=1
     )
     with pytest.raises(errors.InputError, match=r'no score "grend".*"grand"'):
         scores.rate(TASK, networks, SOURCE, score="grend")
     with pytest.raises(errors.InputError, match="`chunk_size` must be at least 1"):
         scores.rate(TASK, networks, SOURCE, chunk_size=0)
-    for name, least in (("num_networks", 1), ("num_epochs", 0), ("batch_size", 1)):
-        with pytest.raises(errors.InputError, match=f"`{name}` must be at least"):
-            scores.train_networks(jax.random.key(0), TASK, SOURCE, **{name: least - 1})
+    with pytest.raises(errors.InputError, match="`num_experts` must be a whole number"):
+        experts.train_experts(
+            jax.random.key(0), TASK, SOURCE, two_epochs(), num_experts=0
+        )
+    for name, least in (("num_epochs", 0), ("batch_size", 1)):
+        with pytest.raises(errors.InputError, match=f"`{name}` of the experts must be"):
+            two_epochs(**{name: least - 1})
     assert jnp.isfinite(jax.tree.leaves(networks)[0]).all()
+
+
+def test_networks_are_trained_under_the_former_name():
+    with pytest.warns(DeprecationWarning, match=r"experts\.train_experts"):
+        former = scores.train_networks(
+            jax.random.key(0), TASK, SOURCE, num_networks=2, num_epochs=1
+        )
+    now = experts.train_experts(
+        jax.random.key(0), TASK, SOURCE, two_epochs(num_epochs=1), num_experts=2
+    )
+    jax.tree.map(np.testing.assert_array_equal, former, now)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import distill_jax as dj
-from distill_jax import base
+from distill_jax import base, experts
 from distill_jax.experts import training
 from distill_jax.training import gradient_step
 from distill_jax.training.sharpness import Sharpness, flat_direction
@@ -115,7 +115,10 @@ def test_experts_can_be_trained_with_it():
     source = dj.data.to_source(data)
     plain, flat = (
         training.train_expert(
-            jax.random.key(0), task, source, num_epochs=1, sharpness=sharpness
+            jax.random.key(0),
+            task,
+            source,
+            experts.Training(num_epochs=1, sharpness=sharpness),
         )
         for sharpness in (None, Sharpness())
     )
