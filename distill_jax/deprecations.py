@@ -84,6 +84,9 @@ MODULES = {  # old -> new
 }
 
 NAMES = {  # old name of a module, under the module's new name -> new
+    "augmentation.policies.Augmentation": "augmentation.drawing.Augmentation",
+    "augmentation.policies.augment": "augmentation.drawing.augment",
+    "augmentation.policies.check_fit": "augmentation.drawing.check_shape",
     "augmentation.policies.crop": "augmentation.policies.crop_policy",
     "augmentation.policies.dc": "augmentation.policies.dc_policy",
     "augmentation.policies.dsa": "augmentation.policies.dsa_policy",
@@ -96,6 +99,9 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "cli.experiment.to_synthetic": "evaluation.to_synthetic",
     "cli.report.contents": "cli.finished_run.contents",
     "cli.report.stored_config": "cli.finished_run.stored_config",
+    "augmentation.policies.sample_augmentation": (
+        "augmentation.drawing.sample_augmentation"
+    ),
     "compute.mesh_types.forget": "compute.mesh_types.without_mesh",
     "compute.parallel.shard_batches": "compute.recipes.shard_batches",
     "compute.parallel.spread_recipe": "compute.recipes.spread_recipe",

@@ -3,15 +3,19 @@
 """Augmentation: what networks see of an example, drawn at random and applied."""
 
 from distill_jax.augmentation import (
+    drawing,
     images,
     mixing,
     operations,
     policies,
+    resampling,
 )
 
 __all__ = [
+    "drawing",
     "images",
     "mixing",
     "operations",
     "policies",
+    "resampling",
 ]

@@ -1,28 +1,30 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The operations of augmentation, as functions of explicit parameters.
+"""What augmentation does to pictures, as functions of explicit parameters.
 
     y[b] = A(x[b]; w[b]),  linear (or affine) in the pixels, differentiable to any order
 
 Every parameter has a leading axis of length B, one for each picture, or of length 1,
-shared by all. Pictures need not be square. Positions of scale and rotate are measured
-from -1 to 1 over the picture: to its outer border (``align_corners=False``, as in DC,
-DSA and DM) or to the centres of its outer pixels (``True``, as in MTT and after it).
+shared by all. Pictures need not be square. Positions of scale and rotate go from -1 to
+1: to the outer border of a picture (``align_corners=False``, as in DC, DSA and DM) or
+to the centres of its outer pixels (``True``, as in MTT and after it).
 
-Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese Augmentation",
-2021.
+Zhao, Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", 2021.
 """
 
 import jax
 import jax.numpy as jnp
 
+from distill_jax.augmentation import resampling
 from distill_jax.types import Array
 
 __all__ = [
     "brightness",
+    "color",
     "contrast",
     "cutout",
     "flip",
+    "noise",
     "resized_crop",
     "rotate",
     "saturation",
@@ -65,8 +67,7 @@ def saturation(x: Array, factor: Array) -> Array:
       >>> saturation(x, jnp.array([2.0])).ravel().tolist()
       [0.0, 4.0]
     """
-    mean = x.mean(3, keepdims=True)
-    return (x - mean) * _spread(factor) + mean
+    return _stretch(x, factor, 3)
 
 
 def contrast(x: Array, factor: Array) -> Array:
@@ -85,8 +86,47 @@ def contrast(x: Array, factor: Array) -> Array:
       >>> contrast(x, jnp.array([0.0])).ravel().tolist()
       [2.0, 2.0]
     """
-    mean = x.mean((1, 2, 3), keepdims=True)
-    return (x - mean) * _spread(factor) + mean
+    return _stretch(x, factor, (1, 2, 3))
+
+
+def color(x: Array, offset: Array, saturation: Array, contrast: Array) -> Array:
+    """Changes brightness, then saturation, then contrast.
+
+    Args:
+      x: [B, H, W, channels].
+      offset: [B] or [1] of :func:`brightness`.
+      saturation: [B] or [1], the factor of :func:`saturation`.
+      contrast: [B] or [1], the factor of :func:`contrast`.
+
+    Returns:
+      [B, H, W, channels].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x, one = jnp.array([1.0, 3.0]).reshape(1, 1, 1, 2), jnp.array([1.0])
+      >>> color(x, one, 2 * one, 0.5 * one).ravel().tolist()
+      [2.0, 4.0]
+    """
+    x = _stretch(x + _spread(offset), saturation, 3)
+    return _stretch(x, contrast, (1, 2, 3))
+
+
+def noise(x: Array, noise: Array) -> Array:
+    """Adds a number to each value, ``x + noise``.
+
+    Args:
+      x: [B, H, W, channels].
+      noise: [B, H, W, channels] or [1, H, W, channels].
+
+    Returns:
+      [B, H, W, channels].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> noise(jnp.ones((1, 1, 1, 1)), jnp.full((1, 1, 1, 1), 0.5)).item()
+      1.5
+    """
+    return x + noise
 
 
 def shift(x: Array, rows: Array, columns: Array, *, limit: tuple[int, int]) -> Array:
@@ -181,11 +221,11 @@ def scale(
       [0.0, 1.0, 1.0, 0.0]
     """
     height, width = x.shape[1:3]
-    rows = scale_y[:, None] * _grid(height, align_corners)[None]
-    columns = scale_x[:, None] * _grid(width, align_corners)[None]
-    rows = _pixels(rows, height, align_corners)
-    columns = _pixels(columns, width, align_corners)
-    return _resample(x, rows, columns)
+    rows = scale_y[:, None] * resampling.grid(height, align_corners)[None]
+    columns = scale_x[:, None] * resampling.grid(width, align_corners)[None]
+    rows = resampling.pixels(rows, height, align_corners)
+    columns = resampling.pixels(columns, width, align_corners)
+    return resampling.on_lines(x, rows, columns)
 
 
 def resized_crop(x: Array, top: Array, left: Array, side: Array) -> Array:
@@ -213,7 +253,7 @@ def resized_crop(x: Array, top: Array, left: Array, side: Array) -> Array:
     for start, size in ((top, x.shape[1]), (left, x.shape[2])):
         centres = (jnp.arange(size) + 0.5)[None] * side[:, None]
         positions.append(jnp.clip(start[:, None] + centres - 0.5, 0, size - 1))
-    return _resample(x, *positions)
+    return resampling.on_lines(x, *positions)
 
 
 def rotate(x: Array, angle: Array, *, align_corners: bool = False) -> Array:
@@ -234,12 +274,12 @@ def rotate(x: Array, angle: Array, *, align_corners: bool = False) -> Array:
       [2.0, 5.0, 8.0]
     """
     height, width = x.shape[1:3]
-    grid_x = _grid(width, align_corners)[None, None, :]
-    grid_y = _grid(height, align_corners)[None, :, None]
+    grid_x = resampling.grid(width, align_corners)[None, None, :]
+    grid_y = resampling.grid(height, align_corners)[None, :, None]
     cosine, sine = (fn(angle)[:, None, None] for fn in (jnp.cos, jnp.sin))
-    columns = _pixels(cosine * grid_x - sine * grid_y, width, align_corners)
-    rows = _pixels(sine * grid_x + cosine * grid_y, height, align_corners)
-    return _sample_points(x, rows, columns)
+    columns = resampling.pixels(cosine * grid_x - sine * grid_y, width, align_corners)
+    rows = resampling.pixels(sine * grid_x + cosine * grid_y, height, align_corners)
+    return resampling.at_points(x, rows, columns)
 
 
 def _spread(parameter: Array) -> Array:
@@ -247,75 +287,14 @@ def _spread(parameter: Array) -> Array:
     return parameter[:, None, None, None]
 
 
+def _stretch(x: Array, factor: Array, axes: int | tuple[int, ...]) -> Array:
+    """Stretches values about their mean over some axes."""
+    mean = x.mean(axes, keepdims=True)
+    return (x - mean) * _spread(factor) + mean
+
+
 def _window(centre: Array, size: int, length: int) -> Array:
     """[E] -> [E, length], true from centre - size // 2 on."""
     start = (centre - size // 2)[:, None]
     position = jnp.arange(length)[None]
     return (position >= start) & (position < start + size)
-
-
-def _grid(size: int, align_corners: bool) -> Array:
-    """The positions of `size` pixels between -1 and 1."""
-    if not align_corners:
-        return (2 * jnp.arange(size) + 1) / size - 1
-    return jnp.linspace(-1.0, 1.0, size) if size > 1 else jnp.zeros((1,))
-
-
-def _pixels(position: Array, size: int, align_corners: bool) -> Array:
-    """From positions between -1 and 1 to (fractional) numbers of pixels."""
-    if align_corners:
-        return (position + 1) / 2 * (size - 1)
-    return ((position + 1) * size - 1) / 2
-
-
-def _resample(x: Array, rows: Array, columns: Array) -> Array:
-    """Bilinear samples on a grid: a small matrix for each axis.
-
-    Args:
-      x: [B, H, W, channels].
-      rows: [E, H] positions in pixels; [E, W] for columns.
-      columns: see rows.
-
-    Returns:
-      [B, H, W, channels], zero outside the picture.
-    """
-    row_weights = _hat(rows, x.shape[1]).astype(x.dtype)
-    column_weights = _hat(columns, x.shape[2]).astype(x.dtype)
-    num_examples = x.shape[0]
-    row_weights = jnp.broadcast_to(row_weights, (num_examples, *row_weights.shape[1:]))
-    column_weights = jnp.broadcast_to(
-        column_weights, (num_examples, *column_weights.shape[1:])
-    )
-    highest = jax.lax.Precision.HIGHEST
-    x = jnp.einsum("bri,bijk->brjk", row_weights, x, precision=highest)
-    return jnp.einsum("bcj,brjk->brck", column_weights, x, precision=highest)
-
-
-def _hat(position: Array, size: int) -> Array:
-    """[E, n] -> [E, n, size]: the share of each pixel in a sample at a position."""
-    distance = position[..., None] - jnp.arange(size).reshape(1, 1, -1)
-    return jnp.maximum(1 - jnp.abs(distance), 0)
-
-
-def _sample_points(x: Array, rows: Array, columns: Array) -> Array:
-    """Bilinear samples at any points [E, H, W], zero outside the picture."""
-    num_examples, height, width, channels = x.shape
-    flat = x.reshape(num_examples, height * width, channels)
-    top, left = jnp.floor(rows), jnp.floor(columns)
-    out = jnp.zeros((), x.dtype)
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        row, column = top + down, left + right
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        weight = (1 - jnp.abs(rows - row)) * (1 - jnp.abs(columns - column))
-        row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
-        index = (row * width + column).astype(jnp.int32)
-        corner = _take(flat, index.reshape(index.shape[0], -1)).reshape(x.shape)
-        out = out + jnp.where(inside, weight, 0)[..., None] * corner
-    return out
-
-
-def _take(flat: Array, index: Array) -> Array:
-    """[B, N, K] at [B, n] (or at [1, n] for all) -> [B, n, K]."""
-    if index.shape[0] == 1:
-        return jnp.take(flat, index[0], axis=1, mode="clip")
-    return jax.vmap(lambda x, i: jnp.take(x, i, axis=0, mode="clip"))(flat, index)

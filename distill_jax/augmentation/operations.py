@@ -9,6 +9,7 @@ Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese Augmenta
 2021.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
@@ -19,17 +20,26 @@ import jax.numpy as jnp
 from distill_jax import errors
 from distill_jax.augmentation import images
 from distill_jax.compute import randomness
-from distill_jax.types import Array, Key
+from distill_jax.types import Array
 
-__all__ = [
-    "OPERATIONS",
-    "Operation",
-    "Strengths",
-    "check_fit",
-    "sample",
-]
+__all__ = ["NAMES", "Operation", "Strengths", "bind"]
 
-Draws = dict[str, Array]  # each [E, ...]
+NAMES = (
+    "color",
+    "brightness",
+    "saturation",
+    "contrast",
+    "crop",
+    "translate",
+    "cutout",
+    "flip",
+    "scale",
+    "rotate",
+    "noise",
+    "rrc",
+)
+
+Parameters = dict[str, Array]  # each [E, ...]
 Shape = tuple[int, ...]  # [H, W, channels]
 
 
@@ -51,144 +61,106 @@ class Strengths(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One operation: what is random in it, and a deterministic half."""
+    """One operation: what is random in it, and a deterministic half.
 
-    num: int | None  # of random numbers for a picture; None for one for each value
-    read: Callable[[Array, Strengths, Shape], Draws]
-    # (numbers in [0, 1) [num, E], strengths, shape)
-    apply: Callable[[Draws, Array, Strengths, bool], Array]
-    # (draws, x [B, H, W, channels], strengths, align_corners)
+    Ranges, limits, sizes and fills are bound; what is left are the arguments here.
+    """
+
+    num_random: int  # numbers for each picture
+    draw: Callable[[Array], Parameters]  # of numbers in [0, 1) [num_random, E]
+    apply: Callable[..., Array]  # (x [B, H, W, channels], **parameters) -> x
 
 
-def sample(
-    key: Key, names: Sequence[str], strengths: Strengths, num: int, shape: Shape
-) -> tuple[Array, tuple[Draws, ...]]:
-    """Draws the parameters of some operations, all from one draw of random numbers.
+def bind(
+    names: Sequence[str],
+    strengths: Strengths,
+    shape: Shape,
+    *,
+    align_corners: bool = False,
+) -> tuple[Operation, ...]:
+    """Makes operations for pictures of one shape.
 
     Args:
-      key: a random key.
-      names: keys of ``OPERATIONS``.
+      names: of the operations, from :data:`NAMES`.
       strengths: how far each goes.
-      num: E, for how many examples.
-      shape: of one example.
+      shape: [H, W, channels] of one example.
+      align_corners: the convention of scale and rotate.
 
     Returns:
-      E numbers in [0, 1) that no operation has seen, and the draws of each operation.
-
-    Example:
-      >>> import jax
-      >>> spare, (crop, flip) = sample(
-      ...     jax.random.key(0), ["crop", "flip"], Strengths(), 5, (8, 8, 1))
-      >>> spare.shape, crop["rows"].shape, flip["flipped"].shape
-      ((5,), (5,), (5,))
-    """
-    chosen = [OPERATIONS[name] for name in names]
-    sizes = [math.prod(shape) if one.num is None else one.num for one in chosen]
-    numbers = jax.random.uniform(key, (1 + sum(sizes), num))
-    ends = [1 + sum(sizes[:number]) for number in range(len(sizes) + 1)]
-    return numbers[0], tuple(
-        operation.read(numbers[start:end], strengths, shape)
-        for operation, start, end in zip(chosen, ends, ends[1:], strict=False)
-    )
-
-
-def check_fit(names: Sequence[str], strengths: Strengths, shape: Shape) -> None:
-    """Raises unless pictures of a shape can be bent by some operations.
-
-    Args:
-      names: keys of ``OPERATIONS``.
-      strengths: how far each goes.
-      shape: of one example.
+      One :class:`Operation` for each name.
 
     Raises:
       InputError: if the examples are no pictures, or a shift leaves nothing of them.
 
     Example:
-      >>> check_fit(["crop"], Strengths(), (8, 8, 1))
+      >>> (shift,) = bind(["crop"], Strengths(), (8, 8, 1))
+      >>> drawn = shift.draw(jnp.array([[0.1], [0.9]]))
+      >>> drawn["rows"].tolist(), drawn["columns"].tolist()
+      ([-1], [1])
+      >>> shift.apply(jnp.ones((1, 8, 8, 1)), **drawn).sum().item()
+      49.0
     """
-    if len(shape) != 3:
-        raise errors.InputError(
-            "Augmentation needs pictures of shape (height, width, channels), but one "
-            f'example has the shape {shape}; use the augmentation "none".'
-        )
-    limit = max(_shift_limit(strengths, shape))
-    if {"crop", "translate"} & set(names) and limit >= min(shape[:2]):
-        raise errors.InputError(
-            f"A crop with shifts of up to {limit} pixels leaves nothing of pictures of "
-            f"shape {shape}; use at most {min(shape[:2]) - 1} pixels."
-        )
+    _check_shape(shape)
+    limit, size = _shift_limit(strengths, shape), _cutout_size(strengths, shape)
+    if {"crop", "translate"} & set(names):
+        _check_limit(limit, shape)
+    bound = functools.partial
+    filled = bound(_filled, strengths.fill)
+    shift = Operation(2, bound(_shift, limit), filled(images.shift, limit=limit))
+    scale = filled(images.scale, align_corners=align_corners)
+    rotate = filled(images.rotate, align_corners=align_corners)
+    num_values, area = math.prod(shape), strengths.area
+    table = {
+        "color": Operation(3, bound(_color, strengths), images.color),
+        "brightness": Operation(1, bound(_offset, strengths), images.brightness),
+        "saturation": Operation(1, bound(_saturation, strengths), images.saturation),
+        "contrast": Operation(1, bound(_contrast, strengths), images.contrast),
+        "crop": shift,
+        "translate": shift,
+        "cutout": Operation(
+            2, bound(_centre, size, shape), bound(images.cutout, size=size)
+        ),
+        "flip": Operation(1, bound(_flipped, strengths), images.flip),
+        "scale": Operation(2, bound(_scales, strengths.scale), scale),
+        "rotate": Operation(1, bound(_angle, strengths.rotate), rotate),
+        "noise": Operation(num_values, bound(_noise, strengths, shape), images.noise),
+        "rrc": Operation(3, bound(_part, area, shape), images.resized_crop),
+    }
+    return tuple(table[name] for name in names)
 
 
-def _read_color(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    return (
-        _read_brightness(u[:1], strengths, shape)
-        | _read_saturation(u[1:2], strengths, shape)
-        | _read_contrast(u[2:], strengths, shape)
-    )
+def _color(strengths: Strengths, u: Array) -> Parameters:
+    return {
+        "offset": _offset(strengths, u[:1])["offset"],
+        "saturation": _saturation(strengths, u[1:2])["factor"],
+        "contrast": _contrast(strengths, u[2:])["factor"],
+    }
 
 
-def _color(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    x = _brightness(draws, x, strengths, align_corners)
-    x = _saturation(draws, x, strengths, align_corners)
-    return _contrast(draws, x, strengths, align_corners)
-
-
-def _read_brightness(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    del shape  # The draw is the same for pictures of any size.
+def _offset(strengths: Strengths, u: Array) -> Parameters:
     return {"offset": (u[0] - 0.5) * strengths.brightness}
 
 
-def _brightness(
-    draws: Draws, x: Array, strengths: Strengths, align_corners: bool
-) -> Array:
-    del strengths, align_corners  # The draws say all.
-    return images.brightness(x, draws["offset"])
+def _saturation(strengths: Strengths, u: Array) -> Parameters:
+    return {"factor": u[0] * strengths.saturation}
 
 
-def _read_saturation(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    del shape
-    return {"saturation": u[0] * strengths.saturation}
+def _contrast(strengths: Strengths, u: Array) -> Parameters:
+    return {"factor": u[0] + strengths.contrast}
 
 
-def _saturation(
-    draws: Draws, x: Array, strengths: Strengths, align_corners: bool
-) -> Array:
-    del strengths, align_corners
-    return images.saturation(x, draws["saturation"])
-
-
-def _read_contrast(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    del shape
-    return {"contrast": u[0] + strengths.contrast}
-
-
-def _contrast(
-    draws: Draws, x: Array, strengths: Strengths, align_corners: bool
-) -> Array:
-    del strengths, align_corners
-    return images.contrast(x, draws["contrast"])
-
-
-def _read_shift(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    high, wide = _shift_limit(strengths, shape)
+def _shift(limit: tuple[int, int], u: Array) -> Parameters:
+    high, wide = limit
     return {
         "rows": randomness.whole_numbers(u[0], -high, high + 1),
         "columns": randomness.whole_numbers(u[1], -wide, wide + 1),
     }
 
 
-def _shift(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    del align_corners  # Whole pixels.
-    limit = _shift_limit(strengths, x.shape[1:])
-    fill = _fill(x, strengths)
-    return fill + images.shift(x - fill, **draws, limit=limit)
-
-
-def _read_cutout(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    # The centre may lie just outside where the side is even, as in the original.
+def _centre(size: tuple[int, int], shape: Shape, u: Array) -> Parameters:
+    # It may lie just outside where the side is even, as in the original.
     high, wide = (
-        length + 1 - size % 2
-        for length, size in zip(shape, _cutout_size(strengths, shape), strict=False)
+        length + 1 - side % 2 for length, side in zip(shape, size, strict=False)
     )
     return {
         "centre_rows": randomness.whole_numbers(u[0], 0, high),
@@ -196,65 +168,44 @@ def _read_cutout(u: Array, strengths: Strengths, shape: Shape) -> Draws:
     }
 
 
-def _cutout(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    del align_corners
-    return images.cutout(x, **draws, size=_cutout_size(strengths, x.shape[1:]))
-
-
-def _read_flip(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    del shape
+def _flipped(strengths: Strengths, u: Array) -> Parameters:
     return {"flipped": u[0] < strengths.flip}
 
 
-def _flip(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    del strengths, align_corners
-    return images.flip(x, draws["flipped"])
-
-
-def _read_scale(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    del shape
-    low, high = strengths.scale
+def _scales(limits: tuple[float, float], u: Array) -> Parameters:
+    low, high = limits
     factors = low + u * (high - low)
     return {"scale_x": factors[0], "scale_y": factors[1]}
 
 
-def _scale(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    fill = _fill(x, strengths)
-    return fill + images.scale(x - fill, **draws, align_corners=align_corners)
-
-
-def _read_rotate(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    del shape
-    degrees = (u[0] - 0.5) * 2 * strengths.rotate
+def _angle(limit: float, u: Array) -> Parameters:
+    degrees = (u[0] - 0.5) * 2 * limit
     return {"angle": degrees * (jnp.pi / 180)}
 
 
-def _rotate(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    fill = _fill(x, strengths)
-    return fill + images.rotate(x - fill, **draws, align_corners=align_corners)
-
-
-def _read_noise(u: Array, strengths: Strengths, shape: Shape) -> Draws:
+def _noise(strengths: Strengths, shape: Shape, u: Array) -> Parameters:
     middle = u + jnp.finfo(u.dtype).eps / 2  # Never 0 or 1.
     normal = jax.scipy.special.ndtri(middle)
     return {"noise": normal.T.reshape(-1, *shape) * strengths.noise}
 
 
-def _noise(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    del strengths, align_corners
-    return x + draws["noise"]
-
-
-def _read_rrc(u: Array, strengths: Strengths, shape: Shape) -> Draws:
-    low, high = strengths.area
+def _part(area: tuple[float, float], shape: Shape, u: Array) -> Parameters:
+    low, high = area
     side = jnp.sqrt(low + u[0] * (high - low))
     corner = u[1:] * (1 - side)[None]
     return {"top": corner[0] * shape[0], "left": corner[1] * shape[1], "side": side}
 
 
-def _rrc(draws: Draws, x: Array, strengths: Strengths, align_corners: bool) -> Array:
-    del strengths, align_corners  # Nothing comes from outside.
-    return images.resized_crop(x, **draws)
+def _filled(
+    fill: Literal["zero", "mean"], fn: Callable[..., Array], **options: object
+) -> Callable[..., Array]:
+    """An operation that brings in something from outside the pictures."""
+
+    def apply(x: Array, **parameters: Array) -> Array:
+        outside = x.mean((0, 1, 2), keepdims=True) if fill == "mean" else 0.0
+        return outside + fn(x - outside, **parameters, **options)
+
+    return apply
 
 
 def _shift_limit(strengths: Strengths, shape: Shape) -> tuple[int, int]:
@@ -270,22 +221,17 @@ def _cutout_size(strengths: Strengths, shape: Shape) -> tuple[int, int]:
     )
 
 
-def _fill(x: Array, strengths: Strengths) -> Array | float:
-    """What lies outside the pictures."""
-    return x.mean((0, 1, 2), keepdims=True) if strengths.fill == "mean" else 0.0
+def _check_shape(shape: Shape) -> None:
+    if len(shape) != 3:
+        raise errors.InputError(
+            "Augmentation needs pictures of shape (height, width, channels), but one "
+            f'example has the shape {shape}; use the augmentation "none".'
+        )
 
 
-OPERATIONS: dict[str, Operation] = {
-    "color": Operation(3, _read_color, _color),
-    "brightness": Operation(1, _read_brightness, _brightness),
-    "saturation": Operation(1, _read_saturation, _saturation),
-    "contrast": Operation(1, _read_contrast, _contrast),
-    "crop": Operation(2, _read_shift, _shift),
-    "translate": Operation(2, _read_shift, _shift),
-    "cutout": Operation(2, _read_cutout, _cutout),
-    "flip": Operation(1, _read_flip, _flip),
-    "scale": Operation(2, _read_scale, _scale),
-    "rotate": Operation(1, _read_rotate, _rotate),
-    "noise": Operation(None, _read_noise, _noise),
-    "rrc": Operation(3, _read_rrc, _rrc),
-}
+def _check_limit(limit: tuple[int, int], shape: Shape) -> None:
+    if max(limit) >= min(shape[:2]):
+        raise errors.InputError(
+            f"A crop with shifts of up to {max(limit)} pixels leaves nothing of "
+            f"pictures of shape {shape}; use at most {min(shape[:2]) - 1} pixels."
+        )

@@ -1,32 +1,22 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation: a policy, a random draw from it, and a deterministic application.
+"""Policies: what augmentations are drawn from, as plain data.
 
-    w ~ policy,  x' = A_w(x)
-
-Real and synthetic pictures that are bent with the same ``w`` are siamese; gradients
-flow through ``A_w`` into the pixels. The policy ``None`` is the identity everywhere.
+:func:`parse` reads a policy from a string as configurations hold it; the policy
+``None`` is the identity everywhere. :mod:`~distill_jax.augmentation.drawing` draws.
 
 Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese Augmentation",
 2021.
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, get_args
-
-import jax
-import jax.numpy as jnp
+from typing import Literal, get_args
 
 from distill_jax import errors
 from distill_jax.augmentation import operations as operations_lib
-from distill_jax.compute import randomness
-from distill_jax.types import Array, Key
 
 __all__ = [
-    "Augmentation",
     "Policy",
-    "augment",
-    "check_fit",
     "crop_policy",
     "dc_policy",
     "dsa_policy",
@@ -34,7 +24,6 @@ __all__ = [
     "noise_policy",
     "parse",
     "resized_crop_policy",
-    "sample_augmentation",
     "share",
 ]
 
@@ -57,22 +46,6 @@ class Policy:
     siamese: bool = False
     align_corners: bool = False
     strengths: operations_lib.Strengths = _DSA
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class _Static:
-    """A policy as the static part of a pytree."""
-
-    value: Policy | None
-
-
-class Augmentation(NamedTuple):
-    """One draw from a policy, a pytree; the policy is a static part of it."""
-
-    policy: _Static
-    choice: Array | None  # [], or [E] for "per_example": number of the operation
-    draws: tuple[dict[str, Array], ...]  # for each operation, arrays with leading E
 
 
 def dsa_policy(
@@ -113,10 +86,10 @@ def dsa_policy(
     """
     names = tuple(strategy.split("_"))
     for name in names:
-        if name not in operations_lib.OPERATIONS:
+        if name not in operations_lib.NAMES:
             raise errors.InputError(
                 f'There is no augmentation "{name}" (in "{strategy}"). '
-                f"{errors.nearest(name, operations_lib.OPERATIONS)}"
+                f"{errors.nearest(name, operations_lib.NAMES)}"
             )
     if mode not in get_args(Mode):
         raise errors.InputError(
@@ -292,126 +265,3 @@ def share(policy: Policy | None) -> Policy | None:
       True
     """
     return policy and dataclasses.replace(policy, siamese=True)
-
-
-def check_fit(policy: Policy | None, shape: tuple[int, ...]) -> None:
-    """Raises unless pictures of a shape can be augmented by a policy.
-
-    Args:
-      policy: what augmentation is drawn from, or ``None``.
-      shape: [H, W, channels] of one example.
-
-    Raises:
-      InputError: if the examples are no pictures, or an operation does not fit them.
-
-    Example:
-      >>> check_fit(crop_policy(4), (28, 28, 1))
-    """
-    if policy is not None:
-        operations_lib.check_fit(policy.operations, policy.strengths, tuple(shape))
-
-
-def sample_augmentation(
-    key: Key, policy: Policy | None, *, num_examples: int, shape: tuple[int, ...]
-) -> Augmentation:
-    """Draws one augmentation.
-
-    Args:
-      key: a random key.
-      policy: what to draw from; ``None`` for the identity.
-      num_examples: B, how many examples are to be augmented; without meaning for a
-        siamese policy, whose draw fits any number.
-      shape: [H, W, channels] of one example.
-
-    Returns:
-      The :class:`Augmentation`, to be given to :func:`augment` as often as wished.
-
-    Raises:
-      InputError: if the examples are no pictures, or an operation does not fit them.
-
-    Example:
-      >>> import jax
-      >>> from distill_jax.augmentation import policies
-      >>> policy = policies.crop_policy(1)
-      >>> drawn = policies.sample_augmentation(
-      ...     jax.random.key(0), policy, num_examples=5, shape=(8, 8, 1))
-      >>> drawn.draws[0]["rows"].shape
-      (5,)
-    """
-    if policy is None:
-        return Augmentation(_Static(None), None, ())
-    check_fit(policy, shape)
-    num = 1 if policy.siamese else num_examples
-    spare, draws = operations_lib.sample(
-        key, policy.operations, policy.strengths, num, tuple(shape)
-    )
-    choice = None
-    if policy.mode != "all":
-        choice = randomness.whole_numbers(spare, 0, len(policy.operations))
-        choice = choice if policy.mode == "per_example" else choice[0]
-    return Augmentation(_Static(policy), choice, draws)
-
-
-def augment(params: Augmentation, x: Array) -> Array:
-    """Applies a drawn augmentation.
-
-    Args:
-      params: what :func:`sample_augmentation` drew.
-      x: [B, H, W, channels], with the number of examples it was drawn for (any number
-        for a siamese policy).
-
-    Returns:
-      [B, H, W, channels], of the type of ``x``.
-
-    Raises:
-      InputError: if it was drawn for another number of examples.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from distill_jax.augmentation import policies
-      >>> drawn = policies.sample_augmentation(
-      ...     jax.random.key(0), policies.dsa_policy(), num_examples=2, shape=(8, 8, 3))
-      >>> policies.augment(drawn, jnp.ones((2, 8, 8, 3))).shape
-      (2, 8, 8, 3)
-    """
-    policy = params.policy.value
-    if policy is None:
-        return x
-    _check_number(params, x)
-    branches = [
-        _branch(policy, name, draws)
-        for name, draws in zip(policy.operations, params.draws, strict=True)
-    ]
-    if policy.mode == "all":
-        for branch in branches:
-            x = branch(x)
-        return x
-    if policy.mode == "single":
-        return jax.lax.switch(params.choice, branches, x)
-    assert params.choice is not None
-    out = x
-    for number, branch in enumerate(branches):
-        chosen = (params.choice == number)[:, None, None, None]
-        out = jnp.where(chosen, branch(x), out)
-    return out
-
-
-def _branch(policy: Policy, name: str, draws: dict[str, Array]) -> Any:
-    """One operation as a function of the pictures alone."""
-    apply = operations_lib.OPERATIONS[name].apply
-
-    def branch(x: Array) -> Array:
-        out = apply(draws, x, policy.strengths, policy.align_corners)
-        return out.astype(x.dtype)
-
-    return branch
-
-
-def _check_number(params: Augmentation, x: Array) -> None:
-    num = jax.tree.leaves(params.draws)[0].shape[0]
-    if num not in (1, x.shape[0]):
-        raise errors.InputError(
-            f"This augmentation was drawn for {num} examples, but {x.shape[0]} came; "
-            f"draw it with num_examples={x.shape[0]}, or use a siamese policy, which "
-            "serves any number."
-        )

@@ -9,7 +9,7 @@ from typing import Any
 import optax
 
 from distill_jax import base, bilevel, data, transforms
-from distill_jax.augmentation import policies
+from distill_jax.augmentation import drawing, policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import initial_examples
 from distill_jax.transforms import composition
@@ -143,7 +143,7 @@ def strategy(task: base.Task, augmentation: str) -> str:
         augmentation = _DSA.replace("flip_", "") if is_digits(task) else _DSA
     policy = policies.parse(augmentation)
     if policy is not None and task.facts.shape:
-        policies.check_fit(policy, task.facts.shape)
+        drawing.check_shape(policy, task.facts.shape)
     return augmentation
 
 

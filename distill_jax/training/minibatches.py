@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base
-from distill_jax.augmentation import mixing, policies
+from distill_jax.augmentation import drawing, mixing, policies
 from distill_jax.compute import randomness
 from distill_jax.types import Array, Key
 
@@ -182,10 +182,10 @@ def augment_batch(
     if policy is None:
         return batch
     num_examples, *shape = batch.x.shape
-    params = policies.sample_augmentation(
+    params = drawing.sample_augmentation(
         key, policy, num_examples=num_examples, shape=tuple(shape)
     )
-    return batch._replace(x=policies.augment(params, batch.x))
+    return batch._replace(x=drawing.augment(params, batch.x))
 
 
 def mix_batch(

@@ -10,7 +10,7 @@ Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation",
 import jax
 
 from distill_jax import base
-from distill_jax.augmentation import policies
+from distill_jax.augmentation import drawing, policies
 from distill_jax.types import Array, Key
 
 __all__ = ["siamese"]
@@ -49,10 +49,10 @@ def siamese(
 
     def pair(args: tuple[Key, Array, Array]) -> tuple[Array, Array]:
         key, x_syn, x_real = args
-        params = policies.sample_augmentation(
+        params = drawing.sample_augmentation(
             key, shared, num_examples=1, shape=x_syn.shape[1:]
         )
-        return policies.augment(params, x_syn), policies.augment(params, x_real)
+        return drawing.augment(params, x_syn), drawing.augment(params, x_real)
 
     def loss(synthetic, key, inner, batch):
         key_augment, key_loss = jax.random.split(key)

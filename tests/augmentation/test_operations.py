@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from distill_jax.augmentation import drawing, policies
 from distill_jax.augmentation import images as images_lib
-from distill_jax.augmentation import policies
 
 FILES = ("dsa_ops_12x16x3", "dsa_ops_28x28x1")
 OPERATIONS = (
@@ -172,13 +172,13 @@ def test_one_draw_serves_two_batches_as_in_the_original(name, golden, assert_nea
         "rotate": lambda: {"angle": (u[0] - 0.5) * 30 * jnp.pi / 180},
     }[name]()
     policy = policies.dsa_policy(name, siamese=True)
-    params = policies.sample_augmentation(
+    params = drawing.sample_augmentation(
         jax.random.key(0), policy, num_examples=1, shape=(12, 16, 3)
     )
     assert jax.tree.structure(draws) == jax.tree.structure(params.draws[0])
     params = params._replace(draws=(draws,))
     for batch in ("a", "b"):
-        out = policies.augment(params, jnp.asarray(file[f"images_{batch}"]))
+        out = drawing.augment(params, jnp.asarray(file[f"images_{batch}"]))
         assert_near(out, file[f"{name}_out_{batch}"], 1e-12, batch)
 
 
@@ -205,7 +205,7 @@ def test_all_parameters_come_from_one_draw():
     policy = policies.dsa_policy(mode="per_example")
 
     def sample(key):
-        return policies.sample_augmentation(
+        return drawing.sample_augmentation(
             key, policy, num_examples=4, shape=(8, 8, 3)
         ).draws
 
@@ -213,7 +213,7 @@ def test_all_parameters_come_from_one_draw():
 
 
 def test_noise_is_gaussian_and_its_own_for_every_value():
-    drawn = policies.sample_augmentation(
+    drawn = drawing.sample_augmentation(
         jax.random.key(0), policies.noise_policy(0.5), num_examples=40, shape=(8, 8, 3)
     ).draws[0]["noise"]
     assert drawn.shape == (40, 8, 8, 3)

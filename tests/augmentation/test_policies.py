@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from distill_jax import errors
-from distill_jax.augmentation import policies
+from distill_jax.augmentation import drawing, policies
 
 FULL = "color_crop_cutout_flip_scale_rotate"
 EVERY = "brightness_saturation_contrast_translate_noise_rrc"
@@ -19,7 +19,7 @@ SHAPE = (10, 12, 3)
 
 
 def _draw(policy, num_examples=5, shape=SHAPE, seed=0):
-    return policies.sample_augmentation(
+    return drawing.sample_augmentation(
         jax.random.key(seed), policy, num_examples=num_examples, shape=shape
     )
 
@@ -32,7 +32,7 @@ def test_each_operation_is_drawn_equally_often():
     policy = policies.dsa_policy(FULL)
     keys = jax.random.split(jax.random.key(3), 3000)
     draw = functools.partial(
-        policies.sample_augmentation, policy=policy, num_examples=1, shape=(8, 8, 1)
+        drawing.sample_augmentation, policy=policy, num_examples=1, shape=(8, 8, 1)
     )
     counts = np.bincount(jax.jit(jax.vmap(draw))(keys).choice, minlength=6)
     assert len(counts) == 6
@@ -43,8 +43,8 @@ def test_each_operation_is_drawn_equally_often():
     ("name", "field", "low", "high"),
     [
         ("brightness", "offset", -0.5, 0.5),
-        ("saturation", "saturation", 0.0, 2.0),
-        ("contrast", "contrast", 0.5, 1.5),
+        ("saturation", "factor", 0.0, 2.0),
+        ("contrast", "factor", 0.5, 1.5),
         ("scale", "scale_x", 1 / 1.2, 1.2),
         ("scale", "scale_y", 1 / 1.2, 1.2),
         ("rotate", "angle", -np.pi / 12, np.pi / 12),
@@ -90,7 +90,7 @@ def test_color_is_brightness_then_saturation_then_contrast():
     y = (y - mean) * draws["saturation"] + mean
     mean = y.mean((1, 2, 3), keepdims=True)
     y = (y - mean) * draws["contrast"] + mean
-    np.testing.assert_allclose(policies.augment(params, x), y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(drawing.augment(params, x), y, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", f"{FULL}_{EVERY}".split("_"))
@@ -98,13 +98,13 @@ def test_siamese_draws_bend_all_pictures_of_all_batches_alike(name):
     policy = policies.share(policies.dsa_policy(name))
     params = _draw(policy)
     picture = _pictures(1)
-    many = policies.augment(params, jnp.tile(picture, (7, 1, 1, 1)))
-    few = policies.augment(params, jnp.tile(picture, (2, 1, 1, 1)))
+    many = drawing.augment(params, jnp.tile(picture, (7, 1, 1, 1)))
+    few = drawing.augment(params, jnp.tile(picture, (2, 1, 1, 1)))
     np.testing.assert_array_equal(many, jnp.tile(few[:1], (7, 1, 1, 1)))
     single = _draw(policies.dsa_policy(name), num_examples=7)
     if name in ("saturation", "flip"):
         return
-    different = policies.augment(single, jnp.tile(picture, (7, 1, 1, 1)))
+    different = drawing.augment(single, jnp.tile(picture, (7, 1, 1, 1)))
     assert not np.allclose(different, different[:1]) or name == "color"
 
 
@@ -116,10 +116,10 @@ def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
 
     @jax.jit
     def once(key, x):
-        params = policies.sample_augmentation(
+        params = drawing.sample_augmentation(
             key, policy, num_examples=x.shape[0], shape=x.shape[1:]
         )
-        return policies.augment(params, x)
+        return drawing.augment(params, x)
 
     keys = jax.random.split(jax.random.key(1), 4)
     mapped = jax.vmap(once, (0, None))(keys, x)
@@ -139,7 +139,7 @@ def test_gradients_match_finite_differences():
 
     @jax.jit
     def value(x, params):
-        return jnp.sum(jnp.sin(policies.augment(params, x)))
+        return jnp.sum(jnp.sin(drawing.augment(params, x)))
 
     @jax.jit
     def slope(x, params):
@@ -162,14 +162,14 @@ def test_all_operations_are_applied_in_order():
     by_hand = x
     for name, draws in zip(("flip", "crop"), params.draws, strict=True):
         alone = _draw(policies.dsa_policy(name))._replace(draws=(draws,))
-        by_hand = policies.augment(alone, by_hand)
-    np.testing.assert_array_equal(policies.augment(params, x), by_hand)
+        by_hand = drawing.augment(alone, by_hand)
+    np.testing.assert_array_equal(drawing.augment(params, x), by_hand)
 
 
 def test_per_example_draws_an_operation_for_each_picture():
     policy = policies.dsa_policy("brightness_crop", mode="per_example")
     params, x = _draw(policy, 40), _pictures(40)
-    out = policies.augment(params, x)
+    out = drawing.augment(params, x)
     assert set(params.choice.tolist()) == {0, 1}
     offset = params.draws[0]["offset"]
     for index, choice in enumerate(params.choice.tolist()):
@@ -181,7 +181,7 @@ def test_dc_fills_with_the_mean_colour():
     shifted = _draw(policies.dc_policy("crop"), 1)
     draws = {"rows": jnp.array([4]), "columns": jnp.array([0])}
     x = _pictures(1)
-    out = policies.augment(shifted._replace(draws=(draws,)), x)
+    out = drawing.augment(shifted._replace(draws=(draws,)), x)
     np.testing.assert_allclose(out[:, :-4], x[:, 4:], atol=1e-5)
     outside = np.broadcast_to(x.mean((0, 1, 2)), out[:, -4:].shape)
     np.testing.assert_allclose(out[:, -4:], outside, atol=1e-5)
@@ -197,14 +197,14 @@ def test_crop_shifts_by_up_to_its_padding():
 
 def test_noise_has_its_standard_deviation():
     x = jnp.zeros((50, *SHAPE))
-    out = policies.augment(_draw(policies.noise_policy(0.2), 50), x)
+    out = drawing.augment(_draw(policies.noise_policy(0.2), 50), x)
     np.testing.assert_allclose(out.std(), 0.2, rtol=0.02)
 
 
 def test_no_policy_is_the_identity():
     x = _pictures()
     assert policies.share(None) is None
-    assert policies.augment(_draw(None), x) is x
+    assert drawing.augment(_draw(None), x) is x
 
 
 def test_parse_reads_configurations():
@@ -241,4 +241,4 @@ def test_what_cannot_work_is_refused(make, sentence):
 
 def test_a_draw_for_another_number_of_pictures_is_refused():
     with pytest.raises(errors.InputError, match="drawn for 4 examples, but 5 came"):
-        policies.augment(_draw(policies.flip_policy(), 4), _pictures(5))
+        drawing.augment(_draw(policies.flip_policy(), 4), _pictures(5))
