@@ -133,6 +133,7 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "runtime.Shelf": "runtime.TraceCache",
     "runtime.calendar.Plan": "runtime.calendar.Calendar",
     "runtime.record.Book": "runtime.record.Record",
+    "runtime.workdir.replace_file": "storage.atomic.replace_file",
     "runtime.shelf_for": "runtime.trace_cache_for",
     "training.loop.bend": "training.minibatches.augment_batch",
 }

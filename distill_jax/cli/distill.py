@@ -290,6 +290,7 @@ def _to_distilled(
 
 def _write_json(path: pathlib.Path, content: Any) -> None:
     from distill_jax.runtime import workdir as workdirs
+    from distill_jax.storage import atomic
 
     with workdirs.writing(path.parent):
-        workdirs.replace_file(path, json.dumps(content, indent=1, allow_nan=False))
+        atomic.replace_file(path, json.dumps(content, indent=1, allow_nan=False))

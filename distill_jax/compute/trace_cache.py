@@ -10,6 +10,7 @@ of jax, and the files of this library. Machine code is kept beside it by JAX's o
 cache.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -29,6 +30,7 @@ from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from distill_jax.compute import compiling
+from distill_jax.storage import atomic
 
 __all__ = ["TraceCache", "trace_cache_for"]
 
@@ -229,10 +231,7 @@ def _read(path: pathlib.Path) -> bytes | None:
 
 def _write(path: pathlib.Path, content: bytes) -> None:
     """Whole or not at all; a folder that cannot be written is as good as none."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    digest = hashlib.sha256(content).hexdigest().encode()
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
-        unfinished.replace(path)
-    except OSError:
-        pass
+        atomic.replace_file(path, digest + content)

@@ -7,6 +7,7 @@
 epoch, and the SHA-256 of each file.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -19,7 +20,7 @@ import numpy as np
 
 from distill_jax import base, data, errors
 from distill_jax.experts import plan as plans
-from distill_jax.storage import npz_json
+from distill_jax.storage import atomic, npz_json
 
 __all__ = ["expert_name", "facts_of", "read_rows", "write_expert"]
 
@@ -90,6 +91,8 @@ def read_rows(
 ) -> dict[str, dict[str, Any]]:
     """What a folder knows of its experts, after checking that they are the ones."""
     document = path / "experts.json"
+    with contextlib.suppress(OSError):  # A disk that is read only has what it has.
+        atomic.finish(document)
     if not document.exists():
         return {}
     try:

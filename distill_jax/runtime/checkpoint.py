@@ -21,6 +21,7 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.compute import processes
+from distill_jax.storage import atomic
 from distill_jax.types import PyTree
 
 __all__ = ["Checkpoints"]
@@ -93,11 +94,10 @@ class Checkpoints:
             _orbax().save(str(temporary), stored, custom_metadata=metadata)
         processes.barrier("a save is written")
         if processes.is_first():
-            if step in self.steps():
-                self._discard(step)
-            temporary.rename(self._path(step))
+            removed = self._folder / "unfinished_removal"
+            atomic.replace_folder(temporary, self._path(step), removed=removed)
             for old in self.steps()[: -self._num_kept]:
-                self._discard(old)
+                atomic.remove_folder(self._path(old), removed=removed)
         processes.barrier("a save is done")
 
     def steps(self) -> list[int]:
@@ -190,11 +190,6 @@ class Checkpoints:
 
     def _path(self, step: int) -> pathlib.Path:
         return self._folder / f"step_{step}"
-
-    def _discard(self, step: int) -> None:
-        removed = self._folder / "unfinished_removal"
-        self._path(step).rename(removed)
-        shutil.rmtree(removed)
 
 
 def _orbax() -> Any:

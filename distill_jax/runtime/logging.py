@@ -20,7 +20,7 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 
 from distill_jax import errors
-from distill_jax.runtime import workdir as workdirs
+from distill_jax.storage import atomic
 
 __all__ = ["Journal", "ProgressBar", "read_rows"]
 
@@ -98,7 +98,7 @@ class Journal:
             if last_step is not None:
                 found = read_rows(self._path)
                 self.rows = [row for row in found if row["step"] <= last_step]
-            workdirs.replace_file(self._path, _to_lines(self.rows))
+            atomic.replace_file(self._path, _to_lines(self.rows))
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         """Adds rows; what cannot be written whole is taken back."""

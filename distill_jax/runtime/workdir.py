@@ -5,14 +5,14 @@
 import contextlib
 import errno
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import errors
+from distill_jax.storage import atomic
 
-__all__ = ["claim", "replace_file", "writing"]
+__all__ = ["claim", "writing"]
 
 _ABSENT = "nothing"
 
@@ -46,7 +46,7 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         found = path.read_text() if path.exists() else None
         if found is None:
-            replace_file(path, text)
+            atomic.replace_file(path, text)
             return
     try:
         differences = _differences(json.loads(found), json.loads(text))
@@ -59,37 +59,6 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
             f"The folder {workdir} holds a run with another config: "
             f"{', '.join(differences)}; use another folder, or the former values."
         )
-
-
-def replace_file(path: pathlib.Path, text: str) -> None:
-    """Writes a text file whole or not at all.
-
-    Args:
-      path: the file, replaced where it exists.
-      text: its new content.
-
-    Raises:
-      OSError: when it cannot be written; what was there before is untouched.
-
-    Example:
-      >>> import tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = pathlib.Path(folder) / "note.txt"
-      ...     replace_file(path, "whole")
-      ...     path.read_text()
-      'whole'
-    """
-    temporary = path.with_name(f".{path.name}.unfinished")
-    try:
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -3,11 +3,13 @@
 """What is stored: distilled sets, and files that are replaced whole."""
 
 from distill_jax.storage import (
+    atomic,
     distilled,
     npz_json,
 )
 
 __all__ = [
+    "atomic",
     "distilled",
     "npz_json",
 ]

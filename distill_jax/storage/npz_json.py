@@ -3,7 +3,7 @@
 """Arrays and facts in a pair of files that belong together.
 
 ``NAME.npz`` holds the arrays; ``NAME.json`` holds the facts, a list of the arrays, and
-the SHA-256 of the ``.npz``. Both are written whole or not at all, and reading never
+the SHA-256 of the ``.npz``. Both are replaced together or not at all, and reading never
 unpickles. Numpy and the standard library alone are needed.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from distill_jax import errors
+from distill_jax.storage import atomic
 
 __all__ = ["FORMAT_VERSION", "read", "write", "write_files"]
 
@@ -33,7 +34,7 @@ def write(
     arrays: Mapping[str, np.ndarray],
     facts: Mapping[str, Any],
 ) -> pathlib.Path:
-    """Writes arrays and facts, each file whole or not at all.
+    """Writes arrays and facts: both files or neither.
 
     Args:
       path: a folder that exists or ends in a slash (the files are called
@@ -94,6 +95,8 @@ def read(
       ([0.0, 0.0], 'zeros')
     """
     npz_path, json_path = _paths(path)
+    with contextlib.suppress(OSError):  # A disk that is read only has what it has.
+        atomic.finish(json_path)
     for one, other in ((npz_path, json_path), (json_path, npz_path)):
         if not one.is_file():
             beside = f", only `{other}`" if other.is_file() else ""
@@ -106,10 +109,10 @@ def read(
 
 
 def write_files(files: Mapping[pathlib.Path, bytes]) -> None:
-    """Writes all files beside their targets first, then moves them into place.
+    """Writes files of one folder, all or none, and says in a sentence if it cannot.
 
     Args:
-      files: the content of each file. Missing folders are made.
+      files: the content of each file. A missing folder is made.
 
     Raises:
       InputError: when a file cannot be written; what was there before still is.
@@ -122,29 +125,18 @@ def write_files(files: Mapping[pathlib.Path, bytes]) -> None:
       ...     path.read_text()
       'done'
     """
-    pending: dict[pathlib.Path, pathlib.Path] = {}
     try:
-        for target, content in files.items():
+        for target in files:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 raise IsADirectoryError(f"{target} is a folder")
-            pending[target] = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            with open(pending[target], "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for target, temporary in pending.items():
-            os.replace(temporary, target)
+        atomic.replace_files(files)
     except OSError as error:
         names = " and ".join(f"`{target}`" for target in files)
         raise errors.InputError(
             f"{names} could not be written ({error}); nothing was left half written, "
             "so free some space or pass another path, and save again."
         ) from error
-    finally:
-        for temporary in pending.values():
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _listing(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
