@@ -119,12 +119,13 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "evaluation.protocol.soft_labels": "evaluation.protocol.soft_label_protocol",
     "evaluation.random_subsets": "selection.random_subsets",
     "evaluation.runs.check_counts": "errors.check_counts",
-    "evaluation.runs.check_fit": "evaluation.runs.check_synthetic",
     "inner.hypergradient.Solver": "inner.solvers.Solver",
     "inner.hypergradient.check_solver": "inner.solvers.check_solver",
     "inner.hypergradient.conjugate_gradients": "inner.solvers.conjugate_gradients",
     "inner.hypergradient.neumann_series": "inner.solvers.neumann_series",
     "inner.unroll.consecutive_batches": "training.minibatches.consecutive_batches",
+    "evaluation.runs.check_fit": "evaluation.checks.check_synthetic",
+    "evaluation.runs.check_split": "evaluation.checks.check_split",
     "methods.initial_examples.seed_fn": "methods.initial_fn",
     "methods.initial_from_experts.agreed_seed": (
         "methods.initial_from_experts.agreed_examples"
@@ -136,6 +137,7 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "runtime.workdir.replace_file": "storage.atomic.replace_file",
     "runtime.shelf_for": "runtime.trace_cache_for",
     "training.loop.bend": "training.minibatches.augment_batch",
+    "storage.distilled.merge": "storage.merging.merge",
 }
 
 # The modules that had the old names.

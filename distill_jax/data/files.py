@@ -39,14 +39,14 @@ def candidate_folders(
       >>> [folder.name for folder in candidate_folders("mnist", "/")]
       ['mnist', '']
     """
-    told = data_dir if data_dir is not None else os.environ.get(ENVIRONMENT)
-    if not told:
+    named = data_dir if data_dir is not None else os.environ.get(ENVIRONMENT)
+    if not named:
         raise errors.InputError(
             f'The data set "{name}" is read from files, but no folder was named; pass '
             f"`data_dir` or set the environment variable {ENVIRONMENT} to the folder "
             f'that holds "{name}".'
         )
-    folder = pathlib.Path(told).expanduser()
+    folder = pathlib.Path(named).expanduser()
     if not folder.is_dir():
         source = "`data_dir`" if data_dir is not None else ENVIRONMENT
         raise errors.InputError(

@@ -98,14 +98,14 @@ def _list(
     pictures, labels = [], []
     for label, name in enumerate(class_names):
         inside = sorted((folder / name).rglob("*"))
-        found = [file for file in inside if file.suffix.lower() in SUFFIXES]
-        if not found:
+        of_class = [file for file in inside if file.suffix.lower() in SUFFIXES]
+        if not of_class:
             raise errors.InputError(
                 f'The class folder "{folder / name}" has no picture; put some in it '
                 f"({', '.join(SUFFIXES)}) or remove it."
             )
-        pictures += found
-        labels += [label] * len(found)
+        pictures += of_class
+        labels += [label] * len(of_class)
     return pictures, np.array(labels, np.int32)
 
 

@@ -49,8 +49,8 @@ def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
 prepare it once with tfds.builder("mnist", data_dir="/", file_format="array_record")\
 .download_and_prepare(), which needs TensorFlow for images.
     """
-    told = data_dir if data_dir is not None else os.environ.get(files.ENVIRONMENT)
-    folder = pathlib.Path(told or HOME).expanduser()
+    named = data_dir if data_dir is not None else os.environ.get(files.ENVIRONMENT)
+    folder = pathlib.Path(named or HOME).expanduser()
     version = _newest_version(name, folder)
     builder = _import_library().builder_from_directory(version)
     if builder.info.file_format.value != "array_record":

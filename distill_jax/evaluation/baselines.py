@@ -27,7 +27,7 @@ import numpy as np
 
 from distill_jax import base, errors, experts, labels
 from distill_jax import data as data_lib
-from distill_jax.evaluation import optimizers, runs, soft_label_arm
+from distill_jax.evaluation import checks, optimizers, runs, soft_label_arm
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
 from distill_jax.selection import stratified
@@ -108,9 +108,9 @@ def arms(
     expert = expert or soft_label_arm.usual_expert(protocol)
     errors.check_counts(of="the expert", num_epochs=expert.num_epochs)
     labels.epoch_grid(expert.num_epochs, expert_epochs)  # Raises before a training.
-    runs.check_split(data, "test")
-    runs.check_split(data, "validation")
-    runs.check_synthetic(synthetic, data)
+    checks.check_split(data, "test")
+    checks.check_split(data, "validation")
+    checks.check_synthetic(synthetic, data)
     _check_rows(len(synthetic.y), data.spec.num_classes)
     *keys, key_subsets = jax.random.split(key, 6)
     comparison = Comparison(task, data, protocol, num_runs, mapping, num_checkpoints)

@@ -19,8 +19,8 @@ import numpy as np
 
 from distill_jax import base, errors, nets, tasks
 from distill_jax import data as data_lib
+from distill_jax.evaluation import checks, results, runs
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation import results, runs
 from distill_jax.evaluation.comparison import Comparison
 from distill_jax.selection import stratified
 from distill_jax.types import Key
@@ -129,8 +129,8 @@ def transfer(
                 f"{errors.nearest(name, networks)}"
             )
     errors.check_counts(num_runs=num_runs)
-    runs.check_split(data, "test")
-    runs.check_synthetic(synthetic, data)
+    checks.check_split(data, "test")
+    checks.check_synthetic(synthetic, data)
     key_distilled, key_subsets, key_random = jax.random.split(key, 3)
     index = None
     if num_random_per_class is not None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from distill_jax import data as data_lib
 from distill_jax import errors
-from distill_jax.evaluation import runs
+from distill_jax.evaluation import checks
 from distill_jax.inner import ntk
 from distill_jax.inner import ridge as ridges
 from distill_jax.types import Array
@@ -69,8 +69,8 @@ def kernel_ridge_accuracy(
       Timothy Nguyen, Zhourong Chen, Jaehoon Lee, "Dataset Meta-Learning from Kernel
       Ridge-Regression", 2021, section 3.
     """
-    runs.check_split(dataset, split)
-    runs.check_synthetic(synthetic, dataset)
+    checks.check_split(dataset, split)
+    checks.check_synthetic(synthetic, dataset)
     errors.check_counts(chunk_size=chunk_size)
     kernel = _default_kernel() if kernel is None else kernel
     x_syn, y_syn = jnp.asarray(synthetic.x), jnp.asarray(synthetic.y)

@@ -96,18 +96,16 @@ class Protocol:
         policies.parse(self.augmentation)  # Raises for a name it does not know.
         _check_choice("targets", self.targets, get_args(types.Targets))
         rate, decay = self.learning_rate, self.weight_decay
-        momentum, stair = self.momentum, self.decay_rate
-        _check_range(
-            "learning_rate", rate, rate is None or rate > 0, "above 0, or None"
-        )
+        momentum, stair, share = self.momentum, self.decay_rate, self.mixing_probability
+        _check_range("learning_rate", rate, rate is None or rate > 0, "above 0 or None")
         _check_range("momentum", momentum, 0 <= momentum < 1, "from 0 to below 1")
         _check_range("weight_decay", decay, decay >= 0, "0 or more")
         _check_range("decay_rate", stair, 0 < stair <= 1, "above 0 and at most 1")
-        share = self.mixing_probability
         _check_range("mixing_probability", share, 0 <= share <= 1, "from 0 to 1")
-        _check_count("warmup_steps", self.warmup_steps, 0)
-        _check_count("batch_size", self.batch_size, 1)
-        _check_length(self)
+        errors.check_counts(
+            of="a protocol", batch_size=self.batch_size, **_length(self)
+        )
+        errors.check_counts(of="a protocol", least=0, warmup_steps=self.warmup_steps)
 
 
 def dc_protocol() -> Protocol:
@@ -237,7 +235,7 @@ def frepo_protocol(num_examples: int, *, use_flip: bool = False) -> Protocol:
       Zhou, Nezhadarya, Ba, "Dataset Distillation using Neural Feature Regression",
       2022.
     """
-    _check_count("num_examples", num_examples, 1)
+    errors.check_counts(num_examples=num_examples)
     counts, steps = np.log(list(_FREPO_STEPS)), np.log(list(_FREPO_STEPS.values()))
     log_steps = np.interp(np.log(num_examples), counts, steps)
     return Protocol(
@@ -294,20 +292,13 @@ def _check_range(name: str, value: Any, is_inside: bool, domain: str) -> None:
         )
 
 
-def _check_count(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int | np.integer) or value < least:
-        raise errors.InputError(
-            f"`{name}` is {value!r}; it must be a whole number, at least {least}."
-        )
-
-
-def _check_length(protocol: Protocol) -> None:
+def _length(protocol: Protocol) -> dict[str, int]:
+    """The one of the two lengths of training that a protocol has."""
     lengths = {"num_epochs": protocol.num_epochs, "num_steps": protocol.num_steps}
-    given = {name: value for name, value in lengths.items() if value is not None}
-    if len(given) != 1:
+    known = {name: value for name, value in lengths.items() if value is not None}
+    if len(known) != 1:
         raise errors.InputError(
-            f"A protocol was given {' and '.join(given) or 'no length of training'}; "
+            f"A protocol was given {' and '.join(known) or 'no length of training'}; "
             "give either `num_epochs` or `num_steps`."
         )
-    for name, value in given.items():
-        _check_count(name, value, 1)
+    return known

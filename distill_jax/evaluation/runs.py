@@ -18,15 +18,13 @@ import numpy as np
 from distill_jax import base, errors
 from distill_jax import data as data_lib
 from distill_jax.compute import parallel, programs
+from distill_jax.evaluation import checks, results, training
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation import results, training
 from distill_jax.training import loop
 from distill_jax.types import Key
 
 __all__ = [
     "Trained",
-    "check_split",
-    "check_synthetic",
     "evaluate",
     "measure",
     "train_networks",
@@ -94,8 +92,8 @@ def evaluate(
       >>> result.accuracies.shape, 0.4 < result.mean < 0.8
       ((2,), True)
     """
-    check_split(data, split)
-    check_synthetic(synthetic, data)
+    checks.check_split(data, split)
+    checks.check_synthetic(synthetic, data)
     trained = train_networks(
         key,
         task,
@@ -146,9 +144,9 @@ def train_networks(
       >>> from distill_jax.evaluation import runs
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> ones = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> trained = runs.train_networks(
-      ...     jax.random.key(0), task, few, dj.evaluation.Protocol(num_steps=5),
+      ...     jax.random.key(0), task, ones, dj.evaluation.Protocol(num_steps=5),
       ...     num_runs=3)
       >>> {leaf.shape[:2] for leaf in jax.tree.leaves(trained.variables)}
       {(3, 1)}
@@ -200,14 +198,14 @@ def measure(
       >>> from distill_jax.evaluation import runs
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> few = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
+      >>> ones = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> trained = runs.train_networks(
-      ...     jax.random.key(0), task, few, dj.evaluation.Protocol(num_steps=5),
+      ...     jax.random.key(0), task, ones, dj.evaluation.Protocol(num_steps=5),
       ...     num_runs=3)
       >>> runs.measure(task, trained, data, split="validation").accuracies.shape
       (3,)
     """
-    check_split(data, split)
+    checks.check_split(data, split)
     arrays = getattr(data, split)
     kind, mesh = _resolve(mapping)
     outcome = programs.call(
@@ -275,8 +273,8 @@ def _testing_program(task, mapping):
 
 
 def _over_runs(run, args, mapping):
-    each = jax.vmap(run) if mapping == "vmap" else lambda part: jax.lax.map(run, part)
-    return parallel.spread(each, args, "networks")
+    local = jax.vmap(run) if mapping == "vmap" else lambda part: jax.lax.map(run, part)
+    return parallel.spread(local, args, "networks")
 
 
 def _resolve(mapping: Mapping) -> tuple[str, jax.sharding.Mesh | None]:
@@ -297,35 +295,3 @@ def _resolve(mapping: Mapping) -> tuple[str, jax.sharding.Mesh | None]:
             f'`mapping` is "{mapping}"; it must be "auto", "vmap", "map" or a mesh.'
         )
     return mapping, None
-
-
-def check_split(data: data_lib.Dataset, split: str) -> None:
-    """Raises unless accuracies can be measured on a split."""
-    known = ("test", "validation", "train")
-    if split not in known:
-        raise errors.InputError(
-            f'There is no split "{split}". {errors.nearest(str(split), known)}'
-        )
-    labels = getattr(data, split).y
-    if len(labels) == 0:
-        raise errors.InputError(
-            f'The {split} split of "{data.spec.name}" is empty, so nothing can be '
-            "tested on it; use another split or a larger `validation_fraction`."
-        )
-    if np.ndim(labels) != 1:
-        raise errors.InputError(
-            f'The examples of "{data.spec.name}" have targets of shape '
-            f"{np.shape(labels)}, not classes, so there is no accuracy to measure."
-        )
-
-
-def check_synthetic(synthetic: Any, data: data_lib.Dataset) -> None:
-    """Raises unless a distilled set has the shapes of a data set."""
-    spec = data.spec
-    shape, num_classes = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
-    if shape != tuple(spec.shape) or num_classes != spec.num_classes:
-        raise errors.InputError(
-            f"The distilled set has examples of shape {shape} with {num_classes} "
-            f'classes, but "{spec.name}" has {tuple(spec.shape)} with '
-            f"{spec.num_classes}; use the data set it was made from."
-        )

@@ -96,8 +96,8 @@ def read_rows(
     if not document.exists():
         return {}
     try:
-        found = json.loads(document.read_text())
-        rows = dict(found["experts"])
+        stored = json.loads(document.read_text())
+        rows = dict(stored["experts"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.InputError(
             f"`{document}` could not be read ({error!r}); remove the file and the "
@@ -105,10 +105,11 @@ def read_rows(
         ) from error
     wanted = json.loads(json.dumps(facts))
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if stored.get(name) != value:
+            difference = _difference(name, stored.get(name), value)
             raise errors.InputError(
-                f"The experts in `{path}` are others: {_difference(name, found, value)}"
-                "; use another folder, or the former values."
+                f"The experts in `{path}` are others: {difference}; use another "
+                "folder, or the former values."
             )
     for name in list(rows):
         file = path / f"{name}.npy"
@@ -124,9 +125,8 @@ def read_rows(
     return rows
 
 
-def _difference(name: str, found: Mapping[str, Any], value: Any) -> str:
+def _difference(name: str, former: Any, value: Any) -> str:
     """Which fact differs, in words."""
-    former = found.get(name)
     if isinstance(former, dict) and isinstance(value, dict):
         for key in sorted({*former, *value}):
             if former.get(key) != value.get(key):

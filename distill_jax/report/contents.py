@@ -20,8 +20,10 @@ __all__ = [
     "ARM_FIELDS",
     "TRANSFER_FIELDS",
     "Contents",
+    "accuracy_rows",
     "distilled_arm",
     "is_known",
+    "loss_rows",
     "reference_arm",
 ]
 
@@ -190,6 +192,50 @@ def reference_arm(contents: Contents) -> Mapping[str, Any] | None:
     return max(larger, key=lambda arm: arm["num_examples"], default=None)
 
 
+def loss_rows(contents: Contents) -> np.ndarray:
+    """Takes the curve of the loss out of the records of a run.
+
+    Args:
+      contents: has the records.
+
+    Returns:
+      [n, 2] seconds and loss of each record whose loss is finite.
+
+    Example:
+      >>> loss_rows(Contents("Digits", history=[(1, 0.1, 2.0), (2, 0.2, None)]))
+      array([[0.1, 2. ]])
+    """
+    rows = [
+        (seconds, np.nan if loss is None else loss)
+        for _, seconds, loss in contents.history
+    ]
+    array = np.asarray(rows, np.float64).reshape(-1, 2)
+    return array[np.isfinite(array).all(axis=1)]
+
+
+def accuracy_rows(contents: Contents) -> np.ndarray:
+    """Takes the curve of the accuracy out of the evaluations of a run.
+
+    Args:
+      contents: has the evaluations.
+
+    Returns:
+      [n, 3] seconds, mean and standard deviation of each evaluation; an unknown
+      deviation is 0.
+
+    Example:
+      >>> accuracy_rows(Contents("Digits", evaluations=[(0, 0.0, 0.5, None)]))
+      array([[0. , 0.5, 0. ]])
+    """
+    rows = [
+        (seconds, np.nan if mean is None else mean, sd or 0.0)
+        for _, seconds, mean, sd in contents.evaluations
+    ]
+    array = np.nan_to_num(np.asarray(rows, np.float64).reshape(-1, 3), nan=-1.0)
+    array[:, 2] = np.maximum(array[:, 2], 0.0)
+    return array[array[:, 1] >= 0]
+
+
 def _check_images(images: np.ndarray | None, name: str) -> None:
     """Raises unless images can be shown."""
     if images is None:
@@ -215,9 +261,9 @@ def _check_classes(contents: Contents) -> None:
         if (value := getattr(contents, name)) is not None and len(value)
     }
     if len(set(counts.values())) > 1:
-        found = ", ".join(f"`{name}` {count}" for name, count in counts.items())
+        numbers = ", ".join(f"`{name}` {count}" for name, count in counts.items())
         raise errors.InputError(
-            f"The numbers of classes differ: {found}; pass the same classes in each."
+            f"The numbers of classes differ: {numbers}; pass the same classes in each."
         )
 
 

@@ -40,7 +40,7 @@ def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
       >>> loss_curve(contents).axes[0].get_ylabel()
       'loss'
     """
-    if not len(_loss_rows(contents)):
+    if not len(contents_lib.loss_rows(contents)):
         return None
     with style.canvas() as (fig, ax):
         _draw_loss(ax, contents)
@@ -64,7 +64,7 @@ def accuracy_curve(contents: contents_lib.Contents) -> figure.Figure | None:
       >>> accuracy_curve(contents).axes[0].get_ylabel()
       'accuracy %'
     """
-    if not len(_accuracy_rows(contents)):
+    if not len(contents_lib.accuracy_rows(contents)):
         return None
     with style.canvas() as (fig, ax):
         _draw_accuracy(ax, contents)
@@ -133,9 +133,9 @@ def overview(contents: contents_lib.Contents) -> figure.Figure:
     draws = []
     if contents.distilled_images is not None:
         draws.append(_draw_grid)
-    if len(_accuracy_rows(contents)):
+    if len(contents_lib.accuracy_rows(contents)):
         draws.append(_draw_accuracy)
-    elif len(_loss_rows(contents)):
+    elif len(contents_lib.loss_rows(contents)):
         draws.append(_draw_loss)
     with matplotlib.rc_context(style.SETTINGS):
         size = (4.6 * max(len(draws), 1), 4.6)
@@ -181,7 +181,7 @@ def _plot(ax: axes.Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 def _draw_loss(ax: axes.Axes, contents: contents_lib.Contents) -> None:
     """Loss over seconds."""
-    rows = _loss_rows(contents)
+    rows = contents_lib.loss_rows(contents)
     group = math.ceil(len(rows) / MAX_POINTS)
     seconds, losses = (_thin(column, group) for column in rows.T)
     _plot(ax, seconds, losses)
@@ -194,7 +194,7 @@ def _draw_loss(ax: axes.Axes, contents: contents_lib.Contents) -> None:
 
 def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
     """Accuracy in percent with a band, and the other arms as dashed lines."""
-    seconds, means, spreads = _accuracy_rows(contents).T
+    seconds, means, spreads = contents_lib.accuracy_rows(contents).T
     means, spreads = 100 * means, 100 * spreads
     _plot(ax, seconds, means)
     ax.fill_between(
@@ -273,27 +273,6 @@ def _name_axes(
         ax.set_ylabel("distilled examples of")
         for i in range(1, num_named if per_class > 1 else 0):
             ax.axhline(i * per_class - 0.5, color=GREY, linewidth=0.5, alpha=0.5)
-
-
-def _loss_rows(contents: contents_lib.Contents) -> np.ndarray:
-    """Seconds and loss of each record whose loss is finite [n, 2]."""
-    rows = [
-        (seconds, np.nan if loss is None else loss)
-        for _, seconds, loss in contents.history
-    ]
-    array = np.asarray(rows, np.float64).reshape(-1, 2)
-    return array[np.isfinite(array).all(axis=1)]
-
-
-def _accuracy_rows(contents: contents_lib.Contents) -> np.ndarray:
-    """Seconds, mean and sd of each evaluation [n, 3]; a missing sd is 0."""
-    rows = [
-        (seconds, np.nan if mean is None else mean, sd or 0.0)
-        for _, seconds, mean, sd in contents.evaluations
-    ]
-    array = np.nan_to_num(np.asarray(rows, np.float64).reshape(-1, 3), nan=-1.0)
-    array[:, 2] = np.maximum(array[:, 2], 0.0)
-    return array[array[:, 1] >= 0]
 
 
 def _thin(values: np.ndarray, group: int) -> np.ndarray:

@@ -200,8 +200,8 @@ def _orbax() -> Any:
 
 
 def _metadata(path: pathlib.Path) -> dict[str, Any]:
-    found = _orbax().metadata(str(path)).custom_metadata
-    return dict(found) if isinstance(found, Mapping) else {}
+    metadata = _orbax().metadata(str(path)).custom_metadata
+    return dict(metadata) if isinstance(metadata, Mapping) else {}
 
 
 def _is_key(leaf: Any) -> bool:
@@ -234,11 +234,11 @@ def _describe(tree: PyTree) -> list[str]:
     return lines
 
 
-def _check_leaves(path: pathlib.Path, found: list[str], expected: list[str]) -> None:
-    if found == expected:
+def _check_leaves(path: pathlib.Path, stored: list[str], expected: list[str]) -> None:
+    if stored == expected:
         return
-    missing = [line for line in expected if line not in found]
-    unknown = [line for line in found if line not in expected]
+    missing = [line for line in expected if line not in stored]
+    unknown = [line for line in stored if line not in expected]
     raise errors.InputError(
         f"The checkpoint {path} was written by another method or another version: it "
         f"lacks {missing[:5]} and has {unknown[:5]} instead; use the settings it was "

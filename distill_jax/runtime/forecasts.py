@@ -71,9 +71,11 @@ def forecast(
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> recipe = dj.methods.dm(task, num_per_class=1, batch_size=8)
-      >>> told = forecast(recipe, data, num_steps=100, key=jax.random.key(0))
-      >>> told.fits, told.run_seconds > 0, told.peak_bytes > told.source_bytes > 50_000
-      (True, True, True)
+      >>> estimate = forecast(recipe, data, num_steps=100, key=jax.random.key(0))
+      >>> estimate.fits, estimate.run_seconds > 0
+      (True, True)
+      >>> estimate.peak_bytes > estimate.source_bytes > 50_000
+      True
     """
     if num_steps < 1:
         raise errors.InputError(f"`num_steps` must be at least 1, got {num_steps}.")
@@ -91,7 +93,7 @@ def forecast(
     )
     if memory_bytes is None:
         memory_bytes = memory.device_memory(compiled.num_local_devices)
-    told = Forecast(
+    estimate = Forecast(
         num_steps=num_steps,
         compile_seconds=compiled.seconds,
         peak_bytes=compiled.peak_bytes,
@@ -101,9 +103,9 @@ def forecast(
         memory_bytes=memory_bytes,
         steps_per_second=None,
     )
-    if not told.fits:
-        return told
-    return told._replace(
+    if not estimate.fits:
+        return estimate
+    return estimate._replace(
         steps_per_second=_rate(compiled.run, key_run, state, source, num_steps)
     )
 

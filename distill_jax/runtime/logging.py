@@ -96,8 +96,8 @@ class Journal:
         self._events = _event_writer(workdir, last_step) if use_tensorboard else None
         if self._path is not None:
             if last_step is not None:
-                found = read_rows(self._path)
-                self.rows = [row for row in found if row["step"] <= last_step]
+                rows = read_rows(self._path)
+                self.rows = [row for row in rows if row["step"] <= last_step]
             atomic.replace_file(self._path, _to_lines(self.rows))
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:

@@ -16,16 +16,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base, bilevel, deprecations, errors
 from distill_jax.compute import compiling, processes
 from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.runtime import calendar as calendars
-from distill_jax.runtime import history, logging, scan, signals
+from distill_jax.runtime import checks, history, logging, scan, signals
 from distill_jax.runtime import record as records
-from distill_jax.types import Array, Key
+from distill_jax.types import Key
 
 __all__ = ["run"]
 
@@ -113,7 +112,7 @@ def run(
     calendar = calendars.Calendar(
         num_steps, log_every, evaluate_every, checkpoint_every
     )
-    _check_arguments(calendar, key, workdir, evaluate_fn)
+    checks.check_arguments(calendar, key, workdir, evaluate_fn)
     record = records.Record(
         None if workdir is None else pathlib.Path(workdir),
         config,
@@ -129,18 +128,10 @@ def run(
         signals.requests() as request,
         contextlib.closing(record.journal),
     ):
-        state = record.restore(
-            lambda: jax.eval_shape(recipe.method.init, key_init, initial)
-        )
-        if state is None:
-            state, seconds = _timed(
-                lambda: _init(recipe.method, key_init, initial, trace_cache)
-            )
-            record.compile_seconds += seconds
+        state = _start(recipe.method, record, key_init, initial, trace_cache)
         evaluate = _evaluator(recipe.method, calendar, evaluate_fn, record)
         evaluate(state)
         if int(state.step) < num_steps:
-            source = recipe.source_fn(data)
             compile_steps = functools.partial(
                 scan.compile_steps, trace_cache=trace_cache
             )
@@ -152,13 +143,22 @@ def run(
                 evaluate,
                 progress,
                 compile_steps,
-                (key_run, state, source),
+                (key_run, state, recipe.source_fn(data)),
             )
     return state, history.from_rows(
         record.journal.rows,
         compile_seconds=record.compile_seconds,
         run_seconds=record.run_seconds,
     )
+
+
+def _start(method, record, key: Key, initial: base.Examples, trace_cache) -> base.State:
+    """The state of the last checkpoint, or the first there is."""
+    state = record.restore(lambda: jax.eval_shape(method.init, key, initial))
+    if state is None:
+        state, seconds = _timed(lambda: _init(method, key, initial, trace_cache))
+        record.compile_seconds += seconds
+    return state
 
 
 def _take_steps(
@@ -174,7 +174,7 @@ def _take_steps(
     )
     take = compiled.run
     record.compile_seconds += compiled.seconds
-    inspect = _inspector(state)
+    inspect = checks.inspector(state)
     step, count = int(state.step), 1
     bar = logging.ProgressBar(
         num_steps=calendar.num_steps, step=step, is_shown=progress
@@ -234,39 +234,6 @@ def _log(calendar, record, infos, step: int, count: int, seconds: float) -> None
         )
 
 
-def _inspector(first: base.State) -> Callable[[base.State, records.Record], None]:
-    """A check that a state has not become NaN where it was not at first.
-
-    What is learned must be finite; other leaves may hold infinities (a best loss so
-    far), but no new NaN.
-    """
-
-    def flags(state: base.State) -> dict[str, Array]:
-        found = {}
-        for path, leaf in jax.tree.leaves_with_path(state):
-            if jnp.issubdtype(leaf.dtype, jnp.inexact):
-                name = jax.tree_util.keystr(path)
-                is_learned = name.startswith(".latent.learned")
-                bad = ~jnp.isfinite(leaf) if is_learned else jnp.isnan(leaf)
-                found[name] = bad.any()
-        return found
-
-    jitted = compiling.jit(flags)
-    known = jax.device_get(jitted(first))
-
-    def inspect(state: base.State, record: records.Record) -> None:
-        found = jax.device_get(jitted(state))
-        names = [name for name in found if found[name] and not known[name]]
-        if names:
-            raise errors.NonFiniteError(
-                f"After step {int(state.step)} the loss is still finite, but "
-                f"`state{names[0]}` is not; {record.last_good()}. Lower the learning "
-                "rate, or look for a derivative that is infinite."
-            )
-
-    return inspect
-
-
 def _evaluator(method, calendar, evaluate_fn, record) -> Callable[[base.State], None]:
     """A function that evaluates a state where that is due and not yet done."""
     read = compiling.jit(method.read)
@@ -319,26 +286,3 @@ def _timed(fn: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = jax.block_until_ready(fn())
     return result, time.perf_counter() - start
-
-
-def _check_arguments(
-    calendar: calendars.Calendar, key: Any, workdir: Any, evaluate_fn: EvaluateFn | None
-) -> None:
-    """Raises in a sentence where the arguments of `run` do not go together."""
-    is_key = isinstance(key, jax.Array) and jnp.issubdtype(
-        key.dtype, jax.dtypes.prng_key
-    )
-    if not is_key or key.shape:
-        raise errors.InputError(
-            f"`key` must be one typed key as `jax.random.key(0)` makes it, got {key!r}."
-        )
-    if calendar.checkpoint_every is not None and workdir is None:
-        raise errors.InputError(
-            f"`checkpoint_every` is {calendar.checkpoint_every}, but there is no "
-            "`workdir` to save to; pass one, or leave the checkpoints off."
-        )
-    if calendar.evaluate_every is not None and evaluate_fn is None:
-        raise errors.InputError(
-            f"`evaluate_every` is {calendar.evaluate_every}, but there is no "
-            "`evaluate_fn` to call; pass one, or leave the evaluations off."
-        )

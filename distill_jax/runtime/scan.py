@@ -125,18 +125,18 @@ def compile_steps(
     loop = _loop(method, sampler, num_steps)
     key, state, source = arguments
     state = jax.tree.map(_strong, state)
-    given = key, state, source, jnp.int32(num_steps)
+    inputs = key, state, source, jnp.int32(num_steps)
     name, donated = f"{num_steps} steps", (1,)
     program = trace_cache and trace_cache.program(
-        name, loop, given, donate_argnums=donated
+        name, loop, inputs, donate_argnums=donated
     )
     if program is None:
-        call = compiled = compiling.ahead_of_time(loop, *given, donate_argnums=donated)
+        call = compiled = compiling.ahead_of_time(loop, *inputs, donate_argnums=donated)
         state_sharding = compiled.input_shardings[0][1]
     else:
-        compiled, call = program.compile(given)
+        compiled, call = program.compile(inputs)
         shardings = compiled.input_shardings[0]  # None for what the loop does not read.
-        state_sharding = jax.tree.unflatten(jax.tree.structure(given), shardings)[1]
+        state_sharding = jax.tree.unflatten(jax.tree.structure(inputs), shardings)[1]
     seconds = time.perf_counter() - start
 
     def run(key: Key, state: base.State, source: Any, count=None):

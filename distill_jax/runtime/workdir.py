@@ -44,12 +44,12 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
     path = workdir / "config.json"
     with writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        found = path.read_text() if path.exists() else None
-        if found is None:
+        former = path.read_text() if path.exists() else None
+        if former is None:
             atomic.replace_file(path, text)
             return
     try:
-        differences = _differences(json.loads(found), json.loads(text))
+        differences = _differences(json.loads(former), json.loads(text))
     except ValueError as error:
         raise errors.InputError(
             f"{path} is not valid JSON ({error}); use another folder for the run."

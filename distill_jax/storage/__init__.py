@@ -5,11 +5,13 @@
 from distill_jax.storage import (
     atomic,
     distilled,
+    merging,
     npz_json,
 )
 
 __all__ = [
     "atomic",
     "distilled",
+    "merging",
     "npz_json",
 ]

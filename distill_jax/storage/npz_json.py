@@ -90,8 +90,8 @@ def read(
       >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = write(f"{folder}/small", {"x": np.zeros(2)}, {"note": "zeros"})
-      ...     found, document = read(path, facts=["note"], arrays=["x"])
-      >>> found["x"].tolist(), document["note"]
+      ...     arrays, document = read(path, facts=["note"], arrays=["x"])
+      >>> arrays["x"].tolist(), document["note"]
       ([0.0, 0.0], 'zeros')
     """
     npz_path, json_path = _paths(path)
@@ -187,10 +187,10 @@ def _read_arrays(
 ) -> dict[str, np.ndarray]:
     """The arrays, after checking hash, names, shapes and dtypes."""
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != document["sha256"]:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != document["sha256"]:
         raise errors.InputError(
-            f"`{path}` has the SHA-256 {found[:12]}..., but its .json names "
+            f"`{path}` has the SHA-256 {digest[:12]}..., but its .json names "
             f"{str(document['sha256'])[:12]}..., so it was changed or belongs to "
             f"another set; {_AGAIN}."
         )

@@ -13,7 +13,7 @@ import pytest
 
 from distill_jax import errors
 from distill_jax.data import normalizer as data_normalizer
-from distill_jax.storage import distilled
+from distill_jax.storage import distilled, merging
 
 
 def make(num_per_class=2, num_classes=3, seed=0, **changes):
@@ -320,7 +320,7 @@ def test_an_unwritable_path_is_told(tmp_path):
 def test_merged_rows_stay_class_major():
     one = make(2, seed=0)
     two = make(1, seed=1, weight=None)
-    both = distilled.merge(one, two)
+    both = merging.merge(one, two)
     np.testing.assert_array_equal(both.y, np.repeat(np.eye(3), 3, axis=0))
     rows = [one.x[0], one.x[1], two.x[0], one.x[2], one.x[3], two.x[1]]
     np.testing.assert_array_equal(both.x[:6], np.stack(rows))
@@ -333,15 +333,15 @@ def test_merged_rows_stay_class_major():
 def test_merged_values_are_appended():
     one = make(x=np.zeros((6, 2)), targets="values", normalizer={})
     two = make(x=np.ones((6, 2)), targets="values", normalizer={})
-    both = distilled.merge(one, two)
+    both = merging.merge(one, two)
     np.testing.assert_array_equal(both.x[:, 0], np.repeat([0.0, 1.0], 6))
 
 
 def test_merging_keeps_recipes_that_differ():
     one, two = make(), make(recipe={"num_steps": 5})
-    both = distilled.merge(one, two)
+    both = merging.merge(one, two)
     assert both.recipe == {"merged": [one.recipe, two.recipe]}
-    assert distilled.merge(one).recipe == one.recipe
+    assert merging.merge(one).recipe == one.recipe
 
 
 @pytest.mark.parametrize(
@@ -364,9 +364,9 @@ def test_mixtures_are_not_merged(changes, what):
     with pytest.raises(
         errors.InputError, match=f"Set 1 and set 3 differ in the {what}"
     ):
-        distilled.merge(make(), make(seed=2), make(**changes))
+        merging.merge(make(), make(seed=2), make(**changes))
 
 
 def test_nothing_is_not_merged():
     with pytest.raises(errors.InputError, match="given nothing"):
-        distilled.merge()
+        merging.merge()

@@ -1,0 +1,93 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What ends a run in a sentence: arguments that cannot work, a state that is broken."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from distill_jax import base, errors
+from distill_jax.compute import compiling
+from distill_jax.runtime import calendar as calendars
+from distill_jax.runtime import record as records
+from distill_jax.types import Array
+
+__all__ = ["check_arguments", "inspector"]
+
+
+def check_arguments(
+    calendar: calendars.Calendar, key: Any, workdir: Any, evaluate_fn: Any
+) -> None:
+    """Raises in a sentence where the arguments of ``run`` do not go together.
+
+    Args:
+      calendar: what is due when.
+      key: everything random comes from it.
+      workdir: folder of the run, or None.
+      evaluate_fn: what evaluates a set, or None.
+
+    Raises:
+      InputError: if they do not.
+
+    Example:
+      >>> calendar = calendars.Calendar(10, 1, None, None)
+      >>> check_arguments(calendar, jax.random.key(0), None, None)
+    """
+    is_key = isinstance(key, jax.Array) and jnp.issubdtype(
+        key.dtype, jax.dtypes.prng_key
+    )
+    if not is_key or key.shape:
+        raise errors.InputError(
+            f"`key` must be one typed key as `jax.random.key(0)` makes it, got {key!r}."
+        )
+    if calendar.checkpoint_every is not None and workdir is None:
+        raise errors.InputError(
+            f"`checkpoint_every` is {calendar.checkpoint_every}, but there is no "
+            "`workdir` to save to; pass one, or leave the checkpoints off."
+        )
+    if calendar.evaluate_every is not None and evaluate_fn is None:
+        raise errors.InputError(
+            f"`evaluate_every` is {calendar.evaluate_every}, but there is no "
+            "`evaluate_fn` to call; pass one, or leave the evaluations off."
+        )
+
+
+def inspector(first: base.State) -> Callable[[base.State, records.Record], None]:
+    """Makes a check that a state has not become NaN where it was not at first.
+
+    What is learned must be finite; other leaves may hold infinities (a best loss so
+    far), but no new NaN.
+
+    Args:
+      first: the state that the run begins with.
+
+    Returns:
+      ``(state, record) -> None``, which raises ``NonFiniteError``.
+    """
+
+    def flags(state: base.State) -> dict[str, Array]:
+        flagged = {}
+        for path, leaf in jax.tree.leaves_with_path(state):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact):
+                name = jax.tree_util.keystr(path)
+                is_learned = name.startswith(".latent.learned")
+                bad = ~jnp.isfinite(leaf) if is_learned else jnp.isnan(leaf)
+                flagged[name] = bad.any()
+        return flagged
+
+    jitted = compiling.jit(flags)
+    known = jax.device_get(jitted(first))
+
+    def inspect(state: base.State, record: records.Record) -> None:
+        now = jax.device_get(jitted(state))
+        names = [name for name in now if now[name] and not known[name]]
+        if names:
+            raise errors.NonFiniteError(
+                f"After step {int(state.step)} the loss is still finite, but "
+                f"`state{names[0]}` is not; {record.last_good()}. Lower the learning "
+                "rate, or look for a derivative that is infinite."
+            )
+
+    return inspect
