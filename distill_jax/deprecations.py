@@ -84,6 +84,8 @@ MODULES = {  # old -> new
 }
 
 NAMES = {  # old name of a module, under the module's new name -> new
+    "augmentation.operations.OPERATIONS": "augmentation.operations.NAMES",
+    "augmentation.operations.check_fit": "augmentation.operations.bind",
     "augmentation.policies.Augmentation": "augmentation.drawing.Augmentation",
     "augmentation.policies.augment": "augmentation.drawing.augment",
     "augmentation.policies.check_fit": "augmentation.drawing.check_shape",

@@ -92,19 +92,13 @@ def sample_augmentation(
     """
     if policy is None:
         return Augmentation(_Static(None), None, ())
-    bound = _bound(policy, tuple(shape))
     num = 1 if policy.siamese else num_examples
-    ends = [1]  # The first numbers choose the operation.
-    for operation in bound:
-        ends.append(ends[-1] + operation.num_random)
-    numbers = jax.random.uniform(key, (ends[-1], num))
-    draws = tuple(
-        operation.draw(numbers[start:end])
-        for operation, start, end in zip(bound, ends[:-1], ends[1:], strict=True)
+    spare, draws = operations.sample(
+        key, policy.operations, policy.strengths, num, tuple(shape)
     )
     choice = None
     if policy.mode != "all":
-        choice = randomness.whole_numbers(numbers[0], 0, len(bound))
+        choice = randomness.whole_numbers(spare, 0, len(draws))
         choice = choice if policy.mode == "per_example" else choice[0]
     return Augmentation(_Static(policy), choice, draws)
 

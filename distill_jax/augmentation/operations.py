@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from distill_jax import errors
 from distill_jax.augmentation import images
 from distill_jax.compute import randomness
-from distill_jax.types import Array
+from distill_jax.types import Array, Key
 
-__all__ = ["NAMES", "Operation", "Strengths", "bind"]
+__all__ = ["NAMES", "Operation", "Strengths", "bind", "sample"]
 
 NAMES = (
     "color",
@@ -127,6 +127,42 @@ def bind(
         "rrc": Operation(3, bound(_part, area, shape), images.resized_crop),
     }
     return tuple(table[name] for name in names)
+
+
+def sample(
+    key: Key, names: Sequence[str], strengths: Strengths, num: int, shape: Shape
+) -> tuple[Array, tuple[Parameters, ...]]:
+    """Draws the parameters of some operations, all from one draw of random numbers.
+
+    Args:
+      key: a random key.
+      names: of the operations, from :data:`NAMES`.
+      strengths: how far each goes.
+      num: E, for how many examples.
+      shape: [H, W, channels] of one example.
+
+    Returns:
+      E numbers in [0, 1) that no operation has seen, and the parameters of each
+      operation.
+
+    Raises:
+      InputError: as :func:`bind`.
+
+    Example:
+      >>> spare, (crop, flip) = sample(
+      ...     jax.random.key(0), ["crop", "flip"], Strengths(), 5, (8, 8, 1))
+      >>> spare.shape, crop["rows"].shape, flip["flipped"].shape
+      ((5,), (5,), (5,))
+    """
+    bound = bind(names, strengths, shape)
+    ends = [1]
+    for operation in bound:
+        ends.append(ends[-1] + operation.num_random)
+    numbers = jax.random.uniform(key, (ends[-1], num))
+    return numbers[0], tuple(
+        operation.draw(numbers[start:end])
+        for operation, start, end in zip(bound, ends[:-1], ends[1:], strict=True)
+    )
 
 
 def _color(strengths: Strengths, u: Array) -> Parameters:
