@@ -125,7 +125,7 @@ class DistilledSet:
         )
 
     def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
-        """Writes ``distilled.npz`` and ``distilled.json``, each whole or not at all.
+        """Writes ``distilled.npz`` and ``distilled.json``: both or neither.
 
         Args:
           path: a folder that exists or ends in a slash, or a stem: ``"runs/set"``
