@@ -209,10 +209,12 @@ def gathered_arguments(
       A decorator of functions.
 
     Example:
+      >>> import warnings
       >>> @gathered_arguments(size=lambda *, width, height=1: (width, height))
       ... def area(size):
       ...     return size[0] * size[1]
-      >>> area(width=3)
+      >>> with warnings.catch_warnings(action="ignore"):
+      ...     area(width=3)
       3
     """
     ((name, record),) = gathered.items()

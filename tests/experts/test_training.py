@@ -112,7 +112,10 @@ def test_options_one_by_one_are_taken_as_before(digits):
     data, task = digits
     key, source = jax.random.key(4), data_lib.to_source(data)
     policy = policies.parse("crop")
-    with pytest.warns(DeprecationWarning, match="`learning_rate`, `num_epochs`"):
+    with (
+        pytest.warns(DeprecationWarning, match="`policy`"),
+        pytest.warns(DeprecationWarning, match="`learning_rate`, `num_epochs`"),
+    ):
         former = training.train_expert(
             key, task, source, num_epochs=1, learning_rate=0.1, policy=policy
         )
