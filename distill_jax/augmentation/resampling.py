@@ -47,8 +47,8 @@ def pixels(position: Array, size: int, align_corners: bool) -> Array:
       The shape of ``position``; 0 is the centre of the first pixel.
 
     Example:
-      >>> pixels(grid(3, False), 3, False).tolist()
-      [0.0, 1.0, 2.0]
+      >>> pixels(grid(2, False), 2, False).tolist()
+      [0.0, 1.0]
     """
     if align_corners:
         return (position + 1) / 2 * (size - 1)

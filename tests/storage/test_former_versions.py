@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax.cli import experiment
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def test_networks_learn_from_a_former_set_as_it_says(stored):
     assert data.spec.fingerprint == stored.data_fingerprint
     task = dj.tasks.classification(dj.nets.build(stored.recipe["network"]), data.spec)
     protocol = dj.evaluation.Protocol(**stored.recipe["protocol"])
-    synthetic = experiment.to_synthetic(stored)
+    synthetic = dj.evaluation.to_synthetic(stored)
     result = dj.evaluate(
         task.retarget("centred"),
         synthetic,
