@@ -103,7 +103,7 @@ def auto(
     options.check_share("the steps", warm_share=warm_share)
     factor = _factor(task, num_per_class) if factor is None else factor
     shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
-    training = unrolled.Training("random", num_inner_steps, window, augmentation)
+    unrolling = unrolled.Unrolling("random", num_inner_steps, window, augmentation)
     student = unrolled.Student("adam", network_learning_rate, network_batch_size)
     num_warm = round(warm_share * num_steps)
     num_after = num_steps - num_warm
@@ -120,7 +120,7 @@ def auto(
         rates.append(ingredients.cosine(learning_rate, num_warm, final_rate))
     if num_after:
         windows = unrolled.training_objective(
-            task.retarget("centred"), training, student
+            task.retarget("centred"), unrolling, student
         )
         stages.append((windows, num_after))
         rates.append(ingredients.cosine(unrolled_rate, num_after, final_rate))
@@ -136,7 +136,7 @@ def auto(
     )
     if decay is not None:
         method = transforms.moving_average(method, decay)
-    judged = unrolled.training_protocol(task, training, student)
+    judged = unrolled.training_protocol(task, unrolling, student)
     if not num_after:
         judged = dataclasses.replace(judged, **_SHORT)
     return shared.recipe(

@@ -14,7 +14,7 @@ from distill_jax.methods import ingredients, initial_examples, options
 
 __all__ = [
     "Student",
-    "Training",
+    "Unrolling",
     "bptt",
     "rat_bptt",
     "training_objective",
@@ -90,7 +90,7 @@ def bptt(
         task,
         ingredients.Shared(num_per_class, initialisation, factor, protocol),
         _Outer(learning_rate, label_learning_rate, num_steps, final_rate, clip, decay),
-        Training("last", num_inner_steps, window, augmentation, remat, num_networks),
+        Unrolling("last", num_inner_steps, window, augmentation, remat, num_networks),
         Student(network_optimizer, network_learning_rate, network_batch_size),
         batch_size=batch_size,
     )
@@ -147,13 +147,13 @@ def rat_bptt(
         task,
         ingredients.Shared(num_per_class, initialisation, factor, protocol),
         _Outer(learning_rate, label_learning_rate, num_steps, final_rate, clip, decay),
-        Training("random", num_inner_steps, window, augmentation, remat, num_networks),
+        Unrolling("random", num_inner_steps, window, augmentation, remat, num_networks),
         Student(network_optimizer, network_learning_rate, network_batch_size),
         batch_size=batch_size,
     )
 
 
-class Training(NamedTuple):
+class Unrolling(NamedTuple):
     """What is unrolled: a training of networks on the set."""
 
     windows: objectives.Windows
@@ -173,13 +173,13 @@ class Student(NamedTuple):
 
 
 def training_objective(
-    task: base.Task, training: Training, student: Student
+    task: base.Task, unrolling: Unrolling, student: Student
 ) -> base.Objective:
     """Makes the objective that differentiates windows of a training.
 
     Args:
       task: says what the labels of the set are.
-      training: of the networks.
+      unrolling: of the networks.
       student: that they are.
 
     Raises:
@@ -190,50 +190,50 @@ def training_objective(
       >>> import distill_jax as dj
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
-      >>> training = Training("random", 6, 2, "none")
-      >>> objective = training_objective(task, training, Student("adam", 1e-3, None))
+      >>> unrolling = Unrolling("random", 6, 2, "none")
+      >>> objective = training_objective(task, unrolling, Student("adam", 1e-3, None))
       >>> objective.loss.__name__
       'loss'
     """
-    strategy = ingredients.strategy(task, training.augmentation)
+    strategy = ingredients.strategy(task, unrolling.augmentation)
     return objectives.unrolled_training(
         task,
-        num_steps=training.num_steps,
-        window=training.window,
-        windows=training.windows,
+        num_steps=unrolling.num_steps,
+        window=unrolling.window,
+        windows=unrolling.windows,
         optimizer=_optimizer(student),
         batch_size=student.batch_size,
         policy=policies.parse(strategy),
-        remat=training.remat,
-        num_networks=training.num_networks,
+        remat=unrolling.remat,
+        num_networks=unrolling.num_networks,
     )
 
 
 def training_protocol(
-    task: base.Task, training: Training, student: Student
+    task: base.Task, unrolling: Unrolling, student: Student
 ) -> protocols.Protocol:
     """Makes the protocol that trains networks as while distilling.
 
     Args:
       task: may name the data set, by which ``"auto"`` augments.
-      training: of the networks.
+      unrolling: of the networks.
       student: that they are.
 
     Example:
       >>> import distill_jax as dj
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
-      >>> training = Training("random", 6, 2, "none")
-      >>> training_protocol(task, training, Student("adam", 1e-3, None)).num_steps
+      >>> unrolling = Unrolling("random", 6, 2, "none")
+      >>> training_protocol(task, unrolling, Student("adam", 1e-3, None)).num_steps
       6
     """
     return protocols.Protocol(
         optimizer=student.optimizer,
         learning_rate=student.learning_rate,
         weight_decay=0.0,
-        num_steps=training.num_steps,
+        num_steps=unrolling.num_steps,
         batch_size=student.batch_size or 10**6,  # all of the set
-        augmentation=ingredients.strategy(task, training.augmentation),
+        augmentation=ingredients.strategy(task, unrolling.augmentation),
     )
 
 
@@ -252,7 +252,7 @@ def _recipe(
     task: base.Task,
     shared: ingredients.Shared,
     outer: _Outer,
-    training: Training,
+    unrolling: Unrolling,
     student: Student,
     *,
     batch_size: int,
@@ -265,14 +265,14 @@ def _recipe(
             outer, outer.label_learning_rate, optax.keep_params_nonnegative()
         )
     method = shared.distill(
-        training_objective(task, training, student), optimizer, decoder=decoder
+        training_objective(task, unrolling, student), optimizer, decoder=decoder
     )
     if outer.decay is not None:
         method = transforms.moving_average(method, outer.decay)
     return shared.recipe(
         method,
         samplers.uniform(batch_size),
-        protocol=training_protocol(task, training, student),
+        protocol=training_protocol(task, unrolling, student),
     )
 
 

@@ -33,7 +33,7 @@ __all__ = ["Windows", "unrolled_training"]
 
 Windows = Literal["last", "random"]
 # An optimiser, or what makes one of the learning rate that is learned with the set.
-Training = (
+Optimizer = (
     optax.GradientTransformation | Callable[[Array], optax.GradientTransformation]
 )
 
@@ -44,7 +44,7 @@ def unrolled_training(
     num_steps: int,
     window: int | None = None,
     windows: Windows = "last",
-    optimizer: Training | None = None,
+    optimizer: Optimizer | None = None,
     batch_size: int | None = None,
     policy: policies.Policy | None = None,
     remat: unroll.Remat = "step",
@@ -222,7 +222,7 @@ def _judge(
     return value + optax.tree.vdot(jax.lax.stop_gradient(grads), displacement)
 
 
-def _maker(optimizer: Training) -> Callable[[Any], optax.GradientTransformation]:
+def _maker(optimizer: Optimizer) -> Callable[[Any], optax.GradientTransformation]:
     """A function of the learning rate, whether or not that is learned."""
     return optimizer if callable(optimizer) else lambda rate: optimizer
 
