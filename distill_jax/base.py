@@ -77,6 +77,7 @@ class Examples(NamedTuple):
     weight: Array | None = None  # [B]
     # [B] int32, position in the data set
     index: Array | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    target: Array | None = None  # [B, C] what a representation learns; `y` where None
 
 
 class Pair(NamedTuple):
@@ -105,6 +106,7 @@ class Synthetic(NamedTuple):
     learning_rate: Array | None = None  # []
     # [] by which predictions are multiplied before a softmax, while distilling
     temperature: Array | None = None
+    target: Array | None = None  # [M, C] what a representation learns; `y` where None
 
 
 class Variables(NamedTuple):

@@ -10,6 +10,7 @@ Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018; Yun et al., "Cu
 Regularization Strategy to Train Strong Classifiers with Localizable Features", 2019.
 """
 
+import functools
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -86,8 +87,9 @@ def mix(params: Mixing, examples: base.Examples) -> base.Examples:
       examples: ``x`` [B, ...], ``y`` [B, C].
 
     Returns:
-      The mixed examples; ``weight`` is mixed as the labels are, so that a filled-up row
-      of weight 0 brings in no label, and ``index`` stays that of the example itself.
+      The mixed examples; ``target`` is mixed as ``y`` is, and ``weight`` as both are,
+      so that a filled-up row of weight 0 brings in no label; ``index`` stays that of
+      the example itself.
 
     Example:
       >>> import jax.numpy as jnp
@@ -105,13 +107,19 @@ def mix(params: Mixing, examples: base.Examples) -> base.Examples:
     else:
         share = jnp.asarray(params.share, x.dtype)
         x = share * x + (1 - share) * partner
+    labels = {"y": examples.y}
+    if examples.target is not None:
+        labels["target"] = examples.target
+    mixed = functools.partial(mix_labels, params)
     if examples.weight is None:
-        return examples._replace(x=x, y=mix_labels(params, examples.y))
+        return examples._replace(x=x, **jax.tree.map(mixed, labels))
     # Labels enter with the weight of their example; the sum of both is divided out.
-    weight = mix_labels(params, examples.weight)
-    mass = mix_labels(params, examples.y * examples.weight[:, None])
-    y = mass / jnp.where(weight > 0, weight, 1)[:, None]
-    return examples._replace(x=x, y=y, weight=weight)
+    weight = mixed(examples.weight)
+    mass = weight[:, None]
+    share = lambda label: (
+        mixed(label * examples.weight[:, None]) / jnp.where(mass > 0, mass, 1)
+    )
+    return examples._replace(x=x, weight=weight, **jax.tree.map(share, labels))
 
 
 def mix_labels(params: Mixing, y: Array) -> Array:

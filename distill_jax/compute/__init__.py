@@ -15,6 +15,7 @@ from distill_jax.compute import (
     programs,
     randomness,
     recipes,
+    rows,
     trace_cache,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "programs",
     "randomness",
     "recipes",
+    "rows",
     "trace_cache",
 ]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import base
-from distill_jax.compute import cost, parallel
+from distill_jax.compute import cost, parallel, rows
 from distill_jax.types import Array, PyTree
 
 __all__ = [
@@ -48,7 +48,7 @@ def batch_sum(
     Args:
       fn: ``(number of the block, examples [B', ...])`` to any tree. It must be a sum
         over examples in which one of weight 0 counts nothing.
-      examples: ``[B, ...]``, with weights; ``index`` is not passed on.
+      examples: ``[B, ...]``, with weights.
       block_size: at most so many examples at a time.
 
     Returns:
@@ -61,11 +61,10 @@ def batch_sum(
       >>> float(batch_sum(fn, examples, 2))
       10.0
     """
-    examples = base.Examples(examples.x, examples.y, examples.weight)
     num_devices = parallel.num_devices("examples")
     if num_devices == 1:
         return _local_sum(fn, 0, examples, block_size)
-    parts = _cut(examples, math.ceil(examples.y.shape[0] / num_devices))
+    parts = rows.cut(examples, math.ceil(examples.y.shape[0] / num_devices))
     num_shares, share_size = parts.y.shape[:2]
     firsts = math.ceil(share_size / block_size) * jnp.arange(num_shares)
 
@@ -143,18 +142,18 @@ def _local_sum(
     """The sum on one device, whose blocks are numbered from ``first`` on."""
     if examples.y.shape[0] <= block_size:
         return fn(first, examples)
-    blocks = _cut(examples, block_size)
+    blocks = rows.cut(examples, block_size)
     numbers = first + jnp.arange(blocks.y.shape[0])
     parts = jax.lax.map(lambda args: fn(*args), (numbers, blocks))
     return jax.tree.map(lambda leaf: leaf.sum(axis=0), parts)
 
 
-def fitting_size(fn: Callable[[Any], PyTree], rows: Any) -> int:
+def fitting_size(fn: Callable[[Any], PyTree], batch: Any) -> int:
     """How many examples a function, or its gradient, should be taken of at a time.
 
     Args:
       fn: such as a batch to the loss of each example; it is traced, not run.
-      rows: what it takes, a tree of ``[B, ...]``.
+      batch: what it takes, a tree of ``[B, ...]``.
 
     Returns:
       B on accelerators; on the CPU as many as keep what ``fn`` writes in the caches, at
@@ -166,11 +165,11 @@ def fitting_size(fn: Callable[[Any], PyTree], rows: Any) -> int:
       >>> fitting_size(lambda batch: batch.x.sum(axis=1), examples)
       100
     """
-    num_rows = jax.tree.leaves(rows)[0].shape[0]
+    num_rows = jax.tree.leaves(batch)[0].shape[0]
     if jax.default_backend() != "cpu" or num_rows <= _BLOCK_SIZE:
         return num_rows
     shape_of = lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
-    traced = jax.make_jaxpr(fn)(jax.tree.map(shape_of, rows))
+    traced = jax.make_jaxpr(fn)(jax.tree.map(shape_of, batch))
     bytes_per_row = max(1.0, cost.bytes_written(traced) / num_rows)
     return min(num_rows, max(_BLOCK_SIZE, int(_BLOCK_BYTES // bytes_per_row)))
 
@@ -189,7 +188,7 @@ def class_sums(
     Args:
       fn: ``(number of the block, examples [B', ...])`` to any tree. It must be a sum
         over examples in which one of weight 0 counts nothing.
-      examples: ``[C, B, ...]``, with weights; ``index`` is not passed on.
+      examples: ``[C, B, ...]``, with weights.
       block_size: at most so many examples at a time; by default 16 on the CPU, and all
         at once elsewhere.
 
@@ -204,7 +203,6 @@ def class_sums(
       >>> class_sums(fn, examples, block_size=2).tolist()
       [10.0, 35.0]
     """
-    examples = base.Examples(examples.x, examples.y, examples.weight)
     if block_size is None:
         is_cpu = jax.default_backend() == "cpu"
         block_size = _BLOCK_SIZE if is_cpu else examples.y.shape[1]
@@ -243,24 +241,3 @@ def shares(examples: base.Examples) -> base.Examples:
         mass = weight.sum()
         weight = weight / jnp.where(mass > 0, mass, 1.0)
     return examples._replace(weight=weight)
-
-
-def _cut(examples: Any, block_size: int) -> base.Examples:
-    """``[B, ...]`` to ``[blocks, B', ...]``, as even as can be.
-
-    The last block is filled up with the first examples again, of weight 0: they are
-    examples that the function can take.
-    """
-    num_examples = examples.y.shape[0]
-    num_blocks = math.ceil(num_examples / block_size)
-    size = math.ceil(num_examples / num_blocks)
-    num_missing = num_blocks * size - num_examples
-
-    def cut(leaf: Array) -> Array:
-        if num_missing:
-            leaf = jnp.concatenate([leaf, leaf[:num_missing]])
-        return leaf.reshape(num_blocks, size, *leaf.shape[1:])
-
-    weight = jnp.pad(examples.weight, (0, num_missing)).reshape(num_blocks, size)
-    x, y = jax.tree.map(cut, (examples.x, examples.y))
-    return base.Examples(x, y, weight)

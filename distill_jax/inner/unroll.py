@@ -23,6 +23,7 @@ import optax
 
 from distill_jax import base, errors
 from distill_jax.augmentation import policies
+from distill_jax.compute import rows
 from distill_jax.inner import rematerialisation
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.types import Array, Key, PyTree
@@ -256,8 +257,7 @@ def check_unroll(estimator: str, remat: str) -> None:
 
 
 def _whole(synthetic: Any) -> base.Examples:
-    examples = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
-    return jax.tree.map(jnp.asarray, examples)
+    return jax.tree.map(jnp.asarray, rows.examples_of(synthetic))
 
 
 def _batch_at(
@@ -271,5 +271,5 @@ def _batch_at(
     key_augment, key_loss = jax.random.split(jax.random.fold_in(key, number))
     batch = whole
     if batches is not None:
-        batch = minibatches.take_rows(whole, batches[0][number], batches[1][number])
+        batch = rows.take(whole, batches[0][number], batches[1][number])
     return key_loss, minibatches.augment_batch(key_augment, policy, batch)

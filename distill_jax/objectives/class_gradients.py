@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from distill_jax import base
-from distill_jax.compute import blocks
+from distill_jax.compute import blocks, rows
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["mean_over_classes", "of_classes", "of_examples", "settle"]
@@ -75,12 +75,12 @@ def of_examples(
       (3, 64, 8)
     """
 
-    def one(x, y):
-        x, y = jax.tree.map(lambda leaf: leaf[None], (x, y))
-        alone = base.Examples(x, y, jnp.ones(1, y.dtype))
+    def one(example):
+        alone = jax.tree.map(lambda leaf: leaf[None], example)
+        alone = alone._replace(weight=jnp.ones(1, alone.y.dtype))
         return _gradient(task, key, variables, alone)
 
-    return jax.vmap(one)(synthetic.x, synthetic.y)
+    return jax.vmap(one)(rows.examples_of(synthetic)._replace(weight=None))
 
 
 def mean_over_classes(gradients: PyTree, weight: Array | None) -> PyTree:
@@ -123,7 +123,7 @@ def settle(
     if not variables.stats:
         return variables
     take = lambda leaf: leaf[:, :_NUM_FOR_STATISTICS].reshape(-1, *leaf.shape[2:])
-    some = base.Examples(jax.tree.map(take, real.x), take(real.y))
+    some = jax.tree.map(take, real)._replace(weight=None)
     return variables._replace(stats=task.train_loss(variables, key, some, None)[1])
 
 

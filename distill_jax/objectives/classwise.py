@@ -4,9 +4,8 @@
 
 from typing import Any
 
-import jax
-
 from distill_jax import base, errors
+from distill_jax.compute import rows
 
 __all__ = ["by_class"]
 
@@ -49,6 +48,4 @@ def by_class(
             f"The synthetic set has {num_rows} rows for {num_classes} classes; it "
             "needs the same number of rows for every class."
         )
-    split = lambda leaf: leaf.reshape(num_classes, -1, *leaf.shape[1:])
-    x, y, weight = jax.tree.map(split, synthetic[:3])
-    return real, base.Examples(x, y, weight)
+    return real, rows.split(rows.examples_of(synthetic), num_classes)

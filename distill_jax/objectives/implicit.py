@@ -19,6 +19,7 @@ import optax
 
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
+from distill_jax.compute import rows
 from distill_jax.inner import hypergradient, solvers
 from distill_jax.objectives import checks
 from distill_jax.training import gradient_step, loop, minibatches
@@ -218,7 +219,7 @@ def _gauss_newton(
 
 def _augmented(problem: _Problem, key: Key, synthetic: base.Synthetic) -> base.Examples:
     """The synthetic examples after the draw that the derivative is taken at."""
-    examples = base.Examples(synthetic.x, synthetic.y, synthetic.weight)
+    examples = rows.examples_of(synthetic)
     return minibatches.augment_batch(key, problem.policy, examples)
 
 

@@ -82,14 +82,16 @@ def rate(
     num_classes = source.table.shape[0]
     context = task.sample_context(jax.random.key(0))
 
-    def score_rows(variables: base.Variables, rows: base.Examples) -> Array:
-        x = data_lib.normalize(source.normalizer, rows.x)
-        y = rows.y if rows.y.ndim == 2 else jax.nn.one_hot(rows.y, num_classes)
-        return score_fn(task, variables, base.Examples(x, y), context)
+    def score_rows(variables: base.Variables, raw: base.Examples) -> Array:
+        x = data_lib.normalize(source.normalizer, raw.x)
+        y = raw.y if raw.y.ndim == 2 else jax.nn.one_hot(raw.y, num_classes)
+        return score_fn(task, variables, raw._replace(x=x, y=y), context)
 
     def score_all(variables: base.Variables) -> Array:
         fn = functools.partial(score_rows, variables)
-        return blocks.map_chunks(fn, base.Examples(source.x, source.y), chunk_size)
+        index = jnp.arange(len(source.y), dtype=jnp.int32)
+        examples = base.Examples(source.x, source.y, index=index)
+        return blocks.map_chunks(fn, examples, chunk_size)
 
     scores = pool.map_networks(score_all, networks)  # [E, N]
     num_networks = scores.shape[0]

@@ -115,7 +115,7 @@ def grand(
 
     gradient = jax.grad(loss_of_one)
     norm = lambda example: optax.tree.norm(gradient(variables.params, example))
-    return jax.vmap(norm)(base.Examples(examples.x, examples.y))
+    return jax.vmap(norm)(examples._replace(weight=None))
 
 
 def last_layer_grand(

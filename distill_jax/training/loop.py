@@ -21,7 +21,7 @@ from distill_jax import base
 from distill_jax import data as data_lib
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
-from distill_jax.compute import blocks
+from distill_jax.compute import blocks, rows
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
@@ -231,7 +231,7 @@ def _stepper(
     """The body of a training loop: (number of the step, carry) -> carry."""
     key_order, key_steps = jax.random.split(key)
     num_examples = examples.y.shape[0]
-    whole = base.Examples(examples.x, examples.y, examples.weight)
+    whole = rows.examples_of(examples)
     batches = None
     if batch_size < num_examples or order is not None:
         batches = minibatches.mini_batches(
@@ -247,7 +247,7 @@ def _stepper(
         key_augment, key_mix, key_loss = jax.random.split(key_step, 3)
         batch = whole
         if batches is not None:
-            batch = minibatches.take_rows(whole, batches[0][step], batches[1][step])
+            batch = rows.take(whole, batches[0][step], batches[1][step])
         batch = batch if prepare is None else prepare(batch)
         batch = minibatches.augment_batch(key_augment, policy, batch)
         batch = minibatches.mix_batch(key_mix, mixing, mixing_probability, batch)

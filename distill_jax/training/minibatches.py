@@ -16,7 +16,7 @@ import numpy as np
 
 from distill_jax import base
 from distill_jax.augmentation import drawing, mixing, policies
-from distill_jax.compute import randomness
+from distill_jax.compute import randomness, rows
 from distill_jax.types import Array, Key
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "mix_batch",
     "num_steps_per_epoch",
     "some_rows",
-    "take_rows",
 ]
 
 
@@ -119,25 +118,6 @@ def consecutive_batches(
     return turn(rows), turn(weight)
 
 
-def take_rows(whole: base.Examples, rows: Array, weight: Array) -> base.Examples:
-    """A mini-batch.
-
-    Args:
-      whole: M examples.
-      rows: [B].
-      weight: [B], times those of the examples where these have some.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> whole = base.Examples(jnp.arange(3.0), jnp.eye(3))
-      >>> take_rows(whole, jnp.array([2, 0]), jnp.ones(2)).x.tolist()
-      [2.0, 0.0]
-    """
-    weight = weight if whole.weight is None else weight * whole.weight[rows]
-    x = jax.tree.map(lambda leaf: leaf[rows], whole.x)
-    return base.Examples(x, whole.y[rows], weight)
-
-
 def some_rows(key: Key, synthetic: Any, num: int) -> Any:
     """A random subset of a distilled set, or all of it where it is small enough.
 
@@ -155,11 +135,10 @@ def some_rows(key: Key, synthetic: Any, num: int) -> Any:
     num_rows = synthetic.y.shape[0]
     if num_rows <= num:
         return synthetic
-    rows = randomness.permutation(key, num_rows)[:num]
-    take = lambda leaf: leaf[rows]
-    weight = None if synthetic.weight is None else take(synthetic.weight)
-    x = jax.tree.map(take, synthetic.x)
-    return synthetic._replace(x=x, y=take(synthetic.y), weight=weight)
+    chosen = randomness.permutation(key, num_rows)[:num]
+    taken = rows.take(rows.examples_of(synthetic), chosen)
+    kept = {name: getattr(taken, name) for name in ("x", "y", "weight", "target")}
+    return synthetic._replace(**kept)
 
 
 def augment_batch(

@@ -46,7 +46,7 @@ def plain_decoder() -> base.Decoder:
 
     Returns:
       A :class:`~distill_jax.base.Decoder` with ``learned = {"x"}`` and
-      ``fixed = {"y"}``, and ``weight`` where the initial set has one.
+      ``fixed = {"y"}``, and ``weight`` and ``target`` where the initial set has them.
 
     Example:
       >>> import distill_jax as dj
@@ -61,8 +61,9 @@ def plain_decoder() -> base.Decoder:
     def init(key: Key, initial: base.Examples) -> base.Latent:
         del key  # Deterministic.
         fixed = {"y": jnp.asarray(initial.y)}
-        if initial.weight is not None:
-            fixed["weight"] = jnp.asarray(initial.weight)
+        for name in ("weight", "target"):
+            if getattr(initial, name) is not None:
+                fixed[name] = jnp.asarray(getattr(initial, name))
         return base.Latent(learned={"x": initial.x}, fixed=fixed)
 
     def decode(latent: base.Latent) -> base.Synthetic:
