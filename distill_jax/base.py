@@ -125,6 +125,7 @@ class Source(NamedTuple):
     table: Array  # [C, K] int32 index of the examples of each class, padded
     # [C] int32, how many entries of each row of `table` are real
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    selected: Array | None = None  # [N] bool, what may be drawn; None: everything
 
 
 @dataclasses.dataclass(frozen=True)

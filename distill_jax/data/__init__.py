@@ -24,6 +24,7 @@ from distill_jax.data.normalizer import (
     zca_normalizer,
 )
 from distill_jax.data.registry import from_arrays, load, names
+from distill_jax.data.selected import Selection, make_selection, select, view
 from distill_jax.data.source import class_table, to_source
 from distill_jax.data.split import stratified_split
 
@@ -32,18 +33,22 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Normalizer",
+    "Selection",
     "check_num_per_class",
     "class_table",
     "denormalize",
     "describe",
     "from_arrays",
     "load",
+    "make_selection",
     "mean_std_normalizer",
     "names",
     "normalize",
     "pixel_bounds",
+    "select",
     "stratified_split",
     "to_pixels",
     "to_source",
+    "view",
     "zca_normalizer",
 ]

@@ -8,7 +8,7 @@ features); what networks see is ``normalize(spec.normalizer, x)``, computed insi
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ __all__ = [
     "describe",
     "fingerprint",
 ]
+
+SPLITS = ("train", "validation", "test")
 
 
 class Arrays(NamedTuple):
@@ -78,12 +80,29 @@ class Dataset:
         hyper-parameters are chosen on. Empty with ``validation_fraction=0``.
       test: what results are reported on.
       spec: names, shapes, normaliser.
+      rows: for each split, [N] int32, where its examples stood in the file that they
+        were read from: what names an example whatever was split off or selected. The
+        rows of "train" and "validation" are of one file, those of "test" of its own,
+        or of the same where the source has no test set. By default ``0 .. N - 1``.
     """
 
     train: Arrays
     validation: Arrays
     test: Arrays
     spec: DataSpec
+    rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        count = {name: len(getattr(self, name).y) for name in SPLITS}
+        usual = {name: np.arange(num, dtype=np.int32) for name, num in count.items()}
+        rows = {**usual, **self.rows}
+        for name, num in count.items():
+            if len(rows[name]) != num:
+                raise errors.InputError(
+                    f"`rows` names {len(rows[name])} examples of the {name} split, "
+                    f"which has {num}; give the row of each example."
+                )
+        object.__setattr__(self, "rows", rows)
 
     def __str__(self) -> str:
         return describe(self)

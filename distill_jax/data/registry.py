@@ -192,9 +192,13 @@ def _assemble(
     dataset.check_examples(
         *raw.train, num_classes=num_classes, what=what, needs_every_class=True
     )
+    of_file = {"train": np.arange(len(raw.train.y))}
+    if raw.test is not None:
+        of_file["test"] = np.arange(len(raw.test.y))
     if raw.test is None:
         kept, taken = split.stratified_split(raw.train.y, TEST_FRACTION, seed=0)
         raw = raw._replace(train=_take(raw.train, kept), test=_take(raw.train, taken))
+        of_file = {"train": kept, "test": taken}
     train, test = raw.train, raw.test
     assert test is not None
     dataset.check_examples(
@@ -216,7 +220,13 @@ def _assemble(
         fingerprint=dataset.fingerprint(hashed, normalization),
         normalization=normalization,
     )
-    return dataset.Dataset(part, _take(train, taken), test, spec)
+    rows = {
+        "train": of_file["train"][kept] if taken.size else of_file["train"],
+        "validation": of_file["train"][taken],
+        "test": of_file["test"],
+    }
+    rows = {name: of_split.astype(np.int32) for name, of_split in rows.items()}
+    return dataset.Dataset(part, _take(train, taken), test, spec, rows)
 
 
 def _normalizer(

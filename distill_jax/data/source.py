@@ -11,12 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, errors
+from distill_jax import base, deprecations, errors
 from distill_jax.data import dataset
 
 __all__ = ["class_table", "to_source"]
-
-SPLITS = ("train", "validation", "test")
 
 
 def to_source(
@@ -29,10 +27,10 @@ def to_source(
     Args:
       data: a loaded data set.
       split: "train", "validation" or "test".
-      index_table: a selection of the examples of the split: indices ``[C, K]`` and how
-        many of each row are real ``[C]``. Only selected examples are put on the
-        device, class-major, so that every sampler sees the selection alone; an
-        example's ``index`` is then its position among them.
+      index_table: the former way of selecting examples: indices ``[C, K]`` and how
+        many of each row are real ``[C]``; an example's ``index`` is then its position
+        among those. Use :func:`~distill_jax.data.select` or
+        :func:`~distill_jax.data.view`.
 
     Returns:
       A :class:`~distill_jax.base.Source`, an argument for jitted functions.
@@ -46,9 +44,9 @@ def to_source(
       >>> source.x.shape, source.x.dtype, source.table.shape, int(source.count.sum())
       ((960, 8, 8, 1), dtype('uint8'), (10, 110), 960)
     """
-    if split not in SPLITS:
+    if split not in dataset.SPLITS:
         raise errors.InputError(
-            f'There is no split "{split}". {errors.nearest(str(split), SPLITS)}'
+            f'There is no split "{split}". {errors.nearest(str(split), dataset.SPLITS)}'
         )
     x, y = getattr(data, split)
     if len(y) == 0:
@@ -57,6 +55,7 @@ def to_source(
             "a larger `validation_fraction`."
         )
     if index_table is not None:
+        deprecations.warn("`index_table`", "`data.select`, or `data.view` of a source")
         rows = _selected(index_table, len(y), data.spec.num_classes)
         x, y = x[rows], y[rows]
     classes = y if y.ndim == 1 else y.argmax(axis=1)

@@ -86,7 +86,12 @@ def train_expert(
         key_fit,
         start,
         task,
-        base.Examples(source.x, source.y),
+        base.Examples(
+            source.x,
+            source.y,
+            None if source.selected is None else source.selected.astype(float),
+            jnp.arange(num_examples, dtype=jnp.int32),
+        ),
         optimizer=_optimizer(training),
         num_steps=training.num_epochs
         * minibatches.num_steps_per_epoch(num_examples, batch_size),

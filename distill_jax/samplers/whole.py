@@ -15,8 +15,8 @@ def uniform(batch_size: int) -> base.Sampler:
     """Draws ``B`` distinct examples of the data set, all equally likely.
 
     Args:
-      batch_size: ``B``. Where the data set has fewer examples, all of it is drawn, and
-        the remaining rows have weight 0.
+      batch_size: ``B``. Where the data set, or what is selected of it, has fewer
+        examples, all of it is drawn, and the remaining rows have weight 0.
 
     Returns:
       A sampler from :class:`~distill_jax.base.Source` to
@@ -41,9 +41,16 @@ def uniform(batch_size: int) -> base.Sampler:
         del step  # Every step draws afresh.
         num_examples = jax.tree.leaves(source.x)[0].shape[0]
         num_drawn = min(batch_size, num_examples)
-        _, index = jax.lax.top_k(jax.random.uniform(key, (num_examples,)), num_drawn)
+        keys = jax.random.uniform(key, (num_examples,))
+        if source.selected is not None:
+            keys = jnp.where(source.selected, keys, -1.0)
+        value, index = jax.lax.top_k(keys, num_drawn)
         index = jnp.pad(index, (0, batch_size - num_drawn))
         weight = (jnp.arange(batch_size) < num_drawn).astype(jnp.float32)
+        if source.selected is not None:  # What is not must not be seen, even unweighed.
+            is_drawn = jnp.pad(value >= 0.0, (0, batch_size - num_drawn))
+            index = jnp.where(is_drawn, index, index[0])
+            weight = is_drawn.astype(jnp.float32)
         return gather(source, index, weight)
 
     return sample

@@ -16,6 +16,9 @@ def random_subsets(
 ) -> np.ndarray:
     """Draws random examples of every class of the training split.
 
+    Draws of one key are nested: those of fewer examples are the first of those of more,
+    the first of one permutation of each class, and further draws change none before.
+
     Args:
       key: of the draws.
       data: the real data set.
@@ -37,9 +40,13 @@ def random_subsets(
       ((3, 20), [0, 0, 1, 1])
     """
     data_lib.check_num_per_class(data, num_per_class)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    seed = np.asarray(jax.random.key_data(key)).tolist()
     of_class = [
         np.flatnonzero(data.train.y == label) for label in range(data.spec.num_classes)
     ]
-    draw = lambda: [rng.choice(rows, num_per_class, replace=False) for rows in of_class]
-    return np.stack([np.concatenate(draw()) for _ in range(num_draws)])
+    draws = []
+    for number in range(num_draws):
+        rng = np.random.default_rng([*seed, number])
+        order = [rng.permutation(rows) for rows in of_class]
+        draws.append(np.concatenate([rows[:num_per_class] for rows in order]))
+    return np.stack(draws)

@@ -68,7 +68,8 @@ def test_selection_keeps_its_examples_alone():
     digits = data.load("digits")
     table, count = data.class_table(digits.train.y, 10)
     kept = np.minimum(count, np.arange(1, 11))
-    source = data.to_source(digits, index_table=(table[:, ::-1][:, -12:], kept))
+    with pytest.warns(DeprecationWarning, match=r"data\.select"):
+        source = data.to_source(digits, index_table=(table[:, ::-1][:, -12:], kept))
     chosen = table[:, ::-1][:, -12:]
     rows = np.concatenate([chosen[c, : kept[c]] for c in range(10)])
     np.testing.assert_array_equal(source.x, digits.train.x[rows])
@@ -113,5 +114,8 @@ def test_empty_split_is_refused():
     ],
 )
 def test_selection_that_does_not_fit_is_refused(table, count, said):
-    with pytest.raises(errors.InputError, match=said):
+    with (
+        pytest.raises(errors.InputError, match=said),
+        pytest.warns(DeprecationWarning, match="index_table"),
+    ):
         data.to_source(data.load("digits"), index_table=(table, count))

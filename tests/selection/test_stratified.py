@@ -19,3 +19,13 @@ def test_random_subsets_have_every_class_and_differ():
     assert not np.array_equal(index[0], index[1])
     again = selection.random_subsets(jax.random.key(0), data, 5, num_draws=4)
     np.testing.assert_array_equal(index, again)
+
+
+def test_random_subsets_of_one_key_are_nested():
+    data = dj.data.load("digits")
+    few, more = (
+        selection.random_subsets(jax.random.key(3), data, num, num_draws=draws)
+        for num, draws in ((2, 2), (5, 3))
+    )
+    first = lambda index, num: index.reshape(len(index), 10, num)[:2, :, :2]
+    np.testing.assert_array_equal(first(few, 2), first(more, 5))
