@@ -16,6 +16,7 @@ from distill_jax.compute import (
     randomness,
     recipes,
     rows,
+    solve,
     trace_cache,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "randomness",
     "recipes",
     "rows",
+    "solve",
     "trace_cache",
 ]

@@ -15,9 +15,9 @@ TensorFloat-32, the default of GPUs, need not be positive definite any more.
 import jax
 import jax.core
 import jax.numpy as jnp
-import jax.scipy as jsp
 
 from distill_jax import errors
+from distill_jax.compute import solve
 from distill_jax.types import Array
 
 __all__ = [
@@ -232,8 +232,7 @@ def _product(left: Array, right: Array) -> Array:
 def _solve(matrix: Array, right: Array, shift: Array) -> Array:
     """Solves ``(matrix + shift I) z = right`` for a positive definite matrix."""
     regular = matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-    factor = jsp.linalg.cho_factor(regular, lower=True)
-    return jsp.linalg.cho_solve(factor, right)
+    return solve.solve_positive(regular, right)
 
 
 def _check_solution(solution: Array, kernel: Array, y: Array) -> None:
