@@ -114,11 +114,10 @@ def mix(params: Mixing, examples: base.Examples) -> base.Examples:
     if examples.weight is None:
         return examples._replace(x=x, **jax.tree.map(mixed, labels))
     # Labels enter with the weight of their example; the sum of both is divided out.
+    former = examples.weight[:, None]
     weight = mixed(examples.weight)
-    mass = weight[:, None]
-    share = lambda label: (
-        mixed(label * examples.weight[:, None]) / jnp.where(mass > 0, mass, 1)
-    )
+    mass = jnp.where(weight > 0, weight, 1)[:, None]
+    share = lambda label: mixed(label * former) / mass
     return examples._replace(x=x, weight=weight, **jax.tree.map(share, labels))
 
 

@@ -77,7 +77,7 @@ def pad(examples: base.Examples, num_missing: int) -> base.Examples:
     if not num_missing:
         return examples
     again = lambda leaf: jnp.concatenate([leaf, leaf[:num_missing]])
-    weight = jnp.pad(examples.weight, (0, num_missing))
+    weight = jnp.pad(jnp.asarray(examples.weight), (0, num_missing))
     return jax.tree.map(again, examples)._replace(weight=weight)
 
 

@@ -124,9 +124,7 @@ def test_experts_learn_from_a_view_alone(digits, selection):
 
 def test_experts_of_the_whole_are_refused_for_a_selection(digits, selection, tmp_path):
     task = dj.tasks.classification(dj.nets.mlp(10, hidden=(4,)), digits.spec)
-    plan = dj.experts.ExpertPlan(
-        num_experts=1, training=dj.experts.Training(num_epochs=1)
-    )
+    plan = dj.experts.ExpertPlan(num_experts=1, num_epochs=1)
     dj.experts.make_buffer(plan, task, digits, folder=tmp_path)
     some = data.select(digits, selection)
     with pytest.raises(errors.InputError, match="data_fingerprint"):
