@@ -42,9 +42,7 @@ def objective_of(name: str, task: base.Task, num_steps: int) -> base.Objective:
     """The objective behind a row."""
     if name == "implicit, cg":
         # A member is trained T steps in every turn; 20 products of a Hessian.
-        return dj.objectives.implicit_bilevel(
-            task, num_networks=1, num_steps=num_steps, num_iterations=20
-        )
+        return dj.objectives.implicit_bilevel(task, num_networks=1, num_steps=num_steps)
     if name == "kernel":
         return dj.objectives.kernel_regression(task, num_networks=1)
     return dj.objectives.unrolled_training(

@@ -15,7 +15,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from distill_jax import errors
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _PACKAGE = "distill_jax"
+_Fn = TypeVar("_Fn", bound=Callable)
 
 MODULES = {  # old -> new
     "buffers": "experts",
@@ -162,9 +163,52 @@ def install() -> None:
         _give_old_names(sys.modules[owner])
 
 
+def gathered_arguments(into: str, record: Any) -> Callable[[_Fn], _Fn]:
+    """Makes a decorator that still takes one by one what a record now holds.
+
+    Args:
+      into: the argument that takes the record.
+      record: whose fields have the names of the old arguments. Where the argument is
+        a NamedTuple by default, that gives the fields that are not named in a call.
+
+    Returns:
+      A decorator of functions.
+
+    Example:
+      >>> from typing import NamedTuple
+      >>> class Size(NamedTuple):
+      ...     width: int
+      ...     height: int = 1
+      >>> @gathered_arguments("size", Size)
+      ... def area(*, size):
+      ...     return size.width * size.height
+      >>> area(size=Size(3, 2))
+      6
+    """
+
+    def decorate(fn: _Fn) -> _Fn:
+        default = inspect.signature(fn).parameters[into].default
+        names = inspect.signature(record).parameters
+
+        @functools.wraps(fn)
+        def call(*args, **kwargs):
+            old = {name: kwargs.pop(name) for name in names if name in kwargs}
+            for name in old:
+                new = f"`{into}={record.__name__}({name}=...)`"
+                warn(f"The argument `{name}` of {fn.__qualname__}", new)
+            if old:
+                change = getattr(kwargs.get(into, default), "_replace", record)
+                kwargs[into] = change(**old)
+            return fn(*args, **kwargs)
+
+        return cast(_Fn, call)
+
+    return decorate
+
+
 def renamed_arguments(
     **renamed: str | tuple[str, Callable[[Any], Any]],
-) -> Callable[[Callable], Callable]:
+) -> Callable[[_Fn], _Fn]:
     """Makes a decorator that still takes arguments by their old names.
 
     Args:
@@ -181,7 +225,7 @@ def renamed_arguments(
       9
     """
 
-    def decorate(fn: Callable) -> Callable:
+    def decorate(fn: _Fn) -> _Fn:
         @functools.wraps(fn)
         def call(*args, **kwargs):
             for old in renamed.keys() & kwargs.keys():
@@ -192,46 +236,7 @@ def renamed_arguments(
                 kwargs[new] = convert(kwargs.pop(old))
             return fn(*args, **kwargs)
 
-        return call
-
-    return decorate
-
-
-def gathered_arguments(
-    **gathered: Callable[..., Any],
-) -> Callable[[Callable], Callable]:
-    """Makes a decorator that still takes, one by one, what is one record now.
-
-    Args:
-      **gathered: the argument that takes the record -> the record.
-
-    Returns:
-      A decorator of functions.
-
-    Example:
-      >>> import warnings
-      >>> @gathered_arguments(size=lambda *, width, height=1: (width, height))
-      ... def area(size):
-      ...     return size[0] * size[1]
-      >>> with warnings.catch_warnings(action="ignore"):
-      ...     area(width=3)
-      3
-    """
-    ((name, record),) = gathered.items()
-
-    def decorate(fn: Callable) -> Callable:
-        known = inspect.signature(fn).parameters
-
-        @functools.wraps(fn)
-        def call(*args, **kwargs):
-            single = {name: kwargs.pop(name) for name in kwargs.keys() - known.keys()}
-            if single:
-                old = ", ".join(f"`{word}`" for word in sorted(single))
-                warn(f"What {fn.__qualname__} took as {old}", f"a field of `{name}`")
-                kwargs[name] = record(**single)
-            return fn(*args, **kwargs)
-
-        return call
+        return cast(_Fn, call)
 
     return decorate
 

@@ -5,11 +5,14 @@
 import importlib
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
 import distill_jax as dj
 from distill_jax import deprecations
+from distill_jax.inner import hypergradient, solvers, unroll
+from distill_jax.training import loop, minibatches
 
 
 def find(dotted: str):
@@ -72,3 +75,74 @@ def test_a_task_has_its_old_description():
     with pytest.warns(DeprecationWarning, match="facts"):
         named = task._replace(description={"data": {"name": "cifar10"}})
     assert named.facts == dj.TaskFacts(data_name="cifar10")
+
+
+class Size(NamedTuple):
+    width: int
+    height: int = 1
+
+
+SIZE = Size(2, height=5)
+
+
+@deprecations.gathered_arguments("size", Size)
+def area(name, *, size=SIZE):
+    return name, size.width * size.height
+
+
+def test_a_record_takes_its_fields_one_by_one():
+    with pytest.warns(DeprecationWarning, match=r"`width` of area.*size=Size\(width="):
+        assert area("room", width=3) == ("room", 15)  # The default gives the rest.
+    with pytest.warns(DeprecationWarning, match="area is called") as caught:
+        assert area("room", width=3, height=7) == ("room", 21)
+    assert len(caught) == 2
+    with pytest.warns(DeprecationWarning, match="height"):
+        assert area("room", size=Size(4), height=7) == ("room", 28)
+    assert area("room", size=Size(4)) == ("room", 4)
+    assert area("room") == ("room", 10)
+
+
+def test_a_record_without_a_default_takes_its_fields_one_by_one():
+    take = deprecations.gathered_arguments("size", Size)(lambda *, size: size)
+    with pytest.warns(DeprecationWarning, match="width"):
+        assert take(width=3) == Size(3)
+    with pytest.raises(TypeError, match="size"):
+        take()
+
+
+OLD_ARGUMENTS = [
+    (loop.fit, minibatches.Batching),
+    (loop.fit_further, minibatches.Batching),
+    (unroll.train_student, unroll.Feed),
+    (unroll.train_student, unroll.Position),
+    (unroll.train_student, unroll.Derivative),
+    (unroll.lead_student, unroll.Feed),
+    (unroll.lead_student, unroll.Position),
+    (hypergradient.through_optimum, solvers.SolverOptions),
+    (dj.objectives.implicit_bilevel, solvers.SolverOptions),
+    (dj.objectives.kernel_regression, dj.objectives.MemberTraining),
+    (dj.run, dj.runtime.EvaluationOptions),
+    (dj.run, dj.runtime.LoggingOptions),
+    (dj.evaluation.arms, dj.evaluation.RunOptions),
+]
+
+
+@pytest.mark.parametrize(
+    ("fn", "record"), OLD_ARGUMENTS, ids=lambda each: each.__name__
+)
+def test_what_a_record_holds_is_still_taken_one_by_one(fn, record):
+    for name in record._fields:
+        new = rf"`{name}` of {fn.__name__} .*={record.__name__}\({name}="
+        with pytest.warns(DeprecationWarning, match=new), pytest.raises(TypeError):
+            fn(**{name: 1})
+
+
+def test_an_objective_takes_the_options_of_its_solver_one_by_one():
+    task = dj.tasks.classification(
+        dj.nets.mlp(10, hidden=(8,)), dj.data.load("digits").spec
+    )
+    with (
+        pytest.warns(DeprecationWarning, match="`damping`"),
+        pytest.raises(dj.errors.InputError, match="`damping` is -1"),
+    ):
+        dj.objectives.implicit_bilevel(task, damping=-1)

@@ -69,7 +69,11 @@ def task(digits):
 def test_the_skeleton_method_runs_and_lowers_its_loss(skeleton, digits, task):
     recipe = skeleton.moments(task, num_per_class=2)
     state, history = dj.run(
-        recipe, digits, num_steps=60, key=jax.random.key(0), log_every=1
+        recipe,
+        digits,
+        num_steps=60,
+        key=jax.random.key(0),
+        logging=dj.runtime.LoggingOptions(log_every=1),
     )
     assert history.loss[-10:].mean() < 0.7 * history.loss[:10].mean()
     np.testing.assert_allclose(

@@ -9,6 +9,8 @@ import pathlib
 
 import pytest
 
+from distill_jax import methods
+
 PACKAGE = pathlib.Path(__file__).parents[1] / "distill_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # A room imports from its own floor and from those below it, without a circle.
@@ -80,6 +82,17 @@ def test_no_code_but_the_command_line_reads_a_config():
     for path in FILES:
         if room_of(path) != "cli":
             assert "ml_collections" not in path.read_text(), path
+
+
+def test_only_named_methods_have_more_than_ten_arguments():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            args = node.args
+            count = len(args.posonlyargs) + len(args.args) + len(args.kwonlyargs)
+            is_named_method = room_of(path) == "methods" and node.name in methods.NAMES
+            assert count <= 10 or is_named_method, f"{path}: {node.name} has {count}"
 
 
 def test_imports_are_found_in_every_form():

@@ -46,8 +46,7 @@ def prepare(case: Case) -> turns.Contest:
     objective = dj.objectives.kernel_regression(
         task,
         num_networks=1,
-        max_age=10**6,
-        learning_rate=NETWORK_RATE,
+        training=dj.objectives.MemberTraining(10**6, NETWORK_RATE),
         ridge=RIDGE,
     )
     method = dj.distill(

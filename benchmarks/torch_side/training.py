@@ -19,7 +19,7 @@ import turns
 
 from distill_jax import base
 from distill_jax.compute import compiling
-from distill_jax.training import loop
+from distill_jax.training import loop, minibatches
 from torch_side import network as torch_network
 from torch_side.network import mean_loss
 
@@ -63,8 +63,7 @@ def prepare(case: Case) -> turns.Contest:
             real,
             optimizer=optax.sgd(RATE),
             num_steps=case.num_steps,
-            batch_size=case.batch_size,
-            order=order[None],
+            batching=minibatches.Batching(case.batch_size, order=order[None]),
         )
         return jax.tree.map(lambda leaf: leaf[-1], after.params)
 

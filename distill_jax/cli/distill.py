@@ -151,6 +151,10 @@ def _distil(
 ) -> tuple[dj.State, dj.runtime.History]:
     """Runs the method, with a point of the curve now and then."""
     points, num_steps = built.evaluation.num_curve_points, built.summary.num_steps
+    evaluation = dj.runtime.EvaluationOptions()
+    if points:
+        every = max(1, num_steps // points)
+        evaluation = dj.runtime.EvaluationOptions(_curve(built, key_curve), every)
     return dj.run(
         built.recipe,
         built.dataset,
@@ -159,11 +163,10 @@ def _distil(
         workdir=workdir,
         config=dict(built.summary.config),
         checkpoint_every=built.checkpoint_every,
-        log_every=built.log_every,
-        evaluate_fn=_curve(built, key_curve) if points else None,
-        evaluate_every=max(1, num_steps // points) if points else None,
-        progress=progress,
-        tensorboard=built.use_tensorboard,
+        evaluation=evaluation,
+        logging=dj.runtime.LoggingOptions(
+            built.log_every, progress, built.use_tensorboard
+        ),
         trace_cache=built.trace_cache,
     )
 
@@ -201,22 +204,27 @@ def _judge(
     if is_shown:
         print("Evaluating ...", file=sys.stderr)
     settings, dataset = built.evaluation, built.dataset
-    shared = {
-        "num_runs": settings.num_runs,
-        "num_checkpoints": settings.num_checkpoints,
-        "mapping": built.mapping,
-    }
+    run_options = dj.evaluation.RunOptions(
+        settings.num_real_steps, settings.num_checkpoints, built.mapping
+    )
     problem = (key, built.task, synthetic, dataset, built.recipe.protocol)
     if settings.use_arms:
         arms = dj.evaluation.arms(
             *problem,
             len(synthetic.y) // dataset.spec.num_classes,
-            num_real_steps=settings.num_real_steps,
+            num_runs=settings.num_runs,
             expert=settings.expert,
-            **shared,
+            run_options=run_options,
         )
     else:
-        arms = [dj.evaluation.synthetic_arm(*problem, **shared)]
+        arms = [
+            dj.evaluation.synthetic_arm(
+                *problem,
+                num_runs=settings.num_runs,
+                num_checkpoints=settings.num_checkpoints,
+                mapping=built.mapping,
+            )
+        ]
     rows = [arm.to_row() for arm in arms]
     own = sum((row["seconds"] for row in rows if row["is_distilled"]), start=0.0)
     seconds = {"evaluate": own}

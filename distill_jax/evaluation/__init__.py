@@ -4,7 +4,7 @@
 
 from distill_jax.evaluation import fairness, protocol
 from distill_jax.evaluation.baselines import arms, synthetic_arm
-from distill_jax.evaluation.comparison import Arm
+from distill_jax.evaluation.comparison import Arm, RunOptions
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
 from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
 from distill_jax.evaluation.protocol import Protocol
@@ -19,6 +19,7 @@ __all__ = [
     "Arm",
     "Evaluation",
     "Protocol",
+    "RunOptions",
     "Transfer",
     "arms",
     "evaluate",

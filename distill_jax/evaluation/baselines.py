@@ -25,17 +25,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import base, errors, experts, labels
+from distill_jax import base, deprecations, errors, experts, labels
 from distill_jax import data as data_lib
 from distill_jax.evaluation import checks, optimizers, runs, soft_label_arm
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
+from distill_jax.evaluation.comparison import Arm, Comparison, RunOptions, make_arm
 from distill_jax.selection import stratified
 from distill_jax.types import Key
 
 __all__ = ["arms", "synthetic_arm"]
 
 
+@deprecations.gathered_arguments("run_options", RunOptions)
 def arms(
     key: Key,
     task: base.Task,
@@ -45,11 +46,9 @@ def arms(
     num_per_class: int,
     *,
     num_runs: int = 5,
-    num_real_steps: int | None = None,
     expert: experts.Training | soft_label_arm.ExpertSettings | None = None,
     expert_epochs: Sequence[int] | None = None,
-    num_checkpoints: int = 1,
-    mapping: runs.Mapping = "auto",
+    run_options: RunOptions = RunOptions(),
 ) -> list[Arm]:
     """Trains and tests the five arms.
 
@@ -64,14 +63,10 @@ def arms(
       protocol: how every network is trained.
       num_per_class: how many random real images each class gets.
       num_runs: R, networks for each arm.
-      num_real_steps: how many mini-batches of the whole training set are learned
-        from; by default as many as the distilled set gets.
       expert: how the expert that gives soft labels is trained; by default as
         :func:`~distill_jax.evaluation.usual_expert` says.
       expert_epochs: after which of its epochs it is tried; by default at most six.
-      num_checkpoints: K, at how many moments of each training the test accuracy is
-        noted for ``best_on_test``; nothing is chosen by it.
-      mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+      run_options: how the networks are run, beside what the protocol says.
 
     Returns:
       The five arms in the order above.
@@ -99,6 +94,7 @@ def arms(
       Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
       Distillation", 2024.
     """
+    num_real_steps, num_checkpoints, mapping = run_options
     errors.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     if num_real_steps is not None:
         errors.check_counts(num_real_steps=num_real_steps)
@@ -151,7 +147,7 @@ def synthetic_arm(
       data: the real data set.
       protocol: how every network is trained.
       num_runs: R, networks.
-      num_checkpoints: K, as in :func:`arms`.
+      num_checkpoints: K, as in :class:`~distill_jax.evaluation.RunOptions`.
       mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
 
     Returns:

@@ -3,7 +3,7 @@
 """What the arms of a comparison share: the line of the table, and how it is made."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,27 @@ from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation import results, runs
 from distill_jax.types import Key
 
-__all__ = ["Arm", "Comparison", "make_arm"]
+__all__ = ["Arm", "Comparison", "RunOptions", "make_arm"]
+
+
+class RunOptions(NamedTuple):
+    """How the networks of the arms are run, beside what the protocol says.
+
+    Attributes:
+      num_real_steps: how many mini-batches of the whole training set are learned
+        from; by default as many as the distilled set gets.
+      num_checkpoints: K, at how many moments of each training the test accuracy is
+        noted for ``best_on_test``; nothing is chosen by it.
+      mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+
+    Example:
+      >>> RunOptions(num_checkpoints=4).mapping
+      'auto'
+    """
+
+    num_real_steps: int | None = None
+    num_checkpoints: int = 1
+    mapping: runs.Mapping = "auto"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

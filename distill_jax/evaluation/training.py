@@ -15,7 +15,7 @@ from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import optimizers
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.training import loop
+from distill_jax.training import loop, minibatches
 from distill_jax.types import Array, Key
 
 __all__ = ["train"]
@@ -86,14 +86,16 @@ def train(
         examples,
         optimizer=optimizer,
         num_steps=optimizers.num_steps(protocol, num_examples),
-        batch_size=protocol.batch_size,
-        policy=policies.parse(
-            protocol.augmentation, align_corners=protocol.augmentation_align_corners
+        batching=minibatches.Batching(
+            protocol.batch_size,
+            policies.parse(
+                protocol.augmentation, align_corners=protocol.augmentation_align_corners
+            ),
+            protocol.mixing,
+            protocol.mixing_probability,
+            prepare=None if normalizer is None else prepare,
+            order=order,
         ),
-        mixing=protocol.mixing,
-        mixing_probability=protocol.mixing_probability,
-        prepare=None if normalizer is None else prepare,
-        order=order,
         context=context,
         num_checkpoints=num_checkpoints,
     )

@@ -39,7 +39,7 @@ class Appraisal(NamedTuple):
 
 
 @deprecations.renamed_arguments(policy="augmentation")
-@deprecations.gathered_arguments(training=plan.Training)
+@deprecations.gathered_arguments("training", plan.Training)
 def train_expert(
     key: Key, task: base.Task, source: base.Source, training: plan.Training
 ) -> base.Variables:
@@ -95,9 +95,7 @@ def train_expert(
         optimizer=_optimizer(training),
         num_steps=training.num_epochs
         * minibatches.num_steps_per_epoch(num_examples, batch_size),
-        batch_size=batch_size,
-        policy=training.policy(),
-        prepare=prepare,
+        batching=minibatches.Batching(batch_size, training.policy(), prepare=prepare),
         context=context,
         num_checkpoints=training.num_epochs,
         sharpness=training.sharpness,  # pyright: ignore[reportArgumentType]

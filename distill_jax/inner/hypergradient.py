@@ -23,6 +23,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import optax
 
+from distill_jax import deprecations
 from distill_jax.inner import solvers
 from distill_jax.types import Array, PyTree
 
@@ -43,18 +44,14 @@ class Diagnostics(NamedTuple):
     implicit_norm: Array  # [] of the implicit part, before it is clipped
 
 
+@deprecations.gathered_arguments("solver_options", solvers.SolverOptions)
 def through_optimum(
     outer_fn: Callable[[PyTree, PyTree], Any],
     inner_fn: Callable[[PyTree, PyTree], Array],
     params: PyTree,
     synthetic: PyTree,
     *,
-    solver: solvers.Solver = "cg",
-    num_iterations: int = 20,
-    damping: float = 0.0,
-    step_size: float | None = None,
-    clip_ratio: float | None = None,
-    clip_norm: float | None = None,
+    solver_options: solvers.SolverOptions = solvers.SolverOptions(),
     product_fn: Callable[[PyTree, PyTree, PyTree], PyTree] | None = None,
     has_aux: bool = False,
 ) -> tuple[Array, Diagnostics]:
@@ -77,14 +74,7 @@ def through_optimum(
       inner_fn: ``(params, synthetic)`` to the scalar that ``params`` minimise.
       params: theta*.
       synthetic: S, any tree; its integers get no gradient.
-      solver: ``"cg"`` or ``"neumann"``.
-      num_iterations: products with the operator; always so many.
-      damping: d, at least 0.
-      step_size: a of the Neumann series ``v = a sum_k (I - a A)^k b``, which converges
-        for a below 2 over the largest eigenvalue of A; not read for ``"cg"``.
-      clip_ratio: the implicit part of a leaf of S may be so many times as long as the
-        direct part (1 in the paper); leaves with no direct part are left alone.
-      clip_norm: the implicit part of a leaf of S may be so long.
+      solver_options: how the system is solved, and how long the implicit part may be.
       product_fn: ``(params, synthetic, vector)`` to the product that stands for that
         of the Hessian, such as :func:`gauss_newton_product`.
       has_aux: whether ``outer_fn`` gives an auxiliary value.
@@ -99,7 +89,7 @@ def through_optimum(
       >>> import jax, jax.numpy as jnp
       >>> inner = lambda theta, s: 0.5 * 4.0 * theta**2 - s * theta  # theta* = s / 4
       >>> outer = lambda theta, s: theta**2
-      >>> loss = lambda s: through_optimum(outer, inner, s / 4, s, num_iterations=1)[0]
+      >>> loss = lambda s: through_optimum(outer, inner, s / 4, s)[0]
       >>> float(loss(8.0)), float(jax.grad(loss)(8.0))  # s^2 / 16 and s / 8
       (4.0, 1.0)
 
@@ -109,14 +99,7 @@ def through_optimum(
       Loo et al., "Dataset Distillation with Convexified Implicit Gradients", 2023,
       section 3 and, for the clipping of each leaf, its released code.
     """
-    solvers.check_solver(
-        solver,
-        num_iterations=num_iterations,
-        damping=damping,
-        step_size=step_size,
-        clip_ratio=clip_ratio,
-        clip_norm=clip_norm,
-    )
+    solvers.check_solver(**solver_options._asdict())
     params, fixed = jax.lax.stop_gradient((params, synthetic))
     outer_only = (lambda p, s: outer_fn(p, s)[0]) if has_aux else outer_fn
     b, unflatten = jax.flatten_util.ravel_pytree(jax.grad(outer_only)(params, fixed))
@@ -130,17 +113,14 @@ def through_optimum(
             curved = hessian_product(vector)
         else:
             curved = product_fn(params, fixed, vector)
-        return jax.flatten_util.ravel_pytree(curved)[0] + damping * flat
+        return jax.flatten_util.ravel_pytree(curved)[0] + solver_options.damping * flat
 
-    solve_fn = solvers.conjugate_gradients
-    if solver == "neumann" and step_size is not None:  # As `check_solver` made sure.
-        solve_fn = functools.partial(solvers.neumann_series, step_size=step_size)
-    v = jax.lax.stop_gradient(solve_fn(operator, b, num_iterations=num_iterations))
+    v = jax.lax.stop_gradient(_solved(operator, b, solver_options))
 
     along_v = lambda synthetic: _along(inner_fn, params, unflatten(v), synthetic)
     direct = jax.grad(outer_only, argnums=1, allow_int=True)(params, fixed)
     implicit = jax.grad(along_v, allow_int=True)(fixed)
-    followed = along_v(_clipped(synthetic, direct, implicit, clip_ratio, clip_norm))
+    followed = along_v(_clipped(synthetic, direct, implicit, solver_options))
     value, aux = outer_fn(params, synthetic), None
     if has_aux:
         value, aux = value
@@ -190,6 +170,16 @@ def gauss_newton_product(
     return jax.vjp(model_fn, params)[1](curved)[0]
 
 
+def _solved(
+    operator: Callable[[Array], Array], b: Array, options: solvers.SolverOptions
+) -> Array:
+    """Returns v of the linear system, in the way that was asked for."""
+    solve_fn, step_size = solvers.conjugate_gradients, options.step_size
+    if options.solver == "neumann" and step_size is not None:  # As was checked.
+        solve_fn = functools.partial(solvers.neumann_series, step_size=step_size)
+    return solve_fn(operator, b, num_iterations=options.num_iterations)
+
+
 def _along(
     inner_fn: Callable[[PyTree, PyTree], Array],
     params: PyTree,
@@ -204,10 +194,10 @@ def _clipped(
     synthetic: PyTree,
     direct: PyTree,
     implicit: PyTree,
-    ratio: float | None,
-    norm: float | None,
+    options: solvers.SolverOptions,
 ) -> PyTree:
     """S, with a derivative by which no leaf of the implicit part is too long."""
+    ratio, norm = options.clip_ratio, options.clip_norm
     if ratio is None and norm is None:
         return synthetic
     clip = lambda d, i: _clip_factor(_size(d), _size(i), ratio, norm)

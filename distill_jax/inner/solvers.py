@@ -10,7 +10,7 @@ stay finite where A is not positive definite.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from distill_jax.types import Array
 
 __all__ = [
     "Solver",
+    "SolverOptions",
     "check_solver",
     "conjugate_gradients",
     "neumann_series",
@@ -27,6 +28,32 @@ __all__ = [
 ]
 
 Solver = Literal["cg", "neumann"]
+
+
+class SolverOptions(NamedTuple):
+    """How the linear system of a hypergradient is solved, and how long its part may be.
+
+    Attributes:
+      solver: ``"cg"`` or ``"neumann"``.
+      num_iterations: products with the operator; always so many.
+      damping: d, at least 0.
+      step_size: a of the Neumann series ``v = a sum_k (I - a A)^k b``, which converges
+        for a below 2 over the largest eigenvalue of A; not read for ``"cg"``.
+      clip_ratio: the implicit part of a leaf of S may be so many times as long as the
+        direct part (1 in the paper of RCIG); leaves with no direct part are left alone.
+      clip_norm: the implicit part of a leaf of S may be so long.
+
+    Example:
+      >>> SolverOptions("neumann", num_iterations=50, step_size=0.1).damping
+      0.0
+    """
+
+    solver: Solver = "cg"
+    num_iterations: int = 20
+    damping: float = 0.0
+    step_size: float | None = None
+    clip_ratio: float | None = None
+    clip_norm: float | None = None
 
 
 def conjugate_gradients(

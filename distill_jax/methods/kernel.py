@@ -80,8 +80,7 @@ def frepo(
         task,
         num_networks=num_networks,
         num_active=num_active,
-        max_age=max_age,
-        learning_rate=network_learning_rate,
+        training=objectives.MemberTraining(max_age, network_learning_rate),
         ridge=ridge,
         use_flip=use_flip,
     )
@@ -173,8 +172,7 @@ def rcig(
         task,
         num_networks=num_networks,
         num_active=num_active,
-        max_age=max_age,
-        learning_rate=network_learning_rate,
+        training=objectives.MemberTraining(max_age, network_learning_rate),
         ridge=5e-4 * shared.num_examples_per_class * num_classes
         if ridge is None
         else ridge,

@@ -112,7 +112,7 @@ def auto(
         kernel = objectives.kernel_regression(
             task,
             num_networks=num_networks,
-            learning_rate=network_learning_rate,
+            training=objectives.MemberTraining(learning_rate=network_learning_rate),
             ridge=ridge,
             margin_limit=0.5 / task.facts.num_classes,
         )

@@ -8,12 +8,13 @@ from distill_jax.objectives.distribution import distribution_matching
 from distill_jax.objectives.gradient import NetworkTraining, gradient_matching
 from distill_jax.objectives.implicit import implicit_bilevel
 from distill_jax.objectives.inducing import kernel_inducing_points
-from distill_jax.objectives.kernel import kernel_regression
+from distill_jax.objectives.kernel import MemberTraining, kernel_regression
 from distill_jax.objectives.stages import in_stages
 from distill_jax.objectives.trajectory import trajectory_matching
 from distill_jax.objectives.unrolled import Windows, unrolled_training
 
 __all__ = [
+    "MemberTraining",
     "NetworkTraining",
     "Windows",
     "distribution_matching",

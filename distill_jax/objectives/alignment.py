@@ -205,8 +205,7 @@ def _train_epoch(
         synthetic,
         optimizer=optimizer,
         num_steps=minibatches.num_steps_per_epoch(len(synthetic.y), batch_size),
-        batch_size=batch_size,
-        policy=policy,
+        batching=minibatches.Batching(batch_size, policy),
     )
 
 

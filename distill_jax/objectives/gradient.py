@@ -219,9 +219,9 @@ def _train(
         examples,
         optimizer=training.optimizer,
         num_steps=training.num_epochs * per_epoch,
-        batch_size=training.batch_size,
-        policy=training.policy,
-        mixing=training.mixing,
+        batching=minibatches.Batching(
+            training.batch_size, training.policy, training.mixing
+        ),
     )
 
 

@@ -10,14 +10,14 @@ the derivative is that of the implicit function theorem at where they are.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors, tasks
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import rows
 from distill_jax.inner import hypergradient, solvers
@@ -31,6 +31,7 @@ __all__ = ["implicit_bilevel"]
 Curvature = Literal["hessian", "gauss_newton"]
 
 
+@deprecations.gathered_arguments("solver_options", solvers.SolverOptions)
 def implicit_bilevel(
     task: base.Task,
     *,
@@ -41,11 +42,7 @@ def implicit_bilevel(
     optimizer: optax.GradientTransformation | None = None,
     weight_decay: float = 1e-2,
     curvature: Curvature = "gauss_newton",
-    solver: solvers.Solver = "cg",
-    num_iterations: int = 20,
-    damping: float = 1e-3,
-    step_size: float | None = None,
-    clip_norm: float | None = None,
+    solver_options: solvers.SolverOptions = solvers.SolverOptions(damping=1e-3),
     policy: policies.Policy | None = None,
 ) -> base.Objective:
     """Lowers the real loss of networks trained to an optimum on the synthetic examples.
@@ -65,12 +62,10 @@ def implicit_bilevel(
       weight_decay: w, at least 0; above 0 there is an optimum at a finite place.
       curvature: ``"hessian"``, or ``"gauss_newton"``: without the curvature of the
         network, so that the operator is positive definite also off the optimum.
-      solver: ``"cg"`` or ``"neumann"``, see :mod:`distill_jax.inner.hypergradient`.
-      num_iterations: of the solver.
-      damping: added to the curvature, beside w.
-      step_size: of the Neumann series.
-      clip_norm: the gradient in the inputs, and that in the labels, that follow one
-        member may be so long.
+      solver_options: how the linear system is solved, see
+        :mod:`distill_jax.inner.hypergradient`. Its damping is added to the curvature,
+        beside w; its clips bound the gradient in the inputs, and that in the labels,
+        that follow one member.
       policy: what augmentation of the synthetic examples is drawn from, or None; one
         draw for each step of training, and one for the derivative.
 
@@ -103,14 +98,7 @@ def implicit_bilevel(
     """
     _check(task, num_steps, weight_decay, curvature)
     pools.check_pool(num_networks, num_active, max_age)
-    solver_options = {
-        "solver": solver,
-        "num_iterations": num_iterations,
-        "damping": damping,
-        "step_size": step_size,
-        "clip_norm": clip_norm,
-    }
-    solvers.check_solver(**solver_options)
+    solvers.check_solver(**solver_options._asdict())
     problem = _Problem(task, weight_decay, policy, curvature, solver_options)
     decay = optax.add_decayed_weights(weight_decay)
     trainer = optax.chain(decay, optimizer or optax.adam(1e-2))
@@ -153,7 +141,7 @@ class _Problem(NamedTuple):
     weight_decay: float
     policy: policies.Policy | None
     curvature: Curvature
-    solver_options: Mapping[str, Any]
+    solver_options: solvers.SolverOptions
 
 
 def _outer_value(
@@ -173,8 +161,8 @@ def _outer_value(
         functools.partial(_inner_value, problem, key_augment, key_inner),
         params,
         synthetic,
+        solver_options=problem.solver_options,
         product_fn=product_fn,
-        **problem.solver_options,
     )
 
 
@@ -260,8 +248,7 @@ def _train(
         synthetic,
         optimizer=trainer,
         num_steps=num_steps,
-        batch_size=len(synthetic.y),
-        policy=policy,
+        batching=minibatches.Batching(len(synthetic.y), policy),
     )
 
 

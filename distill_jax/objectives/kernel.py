@@ -18,16 +18,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, tasks
+from distill_jax import base, deprecations, tasks
 from distill_jax.compute import blocks
-from distill_jax.inner import hypergradient
+from distill_jax.inner import hypergradient, solvers
 from distill_jax.inner import ridge as ridges
 from distill_jax.objectives import checks
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["KernelTerms", "kernel_regression", "kernel_terms", "label_margin"]
+__all__ = [
+    "KernelTerms",
+    "MemberTraining",
+    "kernel_regression",
+    "kernel_terms",
+    "label_margin",
+]
 
 
 class KernelTerms(NamedTuple):
@@ -38,14 +44,31 @@ class KernelTerms(NamedTuple):
     accuracy: Array  # [] share of real examples that ridge regression gets right
 
 
+class MemberTraining(NamedTuple):
+    """How the members of the pool are trained, one step in every outer step.
+
+    Attributes:
+      max_age: training steps after which a member is replaced by a fresh one.
+      learning_rate: of Adam for the members.
+      max_train_examples: members train on at most this many synthetic examples.
+
+    Example:
+      >>> MemberTraining(max_age=7).learning_rate
+      0.0003
+    """
+
+    max_age: int = 100
+    learning_rate: float = 3e-4
+    max_train_examples: int = 1000
+
+
+@deprecations.gathered_arguments("training", MemberTraining)
 def kernel_regression(
     task: base.Task,
     *,
     num_networks: int = 10,
     num_active: int = 1,
-    max_age: int = 100,
-    learning_rate: float = 3e-4,
-    max_train_examples: int = 1000,
+    training: MemberTraining = MemberTraining(),
     ridge: float = 1e-6,
     use_margin: bool = True,
     margin_limit: float | None = None,
@@ -66,9 +89,7 @@ def kernel_regression(
         probabilities, from which ``1/C`` is subtracted here.
       num_networks: ``P``, the size of the pool.
       num_active: networks per outer step; the loss is their mean (the paper uses 1).
-      max_age: training steps after which a member is replaced by a fresh one.
-      learning_rate: of Adam for the members.
-      max_train_examples: members train on at most this many synthetic examples.
+      training: how members are trained, and for how long.
       ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
       use_margin: whether labels are pulled to have a clear winner.
       margin_limit: where the margin of a label stops counting; 1/C by default (FRePo),
@@ -101,14 +122,19 @@ def kernel_regression(
     """
     features_fn = checks.check_features(task, "A kernel objective")
     task = task.retarget("centred")
-    optimizer = optax.adam(learning_rate)
+    optimizer = optax.adam(training.learning_rate)
     init_fn = functools.partial(tasks.init_network, task)
-    pool_options = {"init_fn": init_fn, "optimizer": optimizer, "max_age": max_age}
-    options = (ridge, use_margin, margin_limit, use_flip)
-    regression = _Regression(task, features_fn, *options)
+    pool_options = {
+        "init_fn": init_fn,
+        "optimizer": optimizer,
+        "max_age": training.max_age,
+    }
+    value_options = (ridge, use_margin, margin_limit, use_flip)
+    regression = _Regression(task, features_fn, *value_options)
     value_fn = functools.partial(_value, regression)
     if num_implicit:
-        value_fn = functools.partial(_followed_value, regression, num_implicit, damping)
+        options = solvers.SolverOptions("cg", num_implicit, damping, clip_ratio=1.0)
+        value_fn = functools.partial(_followed_value, regression, options)
 
     def init(key: Key, synthetic: base.Synthetic) -> pools.Pool:
         del synthetic  # Members start untrained.
@@ -132,7 +158,9 @@ def kernel_regression(
     def advance(key, inner, synthetic, batch):
         del batch  # Members train on the synthetic set.
         key_rows, key_pool = jax.random.split(key)
-        examples = minibatches.some_rows(key_rows, synthetic, max_train_examples)
+        examples = minibatches.some_rows(
+            key_rows, synthetic, training.max_train_examples
+        )
         return pools.advance_pool(
             key_pool,
             inner,
@@ -248,8 +276,7 @@ def _value(
 
 def _followed_value(
     regression: _Regression,
-    num_iterations: int,
-    damping: float,
+    options: solvers.SolverOptions,
     variables: base.Variables,
     synthetic: base.Synthetic,
     real: base.Examples,
@@ -267,9 +294,7 @@ def _followed_value(
         lambda params, synthetic: _mean_error(outputs(params, synthetic), synthetic.y),
         params,
         synthetic,
-        num_iterations=num_iterations,
-        damping=damping,
-        clip_ratio=1.0,
+        solver_options=options,
         product_fn=lambda params, synthetic, vector: hypergradient.gauss_newton_product(
             lambda params: outputs(params, synthetic),
             lambda outputs: _mean_error(outputs, synthetic.y),

@@ -100,8 +100,7 @@ def trajectory_matching(
         num_steps=num_steps,
         batch_size=batch_size,
         policy=policy,
-        estimator=estimator,
-        remat=remat,
+        derivative=unroll.Derivative(estimator, remat),
         has_gradients=has_step_probe,
     )
 
@@ -145,6 +144,7 @@ def _match(
     *,
     num_steps: int,
     batch_size: int | None,
+    policy: policies.Policy | None,
     **options: Any,
 ) -> tuple[Array, Array, PyTree]:
     """``|theta_N - theta*_{t+M}|^2``, ``|theta*_t - theta*_{t+M}|^2`` and gradients."""
@@ -158,11 +158,14 @@ def _match(
         synthetic,
         num_steps=num_steps,
         optimizer=optax.sgd(synthetic.learning_rate),
-        batches=minibatches.consecutive_batches(
-            key_batches,
-            num_examples=num_examples,
-            batch_size=batch_size or num_examples,
-            num_steps=num_steps,
+        feed=unroll.Feed(
+            minibatches.consecutive_batches(
+                key_batches,
+                num_examples=num_examples,
+                batch_size=batch_size or num_examples,
+                num_steps=num_steps,
+            ),
+            policy,
         ),
         **options,
     )

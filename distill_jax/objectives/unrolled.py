@@ -154,7 +154,7 @@ def _outer_value(
         num_steps=training.num_steps,
     )
     first = _window_start(training, key_start)
-    course = {"batches": batches, "policy": training.policy, "context": context}
+    feed = unroll.Feed(batches, training.policy, context)
     rate = synthetic.learning_rate
     variables, opt = unroll.lead_student(
         key_steps,
@@ -163,7 +163,7 @@ def _outer_value(
         synthetic,
         optimizer=training.make_optimizer(jax.lax.stop_gradient(rate)),
         num_steps=first,
-        **course,
+        feed=feed,
     )
     variables, _ = unroll.train_student(
         key_steps,
@@ -171,11 +171,10 @@ def _outer_value(
         task,
         synthetic,
         optimizer=training.make_optimizer(rate),
-        opt=opt,
-        first=first,
         num_steps=training.window,
-        remat=training.remat,
-        **course,
+        feed=feed,
+        position=unroll.Position(opt, first),
+        derivative=unroll.Derivative(remat=training.remat),
     )
     return _judge(task, variables, key_steps, real, context), first
 

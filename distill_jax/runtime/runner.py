@@ -22,19 +22,20 @@ from distill_jax import base, bilevel, deprecations, errors
 from distill_jax.compute import compiling, processes
 from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.runtime import calendar as calendars
-from distill_jax.runtime import checks, history, logging, scan, signals
+from distill_jax.runtime import checks, history, options, scan, signals
+from distill_jax.runtime import logging as logs
 from distill_jax.runtime import record as records
 from distill_jax.types import Key
 
 __all__ = ["run"]
-
-EvaluateFn = Callable[[int, base.Synthetic], Mapping[str, float]]
 
 CHUNK_CAPACITY = 1024  # The most steps between two looks of the host,
 _CHUNK_SECONDS = 1.0  # and the time they should take.
 
 
 @deprecations.renamed_arguments(shelf="trace_cache")
+@deprecations.gathered_arguments("evaluation", options.EvaluationOptions)
+@deprecations.gathered_arguments("logging", options.LoggingOptions)
 def run(
     recipe: base.Recipe,
     data: Any,
@@ -44,11 +45,8 @@ def run(
     workdir: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,
     checkpoint_every: int | None = None,
-    log_every: int = 10,
-    evaluate_fn: EvaluateFn | None = None,
-    evaluate_every: int | None = None,
-    progress: bool | None = None,
-    tensorboard: bool = False,
+    evaluation: options.EvaluationOptions = options.EvaluationOptions(),
+    logging: options.LoggingOptions = options.LoggingOptions(),
     trace_cache: trace_caches.TraceCache | None = None,
 ) -> tuple[base.State, history.History]:
     """Runs a recipe on a data set; goes on where an earlier run in `workdir` stopped.
@@ -67,12 +65,10 @@ def run(
       config: what the run is described by; a folder takes one only. Any difference is
         refused when resuming, that of `num_steps`, `key` and data set included.
       checkpoint_every: steps between checkpoints; there is always one at the end.
-      log_every: steps between logged ones; the last is always logged.
-      evaluate_fn: ``(step, synthetic) -> dict of floats``. May take its time.
-      evaluate_every: steps between evaluations, step 0 included; ``None`` evaluates
-        at the end only.
-      progress: whether to show a progress bar; ``None`` where there is a terminal.
-      tensorboard: whether to write event files to ``workdir/tensorboard`` too.
+      evaluation: how the set is evaluated on the way, see
+        :class:`~distill_jax.runtime.EvaluationOptions`; not at all by default.
+      logging: which steps are logged, and where they are shown, see
+        :class:`~distill_jax.runtime.LoggingOptions`; every tenth by default.
       trace_cache: where the first state and the loop may lie traced by an earlier
         process; see :func:`~distill_jax.runtime.compile_steps`.
 
@@ -105,19 +101,20 @@ def run(
       ...     initial_fn=lambda key, data: base.Examples(x=jnp.zeros(2), y=jnp.eye(2)),
       ...     source_fn=lambda data: data, protocol=None)
       >>> state, history = run(
-      ...     recipe, jnp.ones(2), num_steps=3, key=jax.random.key(0), log_every=1)
+      ...     recipe, jnp.ones(2), num_steps=3, key=jax.random.key(0),
+      ...     logging=options.LoggingOptions(log_every=1))
       >>> print(recipe.method.read(state).x, history.loss)
       [0.875 0.875] [2.    0.5   0.125]
     """
     calendar = calendars.Calendar(
-        num_steps, log_every, evaluate_every, checkpoint_every
+        num_steps, logging.log_every, evaluation.evaluate_every, checkpoint_every
     )
-    checks.check_arguments(calendar, key, workdir, evaluate_fn)
+    checks.check_arguments(calendar, key, workdir, evaluation.evaluate_fn)
     record = records.Record(
         None if workdir is None else pathlib.Path(workdir),
         config,
         identity=records.identity(key, data, num_steps),
-        use_tensorboard=tensorboard,
+        use_tensorboard=logging.tensorboard,
     )
     key_initial, key_init, key_run = jax.random.split(key, 3)
     initial = recipe.initial_fn(key_initial, data)
@@ -129,7 +126,7 @@ def run(
         contextlib.closing(record.journal),
     ):
         state = _start(recipe.method, record, key_init, initial, trace_cache)
-        evaluate = _evaluator(recipe.method, calendar, evaluate_fn, record)
+        evaluate = _evaluator(recipe.method, calendar, evaluation.evaluate_fn, record)
         evaluate(state)
         if int(state.step) < num_steps:
             compile_steps = functools.partial(
@@ -141,7 +138,7 @@ def run(
                 record,
                 request,
                 evaluate,
-                progress,
+                logging.progress,
                 compile_steps,
                 (key_run, state, recipe.source_fn(data)),
             )
@@ -176,9 +173,7 @@ def _take_steps(
     record.compile_seconds += compiled.seconds
     inspect = checks.inspector(state)
     step, count = int(state.step), 1
-    bar = logging.ProgressBar(
-        num_steps=calendar.num_steps, step=step, is_shown=progress
-    )
+    bar = logs.ProgressBar(num_steps=calendar.num_steps, step=step, is_shown=progress)
     with bar:
         while step < calendar.num_steps and not _signal_of_any(request):
             count = min(count, CHUNK_CAPACITY, calendar.next_stop(step) - step)

@@ -17,10 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base
+from distill_jax import base, deprecations
 from distill_jax import data as data_lib
-from distill_jax.augmentation import mixing as mixing_lib
-from distill_jax.augmentation import policies
 from distill_jax.compute import blocks, rows
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import sharpness as sharpness_lib
@@ -33,6 +31,7 @@ __all__ = [
 ]
 
 
+@deprecations.gathered_arguments("batching", minibatches.Batching)
 def fit(
     key: Key,
     variables: base.Variables,
@@ -41,12 +40,7 @@ def fit(
     *,
     optimizer: optax.GradientTransformation,
     num_steps: int,
-    batch_size: int,
-    policy: policies.Policy | None = None,
-    mixing: mixing_lib.Kind = "none",
-    mixing_probability: float = 1.0,
-    prepare: Callable[[base.Examples], base.Examples] | None = None,
-    order: Array | None = None,
+    batching: minibatches.Batching,
     context: Any = None,
     num_checkpoints: int = 1,
     sharpness: sharpness_lib.Sharpness | None = None,
@@ -61,12 +55,7 @@ def fit(
         :class:`~distill_jax.base.Synthetic` of M rows.
       optimizer: sees the parameters only.
       num_steps: T, how many mini-batches.
-      batch_size: B; all M examples at once where it is larger.
-      policy: what augmentation is drawn from in every step, or None.
-      mixing: how examples are joined in pairs after that.
-      mixing_probability: of every batch.
-      prepare: what is done to a batch before augmentation (normalising raw images).
-      order: [epochs, M] the order of the examples in every epoch; drawn where None.
+      batching: how the mini-batches come to be.
       context: of the task.
       num_checkpoints: how many moments to keep, evenly spaced; the last is the end.
       sharpness: of the loss, avoided where given (GSAM).
@@ -77,14 +66,15 @@ def fit(
 
     Example:
       >>> import distill_jax as dj, jax, optax
-      >>> from distill_jax.training import loop
+      >>> from distill_jax.training import loop, minibatches
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> x = jax.random.normal(jax.random.key(0), (10, *data.spec.shape))
       >>> synthetic = dj.Synthetic(x=x, y=jax.numpy.eye(10))
       >>> trained = loop.fit(
       ...     jax.random.key(2), task.init(jax.random.key(1), None), task,
-      ...     synthetic, optimizer=optax.adam(0.05), num_steps=50, batch_size=256)
+      ...     synthetic, optimizer=optax.adam(0.05), num_steps=50,
+      ...     batching=minibatches.Batching(256))
       >>> end = jax.tree.map(lambda leaf: leaf[-1], trained)
       >>> task.predict(end, x, None).argmax(axis=1).tolist()
       [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -95,12 +85,7 @@ def fit(
         examples,
         optimizer=optimizer,
         num_steps=num_steps,
-        batch_size=batch_size,
-        policy=policy,
-        mixing=mixing,
-        mixing_probability=mixing_probability,
-        prepare=prepare,
-        order=order,
+        batching=batching,
         context=context,
         sharpness=sharpness,
     )
@@ -115,6 +100,7 @@ def fit(
     return jax.lax.scan(segment, carry, jnp.asarray(bounds))[1]
 
 
+@deprecations.gathered_arguments("batching", minibatches.Batching)
 def fit_further(
     key: Key,
     variables: base.Variables,
@@ -124,9 +110,7 @@ def fit_further(
     *,
     optimizer: optax.GradientTransformation,
     num_steps: int,
-    batch_size: int,
-    policy: policies.Policy | None = None,
-    mixing: mixing_lib.Kind = "none",
+    batching: minibatches.Batching,
     context: Any = None,
 ) -> tuple[base.Variables, optax.OptState]:
     """Goes on with the training of one network, momentum and all.
@@ -139,9 +123,7 @@ def fit_further(
       examples: M rows, as in :func:`fit`.
       optimizer: the one that ``opt`` belongs to.
       num_steps: T more mini-batches.
-      batch_size: B; all M examples at once where it is larger.
-      policy: what augmentation is drawn from in every step, or None.
-      mixing: how examples are joined in pairs after that.
+      batching: how the mini-batches come to be.
       context: of the task.
 
     Returns:
@@ -149,14 +131,15 @@ def fit_further(
 
     Example:
       >>> import distill_jax as dj, jax, optax
-      >>> from distill_jax.training import loop
+      >>> from distill_jax.training import loop, minibatches
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
       >>> synthetic = dj.Synthetic(x=jax.numpy.ones((10, 8, 8, 1)), y=jax.numpy.eye(10))
       >>> variables, sgd = task.init(jax.random.key(1), None), optax.sgd(0.1)
       >>> variables, opt = loop.fit_further(
       ...     jax.random.key(2), variables, sgd.init(variables.params), task,
-      ...     synthetic, optimizer=sgd, num_steps=3, batch_size=256)
+      ...     synthetic, optimizer=sgd, num_steps=3,
+      ...     batching=minibatches.Batching(256))
     """
     step_fn = _stepper(
         key,
@@ -164,9 +147,7 @@ def fit_further(
         examples,
         optimizer=optimizer,
         num_steps=num_steps,
-        batch_size=batch_size,
-        policy=policy,
-        mixing=mixing,
+        batching=batching,
         context=context,
     )
     return jax.lax.fori_loop(0, num_steps, step_fn, (variables, opt))
@@ -219,12 +200,7 @@ def _stepper(
     *,
     optimizer: optax.GradientTransformation,
     num_steps: int,
-    batch_size: int,
-    policy: policies.Policy | None,
-    mixing: mixing_lib.Kind,
-    mixing_probability: float = 1.0,
-    prepare: Callable[[base.Examples], base.Examples] | None = None,
-    order: Array | None = None,
+    batching: minibatches.Batching,
     context: Any = None,
     sharpness: sharpness_lib.Sharpness | None = None,
 ) -> Callable:
@@ -233,13 +209,13 @@ def _stepper(
     num_examples = examples.y.shape[0]
     whole = rows.examples_of(examples)
     batches = None
-    if batch_size < num_examples or order is not None:
+    if batching.batch_size < num_examples or batching.order is not None:
         batches = minibatches.mini_batches(
             key_order,
             num_examples=num_examples,
-            batch_size=min(batch_size, num_examples),
+            batch_size=min(batching.batch_size, num_examples),
             num_steps=num_steps,
-            order=order,
+            order=batching.order,
         )
 
     def step_fn(step: Array, carry):
@@ -248,9 +224,11 @@ def _stepper(
         batch = whole
         if batches is not None:
             batch = rows.take(whole, batches[0][step], batches[1][step])
-        batch = batch if prepare is None else prepare(batch)
-        batch = minibatches.augment_batch(key_augment, policy, batch)
-        batch = minibatches.mix_batch(key_mix, mixing, mixing_probability, batch)
+        batch = batch if batching.prepare is None else batching.prepare(batch)
+        batch = minibatches.augment_batch(key_augment, batching.policy, batch)
+        batch = minibatches.mix_batch(
+            key_mix, batching.mixing, batching.mixing_probability, batch
+        )
         variables, opt = carry
         return gradient_step.descend(
             key_loss,

@@ -8,18 +8,21 @@ that a step is one gather; augmentation and mixing are drawn in every step.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import base
-from distill_jax.augmentation import drawing, mixing, policies
+from distill_jax.augmentation import drawing, policies
+from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.compute import randomness, rows
 from distill_jax.types import Array, Key
 
 __all__ = [
+    "Batching",
     "augment_batch",
     "consecutive_batches",
     "mini_batches",
@@ -27,6 +30,30 @@ __all__ = [
     "num_steps_per_epoch",
     "some_rows",
 ]
+
+
+class Batching(NamedTuple):
+    """How the mini-batches of a training come to be.
+
+    Attributes:
+      batch_size: B; all M examples at once where it is larger.
+      policy: what augmentation is drawn from in every step, or None.
+      mixing: how examples are joined in pairs after that.
+      mixing_probability: of every batch.
+      prepare: what is done to a batch before augmentation (normalising raw images).
+      order: [epochs, M] the order of the examples in every epoch; drawn where None.
+
+    Example:
+      >>> Batching(256, policies.parse("crop")).mixing
+      'none'
+    """
+
+    batch_size: int
+    policy: policies.Policy | None = None
+    mixing: mixing_lib.Kind = "none"
+    mixing_probability: float = 1.0
+    prepare: Callable[[base.Examples], base.Examples] | None = None
+    order: Array | None = None
 
 
 def num_steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -168,7 +195,7 @@ def augment_batch(
 
 
 def mix_batch(
-    key: Key, kind: mixing.Kind, probability: float, batch: base.Examples
+    key: Key, kind: mixing_lib.Kind, probability: float, batch: base.Examples
 ) -> base.Examples:
     """A mini-batch whose examples may be joined in pairs.
 
@@ -188,10 +215,10 @@ def mix_batch(
         return batch
     key_whether, key_mix = jax.random.split(key)
     num_examples, *shape = batch.x.shape
-    params = mixing.sample_mixing(
+    params = mixing_lib.sample_mixing(
         key_mix, kind, num_examples=num_examples, shape=tuple(shape)
     )
-    mixed = mixing.mix(params, batch)
+    mixed = mixing_lib.mix(params, batch)
     if probability == 1:
         return mixed
     is_mixed = jax.random.bernoulli(key_whether, probability)

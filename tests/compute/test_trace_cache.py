@@ -123,9 +123,15 @@ def test_a_class_that_is_gone_makes_it_anew(tmp_path, monkeypatch):
 
 
 def run(folder, *, recipe=None, **changes):
-    arguments = {"num_steps": 50, "key": KEY, "log_every": 4} | changes
+    arguments = {"num_steps": 50, "key": KEY} | changes
     kept = None if folder is None else trace_cache.TraceCache(folder, "the toy")
-    return runtime.run(recipe or toy.recipe(), toy.DATA, trace_cache=kept, **arguments)
+    return runtime.run(
+        recipe or toy.recipe(),
+        toy.DATA,
+        trace_cache=kept,
+        logging=runtime.LoggingOptions(4),
+        **arguments,
+    )
 
 
 def test_a_run_from_kept_traces_is_the_same(tmp_path):

@@ -259,9 +259,15 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(
     ("counts", "sentence"),
     [
         ({"num_runs": 0}, "`num_runs` must be a whole number, at least 1, got 0"),
-        ({"num_checkpoints": 0}, "`num_checkpoints` must be a whole number"),
-        ({"num_real_steps": 0}, "`num_real_steps` must be a whole number"),
-        ({"num_real_steps": 2.5}, "at least 1, got 2.5"),
+        (
+            {"run_options": evaluation.RunOptions(num_checkpoints=0)},
+            "`num_checkpoints` must be a whole number",
+        ),
+        (
+            {"run_options": evaluation.RunOptions(0)},
+            "`num_real_steps` must be a whole number",
+        ),
+        ({"run_options": evaluation.RunOptions(2.5)}, "at least 1, got 2.5"),
     ],
 )
 def test_counts_below_one_are_told_before_anything_is_trained(

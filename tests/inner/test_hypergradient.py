@@ -22,6 +22,18 @@ def cross_entropy(w, x, y):
     return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(x @ w), axis=1))
 
 
+def through_optimum(outer, inner, params, synthetic, *, product_fn=None, **options):
+    """With the options of the solver one by one."""
+    return hypergradient.through_optimum(
+        outer,
+        inner,
+        params,
+        synthetic,
+        solver_options=solvers.SolverOptions(**options),
+        product_fn=product_fn,
+    )
+
+
 class Problem:
     """Training on (x, y), judged by the same loss on real examples."""
 
@@ -62,7 +74,7 @@ class Problem:
 
     def value_fn(self, w, **options):
         """Of the synthetic examples, with w as the optimum."""
-        return lambda synthetic: hypergradient.through_optimum(
+        return lambda synthetic: through_optimum(
             self.outer, self.inner, w, synthetic, **options
         )
 
@@ -324,7 +336,7 @@ def test_an_indefinite_hessian_gives_finite_numbers(options, x64):
     outer = lambda w, s: jnp.sum((w - 1.0) ** 2)
 
     def loss(s, **more):
-        return hypergradient.through_optimum(
+        return through_optimum(
             outer, inner, jnp.zeros(4), s, num_iterations=2000, **options, **more
         )
 

@@ -12,6 +12,7 @@ import distill_jax as dj
 from distill_jax import errors
 
 KEY = jax.random.key(0)
+LOG_ALL = dj.runtime.LoggingOptions(log_every=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_the_recommended_recipe_goes_through_its_stages(digits, task):
         num_networks=2,
     )
     assert recipe.protocol.targets == "centred"
-    state, history = dj.run(recipe, digits, num_steps=6, log_every=1, key=KEY)
+    state, history = dj.run(recipe, digits, num_steps=6, key=KEY, logging=LOG_ALL)
     assert np.asarray(history.metrics["stage"]).tolist() == [0, 0, 0, 1, 1, 1]
     assert int(state.step) == 6
 

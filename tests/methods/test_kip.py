@@ -98,7 +98,11 @@ def test_the_rate_decays_where_asked_for(task, digits):
 def test_kip_beats_random_pictures_under_the_kernel_by_ten_points(task, digits):
     recipe = methods.kip(task, num_per_class=1, num_steps=60, use_learned_labels=True)
     state, history = dj.run(
-        recipe, digits, num_steps=60, key=jax.random.key(0), log_every=1
+        recipe,
+        digits,
+        num_steps=60,
+        key=jax.random.key(0),
+        logging=dj.runtime.LoggingOptions(log_every=1),
     )
     assert history.loss[-1] < 0.6 * history.loss[0]
     accuracy = evaluation.kernel_ridge_accuracy(

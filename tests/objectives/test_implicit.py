@@ -11,8 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import hypergradient
-from distill_jax.training import loop
+from distill_jax.inner import hypergradient, solvers
+from distill_jax.training import loop, minibatches
 from distill_jax.training import pool as pools
 
 KEY = jax.random.key(0)
@@ -47,6 +47,7 @@ def mean_cross_entropy(w, examples):
 @pytest.mark.parametrize("curvature", ["hessian", "gauss_newton"])
 def test_value_and_gradient_are_those_through_the_optimum(curvature, assert_near, x64):
     task, synthetic, real = toy()
+    options = solvers.SolverOptions(num_iterations=2, damping=0.1, clip_norm=0.05)
     objective = objectives.implicit_bilevel(
         task,
         num_networks=3,
@@ -54,9 +55,7 @@ def test_value_and_gradient_are_those_through_the_optimum(curvature, assert_near
         num_steps=2,
         weight_decay=0.3,
         curvature=curvature,
-        num_iterations=2,
-        damping=0.1,
-        clip_norm=0.05,
+        solver_options=options,
     )
     inner = jax.jit(objective.init)(KEY, synthetic)
 
@@ -67,9 +66,7 @@ def test_value_and_gradient_are_those_through_the_optimum(curvature, assert_near
                 lambda w, s: mean_cross_entropy(w, s) + 0.15 * jnp.sum(w**2),
                 w,
                 synthetic,
-                num_iterations=2,  # A linear model is its own Gauss-Newton model.
-                damping=0.1,
-                clip_norm=0.05,
+                solver_options=options,  # A linear model is its own Gauss-Newton model.
             )[0]
             for w in pools.members(inner).params["w"]
         ]
@@ -96,7 +93,7 @@ def test_the_gradient_is_that_of_training_anew(x64):
         optimizer=optax.sgd(1.0),
         weight_decay=0.2,
         curvature="hessian",
-        damping=0.0,
+        solver_options=solvers.SolverOptions(damping=0.0),
     )
     pool = jax.jit(objective.init)(KEY, synthetic)
 
@@ -174,7 +171,7 @@ def test_a_few_steps_lower_the_real_loss_of_networks_trained_anew(digits):
             synthetic,
             optimizer=optax.adam(1e-2),
             num_steps=150,
-            batch_size=10,
+            batching=minibatches.Batching(10),
         )
         end = jax.tree.map(lambda leaf: leaf[-1], trained)
         return task.test_loss(end, KEY, real, None).mean()
@@ -200,7 +197,7 @@ def test_augmentation_bends_the_synthetic_examples_of_the_derivative(digits):
 
 def test_errors_say_what_to_use(digits):
     task, _, _ = digits
-    make = objectives.implicit_bilevel
+    make, options = objectives.implicit_bilevel, solvers.SolverOptions
     with pytest.raises(errors.InputError, match="retarget"):
         make(task.retarget("centred"))
     spec = dj.data.DataSpec("toy", (8, 8, 1), 2, ("a", "b"), None, "")
@@ -208,21 +205,21 @@ def test_errors_say_what_to_use(digits):
     with pytest.raises(errors.InputError, match="running statistics"):
         make(dj.tasks.classification(net, spec))
     with pytest.raises(errors.InputError, match=r'no solver "cq".*"cg"'):
-        make(task, solver="cq")
+        make(task, solver_options=options("cq"))
     with pytest.raises(errors.InputError, match=r'no curvature "hesian".*"hessian"'):
         make(task, curvature="hesian")
     with pytest.raises(errors.InputError, match="positive `step_size`"):
-        make(task, solver="neumann")
+        make(task, solver_options=options("neumann"))
     with pytest.raises(errors.InputError, match="`weight_decay` is -1"):
         make(task, weight_decay=-1)
     with pytest.raises(errors.InputError, match="`damping` is -1"):
-        make(task, damping=-1)
+        make(task, solver_options=options(damping=-1))
     with pytest.raises(errors.InputError, match="`clip_norm` is 0"):
-        make(task, clip_norm=0)
+        make(task, solver_options=options(clip_norm=0))
     with pytest.raises(errors.InputError, match=r"`num_steps` must be .* at least 1"):
         make(task, num_steps=0)
     with pytest.raises(errors.InputError, match="`num_iterations` of the solver"):
-        make(task, num_iterations=0)
+        make(task, solver_options=options(num_iterations=0))
     with pytest.raises(
         errors.InputError, match=r"`num_networks` must be .* at least 1"
     ):

@@ -135,7 +135,9 @@ def test_more_synthetic_examples_than_members_train_on_are_sampled():
     data = dj.data.load("digits")
     task = dj.tasks.classification(dj.nets.mlp(10, hidden=(4,)), data.spec)
     objective = objectives.kernel_regression(
-        task, num_networks=1, max_train_examples=3, learning_rate=0.1
+        task,
+        num_networks=1,
+        training=objectives.MemberTraining(learning_rate=0.1, max_train_examples=3),
     )
     batch = dj.samplers.uniform(8)(jax.random.key(0), 0, dj.data.to_source(data))
     synthetic = base.Synthetic(batch.x, batch.y - 0.1)

@@ -127,7 +127,7 @@ def test_mini_batches_and_the_last_student_equal_the_original(
                 synthetic,
                 num_steps=4,
                 optimizer=optax.sgd(problem.rate),
-                batches=batches,
+                feed=unroll.Feed(batches),
             )
         )(problem.start)
         final = dj.nets.load_flat(

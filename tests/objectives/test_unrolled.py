@@ -161,7 +161,7 @@ def test_the_end_of_a_training_is_its_continuation(x64):
         jax.random.key(2), num_examples=6, batch_size=4, num_steps=7
     )
     adam = unroll.adam(0.05)
-    course = {"optimizer": adam, "batches": batches}
+    course = {"optimizer": adam, "feed": unroll.Feed(batches)}
     whole, _ = unroll.train_student(
         KEY, variables, task, synthetic, num_steps=7, **course
     )
@@ -169,7 +169,13 @@ def test_the_end_of_a_training_is_its_continuation(x64):
         KEY, variables, task, synthetic, num_steps=4, **course
     )
     end, _ = unroll.train_student(
-        KEY, led, task, synthetic, opt=opt, first=4, num_steps=3, **course
+        KEY,
+        led,
+        task,
+        synthetic,
+        position=unroll.Position(opt, 4),
+        num_steps=3,
+        **course,
     )
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-12), end, whole)
 

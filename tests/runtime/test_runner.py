@@ -18,11 +18,15 @@ from distill_jax import errors, runtime
 from distill_jax.runtime import checkpoint, logging, runner
 
 KEY = jax.random.key(toy.KEY_SEED)
-EVALUATED = {"evaluate_fn": toy.evaluate, "evaluate_every": 20}
+EVALUATED = {"evaluation": runtime.EvaluationOptions(toy.evaluate, 20)}
+
+
+def every(num_steps, **options):
+    return runtime.LoggingOptions(num_steps, **options)
 
 
 def _run(workdir=None, *, recipe=None, **changes):
-    arguments = {"num_steps": 50, "key": KEY, "log_every": 4} | changes
+    arguments = {"num_steps": 50, "key": KEY, "logging": every(4)} | changes
     data = arguments.pop("data", toy.DATA)
     return runtime.run(recipe or toy.recipe(), data, workdir=workdir, **arguments)
 
@@ -109,13 +113,14 @@ def test_a_finished_run_is_read_back_without_compiling(whole, tmp_path, monkeypa
 
 def test_a_finished_run_can_still_be_evaluated(whole, tmp_path):
     _run(tmp_path)
-    _, history = _run(tmp_path, evaluate_fn=toy.evaluate)
+    _, history = _run(tmp_path, evaluation=runtime.EvaluationOptions(toy.evaluate))
     assert history.evaluations == whole[1].evaluations[-1:]
 
 
 def test_evaluate_fn_may_keep_what_it_gets():
     kept = []
-    state, _ = _run(evaluate_fn=lambda step, s: kept.append(s) or {}, evaluate_every=9)
+    evaluate = lambda step, s: kept.append(s) or {}
+    state, _ = _run(evaluation=runtime.EvaluationOptions(evaluate, 9))
     assert len(kept) == 7
     assert all(np.isfinite(s.x).all() and np.isfinite(s.y).all() for s in kept)
     np.testing.assert_array_equal(kept[-1].x, state.latent.learned["x"])
@@ -140,7 +145,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(whole, tmp_path, signum):
 
     message = rf"signal {int(signum)} after step 20; the last good .* is of step 20\."
     with pytest.raises(runtime.Interrupted, match=message) as info:
-        _run(tmp_path, evaluate_fn=evaluate, evaluate_every=20)
+        _run(tmp_path, evaluation=runtime.EvaluationOptions(evaluate, 20))
     assert info.value.signum == signum
     assert former == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     state, history = _run(tmp_path, **EVALUATED)
@@ -173,7 +178,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
         raise AssertionError("not reached")
 
     with pytest.raises(KeyboardInterrupt) as info:
-        _run(tmp_path, evaluate_fn=evaluate, evaluate_every=20)
+        _run(tmp_path, evaluation=runtime.EvaluationOptions(evaluate, 20))
     assert not isinstance(info.value, runtime.Interrupted)
     assert checkpoint.Checkpoints(tmp_path / "checkpoints").latest() is None
 
@@ -185,7 +190,11 @@ def test_a_run_that_died_between_checkpoints_repeats_no_row(whole, tmp_path):
         return toy.evaluate(step, synthetic)
 
     with pytest.raises(RuntimeError, match="power"):
-        _run(tmp_path, evaluate_fn=evaluate, evaluate_every=20, checkpoint_every=16)
+        _run(
+            tmp_path,
+            evaluation=runtime.EvaluationOptions(evaluate, 20),
+            checkpoint_every=16,
+        )
     path = tmp_path / "metrics.jsonl"
     assert max(row["step"] for row in logging.read_rows(path)) == 40
     with open(path, "a") as file:
@@ -204,7 +213,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     recipe = toy.recipe(blow_up_at=37)
     for _ in range(2):  # Resuming meets the same wall, and saves nothing bad either.
         with pytest.raises(errors.NonFiniteError) as info:
-            _run(tmp_path, recipe=recipe, checkpoint_every=10, log_every=1)
+            _run(tmp_path, recipe=recipe, checkpoint_every=10, logging=every(1))
         message = str(info.value)
         assert message.startswith("The loss became inf at step 37 of 50; the last good")
         assert f"checkpoint in {tmp_path} is of step 30" in message
@@ -296,15 +305,21 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path, changes, part):
     [
         ({"num_steps": 0}, "`num_steps` must be a whole number of at least 1, got 0"),
         ({"num_steps": 1.5}, "`num_steps` must be a whole number"),
-        ({"log_every": None}, "`log_every` must be a whole number"),
-        ({"log_every": True}, "`log_every` must be a whole number"),
+        ({"logging": every(None)}, "`log_every` must be a whole number"),
+        ({"logging": every(True)}, "`log_every` must be a whole number"),
         ({"checkpoint_every": 0}, "`checkpoint_every` must be a whole number"),
         ({"checkpoint_every": 5}, "there is no `workdir`"),
-        ({"evaluate_every": 5}, "there is no `evaluate_fn`"),
+        (
+            {"evaluation": runtime.EvaluationOptions(None, 5)},
+            "there is no `evaluate_fn`",
+        ),
         ({"key": 0}, "`key` must be one typed key"),
         ({"key": jax.random.split(KEY)}, "`key` must be one typed key"),
-        ({"tensorboard": True}, "`tensorboard` needs a folder"),
-        ({"evaluate_fn": lambda step, synthetic: 0.5}, "returned 0.5, but it must"),
+        ({"logging": every(1, tensorboard=True)}, "`tensorboard` needs a folder"),
+        (
+            {"evaluation": runtime.EvaluationOptions(lambda step, synthetic: 0.5)},
+            "returned 0.5, but it must",
+        ),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(changes, part):
@@ -344,7 +359,7 @@ def test_a_seed_that_is_not_class_major_is_refused_for_classes():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_it_is_freed(tmp_path):
     recipe = toy.recipe(num_inner=200_000)
-    arguments = {"num_steps": 12, "log_every": 1}
+    arguments = {"num_steps": 12, "logging": every(1)}
     expected, _ = _run(recipe=recipe, **arguments)
     with tiny_disk.mounted(tmp_path / "disk", 2) as disk:
         with pytest.raises(errors.InputError, match=r"The disk of .* is full"):

@@ -13,8 +13,8 @@ from distill_jax import runtime
 ARGUMENTS = {
     "num_steps": 80,
     "checkpoint_every": 4,
-    "log_every": 3,
-    "evaluate_every": 18,
+    "logging": runtime.LoggingOptions(log_every=3),
+    "evaluation": runtime.EvaluationOptions(toy.evaluate, 18),
 }
 NUM_INNER = 500_000  # Two megabytes, so that a save takes a while.
 
@@ -26,7 +26,6 @@ def run(workdir):
         key=jax.random.key(toy.KEY_SEED),
         workdir=workdir,
         config={"name": "child"},
-        evaluate_fn=toy.evaluate,
         **ARGUMENTS,
     )
 

@@ -37,9 +37,10 @@ def main() -> None:
             key=jax.random.key(0),
             workdir=folder,
             checkpoint_every=20,
-            evaluate_every=20,
-            evaluate_fn=lambda step, synthetic: print("step", step, flush=True) or {},
-            progress=False,
+            evaluation=runtime.EvaluationOptions(
+                lambda step, synthetic: print("step", step, flush=True) or {}, 20
+            ),
+            logging=runtime.LoggingOptions(progress=False),
         )
     except runtime.Interrupted as stop:
         print("stopped", stop, flush=True)

@@ -73,7 +73,7 @@ def test_batch_norm_sees_the_whole_batch(monkeypatch):
     )
 
 
-def end_of_students(task, x, start, **options):
+def end_of_students(task, x, start, remat):
     """A number that depends on where a student of 21 pictures ends."""
     synthetic = base.Synthetic(x, jnp.eye(3)[jnp.arange(21) % 3])
     end, _ = unroll.train_student(
@@ -83,7 +83,7 @@ def end_of_students(task, x, start, **options):
         synthetic,
         optimizer=optax.sgd(0.1, momentum=0.5),
         num_steps=3,
-        **options,
+        derivative=unroll.Derivative(remat=remat),
     )
     return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(end.params))
 
@@ -98,7 +98,7 @@ def test_derivatives_of_training_do_not_depend_on_the_blocks(monkeypatch, remat)
 
     def slopes(size, remat):
         monkeypatch.setattr(blocks, "fitting_size", lambda fn, examples: size)
-        fn = lambda x, start: end_of_students(task, x, start, remat=remat)
+        fn = lambda x, start: end_of_students(task, x, start, remat)
         return jax.jit(jax.grad(fn, (0, 1)))(x, start)
 
     jax.tree.map(
@@ -118,8 +118,8 @@ def test_a_backward_pass_takes_each_gradient_once_more(monkeypatch):
         return cost.multiplications(jax.make_jaxpr(fn)(x)).total
 
     kept, again = (
-        work(jax.grad(lambda x, r=r: end_of_students(task, x, start, remat=r)))
+        work(jax.grad(lambda x, r=r: end_of_students(task, x, start, r)))
         for r in ("none", "step")
     )
-    forward = work(lambda x: end_of_students(task, x, start, remat="none"))
+    forward = work(lambda x: end_of_students(task, x, start, "none"))
     assert kept < again <= 1.05 * (kept + forward)

@@ -45,7 +45,7 @@ def test_checkpoints_are_those_of_shorter_trainings(task, examples):
         examples,
         optimizer=optax.sgd(0.1, momentum=0.9),
         num_steps=num_steps,
-        batch_size=7,
+        batching=minibatches.Batching(7),
         num_checkpoints=num_checkpoints,
     )
     kept = fit(10, 3)  # After 3, 6 and 10 steps.
@@ -70,8 +70,7 @@ def test_a_short_last_batch_is_a_mean_over_its_own_examples(task, examples):
         examples,
         optimizer=optax.sgd(1.0),
         num_steps=num_steps,
-        batch_size=4,
-        order=order,
+        batching=minibatches.Batching(4, order=order),
     )
     before, after = (jax.tree.map(lambda leaf: leaf[0], fit(n)) for n in (1, 2))
     rows = np.array([2, 1, 0])
@@ -99,7 +98,7 @@ def test_an_example_of_weight_zero_teaches_nothing(task, examples):
         examples,
         optimizer=optax.sgd(0.5),
         num_steps=5,
-        batch_size=9,
+        batching=minibatches.Batching(9),
     )
     weight = jnp.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     weighted = fit(examples._replace(weight=weight))
@@ -127,7 +126,7 @@ def test_going_on_is_the_same_as_never_having_stopped(task, examples):
         examples,
         optimizer=sgd,
         num_steps=num,
-        batch_size=7,
+        batching=minibatches.Batching(7),
     )
     whole, _ = go_on(start, sgd.init(start.params), 5)
     half = go_on(start, sgd.init(start.params), 3)
