@@ -93,7 +93,7 @@ def test_a_training_sees_whole_examples(batch_size):
         ROWS,
         optimizer=optax.sgd(0.5),
         num_steps=-(-7 // batch_size),
-        batch_size=batch_size,
+        batching=minibatches.Batching(batch_size),
     )
     assert np.isfinite(after.params["a"])
     assert after.params["a"] != VARIABLES.params["a"]
@@ -108,8 +108,10 @@ def test_an_unrolled_student_sees_whole_examples(remat):
         jax.random.key(0), num_examples=7, batch_size=3, num_steps=5
     )
     arguments = (jax.random.key(1), VARIABLES, TASK, synthetic)
-    options = {"optimizer": optax.sgd(0.1), "num_steps": 5, "batches": batches}
-    end, _ = unroll.train_student(*arguments, **options, remat=remat)
+    feed = unroll.Feed(batches=batches)
+    options = {"optimizer": optax.sgd(0.1), "num_steps": 5, "feed": feed}
+    derivative = unroll.Derivative(remat=remat)
+    end, _ = unroll.train_student(*arguments, **options, derivative=derivative)
     led, _ = unroll.lead_student(*arguments, **options)
     assert np.isfinite(end.params["a"])
     assert float(led.params["a"]) == pytest.approx(float(end.params["a"]))
