@@ -114,7 +114,9 @@ def test_options_one_by_one_are_taken_as_before(digits):
     policy = policies.parse("crop")
     with (
         pytest.warns(DeprecationWarning, match="`policy`"),
-        pytest.warns(DeprecationWarning, match="`learning_rate`, `num_epochs`"),
+        pytest.warns(DeprecationWarning, match=r"Training\(num_epochs="),
+        pytest.warns(DeprecationWarning, match=r"Training\(learning_rate="),
+        pytest.warns(DeprecationWarning, match=r"Training\(augmentation="),
     ):
         former = training.train_expert(
             key, task, source, num_epochs=1, learning_rate=0.1, policy=policy
