@@ -32,7 +32,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from distill_jax.compute import compiling
 from distill_jax.storage import atomic
 
-__all__ = ["TraceCache", "trace_cache_for"]
+__all__ = ["TraceCache", "code_digest", "trace_cache_for"]
 
 _SWITCH = "DISTILL_JAX_KEEP_TRACED"
 _DIGEST_SIZE = 64
@@ -168,8 +168,24 @@ def trace_cache_for(description: Mapping[str, Any]) -> TraceCache | None:
         return None
     identity = json.dumps(description, sort_keys=True, default=repr)
     return TraceCache(
-        pathlib.Path(compiled) / "traced", _digest(identity, *_surroundings(), _files())
+        pathlib.Path(compiled) / "traced",
+        _digest(identity, *_surroundings(), code_digest()),
     )
+
+
+@functools.cache
+def code_digest() -> str:
+    """Makes a digest of the files of this library: the version of its code.
+
+    Returns:
+      64 hexadecimal digits.
+
+    Example:
+      >>> len(code_digest())
+      64
+    """
+    root = pathlib.Path(__file__).parents[1]
+    return _digest(*(path.read_text() for path in sorted(root.rglob("*.py"))))
 
 
 def _surroundings() -> list[str]:
@@ -183,13 +199,6 @@ def _surroundings() -> list[str]:
     }
     kinds = [device.device_kind for device in jax.devices()]
     return [sys.version, *versions, *kinds, json.dumps(options, sort_keys=True)]
-
-
-@functools.cache
-def _files() -> str:
-    """A digest of the files of this library."""
-    root = pathlib.Path(__file__).parents[1]
-    return _digest(*(path.read_text() for path in sorted(root.rglob("*.py"))))
 
 
 def _numbers_of_leaves(arguments: tuple, argnums: tuple[int, ...]) -> tuple[int, ...]:

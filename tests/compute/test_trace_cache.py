@@ -194,7 +194,7 @@ def test_what_decides_the_steps_has_a_trace_cache_of_its_own(kept, monkeypatch):
     ]
     with jax.numpy_dtype_promotion("strict"):
         others.append(of())
-    monkeypatch.setattr(trace_cache, "_files", lambda: "the library after a change")
+    monkeypatch.setattr(trace_cache, "code_digest", lambda: "after a change")
     others.append(of())
     identities = {other.identity for other in [first, *others]}
     assert len(identities) == 1 + len(others)

@@ -1,0 +1,145 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what cells came to in ``cells.jsonl``, a line for each, safe against a kill.
+
+A line is added whole and reaches the disk before the next cell begins. A kill can tear
+the last line only; it is dropped, and its cell runs again. Of two lines with the same
+digest the later one counts, so that a cell which failed can be tried again.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+from distill_jax import errors
+from distill_jax.runtime import workdir as workdirs
+
+__all__ = ["FILE_NAME", "Log", "Record", "opened", "read"]
+
+FILE_NAME = "cells.jsonl"
+
+
+class Record(NamedTuple):
+    """What a cell came to: rows, or an error."""
+
+    digest: str
+    name: str
+    description: dict[str, Any]
+    seed: int
+    seconds: float
+    compile_seconds: float  # of them, tracing and compiling
+    code: str  # digest of the library that computed it
+    environment: str = ""  # devices and versions, in words
+    rows: list[dict[str, Any]] | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+class Log:
+    """The records of a folder that this process has opened, by digest."""
+
+    def __init__(self, folder: pathlib.Path, file: IO[bytes]):
+        self.records: dict[str, Record] = {}
+        self._folder, self._file = folder, file
+
+    def add(self, record: Record) -> None:
+        """Adds a record; it is on the disk when this returns."""
+        line = json.dumps(record._asdict(), allow_nan=False).encode() + b"\n"
+        with workdirs.writing(self._folder):
+            size = self._file.seek(0, os.SEEK_END)
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(size)
+                raise
+        self.records[record.digest] = record
+
+
+def read(folder: pathlib.Path) -> dict[str, Record]:
+    """Reads the records in a folder; a torn last line is left out.
+
+    Args:
+      folder: of a study; neither it nor its file need be there.
+
+    Returns:
+      The last record of each digest.
+
+    Raises:
+      InputError: when a line before the last is no record.
+
+    Example:
+      >>> read(pathlib.Path("nowhere"))
+      {}
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return {}
+    *lines, _ = path.read_bytes().split(b"\n")  # What has no newline is torn.
+    records = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = Record(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise errors.InputError(
+                f"Line {number} of {path} is no record of a cell, so the file was "
+                "changed; remove the line, or use another folder."
+            ) from error
+        records[record.digest] = record
+    return records
+
+
+@contextlib.contextmanager
+def opened(folder: pathlib.Path) -> Iterator[Log]:
+    """Opens the records of a folder for one process alone.
+
+    Args:
+      folder: of a study; made where missing.
+
+    Yields:
+      The :class:`Log`.
+
+    Raises:
+      InputError: when the folder cannot be written, its file was changed, or another
+        process is at work there.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with opened(pathlib.Path(folder)) as log:
+      ...         log.add(Record("d1", "one", {}, 0, 2.5, 1.0, "c1", rows=[{"n": 1}]))
+      ...     read(pathlib.Path(folder))["d1"].rows
+      [{'n': 1}]
+    """
+    path = folder / FILE_NAME
+    with workdirs.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(path, "ab", buffering=0)  # noqa: SIM115
+    with file:
+        _lock(file, folder)
+        log = Log(folder, file)
+        log.records = read(folder)
+        with workdirs.writing(folder):
+            file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        yield log
+
+
+def _lock(file: IO[bytes], folder: pathlib.Path) -> None:
+    """Keeps other processes out until the file is closed, or this process dies."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return  # Not on Windows, where nobody else is kept out.
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise errors.InputError(
+            f"Another process is at work in {folder}; wait for it, or use another "
+            "folder."
+        ) from error
+    except OSError:
+        return  # The file system knows no locks.
