@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "FailedCellsError",
     "InputError",
     "LostProcessError",
     "NonFiniteError",
@@ -35,6 +36,10 @@ class NonFiniteError(ArithmeticError):
 
 class LostProcessError(RuntimeError):
     """Another process of the run is gone; the last checkpoint is kept."""
+
+
+class FailedCellsError(RuntimeError):
+    """Some cells of a study failed; those that did not are kept."""
 
 
 def check_counts(*, of: str = "", least: int = 1, **counts: Any) -> None:

@@ -3,6 +3,7 @@
 """``distill-jax completion``: what lets a shell complete commands, flags and fields."""
 
 import argparse
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def script(shell: str) -> str:
             "Completion needs the package `shtab`; install it, or the extra "
             "`completion` of distill_jax."
         ) from error
-    from distill_jax.cli import main, settings
+    from distill_jax.cli import kinds, main
 
     whole = argparse.ArgumentParser(flags.PROGRAM)
     commands = whole.add_subparsers()
@@ -72,7 +73,8 @@ def script(shell: str) -> str:
                     shtab.DIRECTORY if is_folder else shtab.FILE
                 )
             if action.dest == "config":
-                for field in _fields(settings.default().to_dict()):
+                defaults = [kinds.completed({"kind": kind}) for kind in command.kinds]
+                for field in dict.fromkeys(itertools.chain(*map(_fields, defaults))):
                     parser.add_argument(f"--config.{field}", metavar="VALUE")
     return shtab.complete(whole, shell)
 

@@ -116,9 +116,12 @@ def run_experiment(
     """
     import jax
 
+    from distill_jax.cli import kinds
     from distill_jax.compute import processes
     from distill_jax.runtime import record
 
+    if processes.is_first():
+        kinds.bring_up(workdir, built.summary.config)
     key_run, key_curve, key_arms = jax.random.split(jax.random.key(built.seed), 3)
     state, history = _distil(built, workdir, key_run, key_curve, progress)
     # Before any process may write it.

@@ -35,6 +35,7 @@ __all__ = [
 
 # What decides nothing about the steps that are taken.
 _NOT_TRACED = {
+    "kind",
     "title",
     "seed",
     "evaluate",

@@ -23,7 +23,7 @@ _SHOWN_PER_CLASS = 10
 
 
 def stored_config(workdir: pathlib.Path) -> Any:
-    """Reads the config that a folder was made with.
+    """Reads the config that a folder was made with, with the fields that came later.
 
     Args:
       workdir: the folder of a run.
@@ -45,7 +45,10 @@ def stored_config(workdir: pathlib.Path) -> Any:
     """
     import ml_collections
 
-    return ml_collections.ConfigDict(_read_json(workdir / "config.json"))
+    from distill_jax.cli import kinds
+
+    stored = _read_json(workdir / "config.json")
+    return ml_collections.ConfigDict(kinds.completed(stored))
 
 
 def contents(workdir: pathlib.Path, config: Any) -> report.Contents:

@@ -38,6 +38,7 @@ class Command(NamedTuple):
     examples: str  # command lines, each with what it does
     add_flags: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    kinds: Sequence[str] = ("distill",)  # of config that it takes
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -203,9 +204,10 @@ you mean "--data_dir"?
     except argparse.ArgumentError as error:
         raise errors.InputError(_flag_sentence(command, error)) from error
     if "config" in values and values.config is not None:
-        from distill_jax.cli import config_files
+        from distill_jax.cli import config_files, kinds
 
         values.config, rest = config_files.load(values.config, rest)
+        kinds.check(values.config, command.name, command.kinds)
         if values.data_dir:
             values.config.data.data_dir = values.data_dir
     if rest:

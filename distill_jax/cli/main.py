@@ -3,8 +3,9 @@
 """The command line: ``distill-jax COMMAND``, each command a file of this folder.
 
 What a person can get wrong ends in one sentence on stderr and exit code 2, a loss that
-is no longer finite in exit code 3, the loss of another process of the run in 4. A run
-that was interrupted exits with 128 plus the signal; the same command resumes it.
+is no longer finite in exit code 3, the loss of another process of the run in 4, failed
+cells of a study in 5. What was interrupted exits with 128 plus the signal; the same
+command resumes it.
 """
 
 import importlib
@@ -24,6 +25,7 @@ COMMANDS = [
     "plan",
     "evaluate",
     "report",
+    "study",
     "completion",
 ]
 
@@ -77,7 +79,7 @@ def command(name: str) -> flags.Command:
 
     Example:
       >>> command("plan").summary
-      'Tells what a run will take: compilation, memory, steps per second, time.'
+      'Tells what a run or a study will take: time, memory, disk.'
     """
     if name not in COMMANDS:
         hint = errors.nearest(name, COMMANDS)
@@ -96,6 +98,8 @@ def _run(words: list[str]) -> int:
         return _complain(error, 2)
     except errors.NonFiniteError as error:
         return _complain(error, 3)
+    except errors.FailedCellsError as error:
+        return _complain(error, 5)
     except errors.LostProcessError as error:
         _complain(error, 4)
         sys.stderr.flush()

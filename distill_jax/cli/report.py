@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""``distill-jax report``: writes the report of a finished run again."""
+"""``distill-jax report``: writes the report of a finished run or of a study again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import distill_jax as dj
 from distill_jax import errors
-from distill_jax.cli import finished_run, flags, startup
+from distill_jax.cli import finished_run, flags, kinds, startup, study
 
 if TYPE_CHECKING:
-    from distill_jax import report
+    from distill_jax import report, studies
 
 __all__ = ["COMMAND", "save_picture", "write"]
 
@@ -36,15 +36,30 @@ def _run(values: argparse.Namespace) -> None:
     config = finished_run.stored_config(workdir)
     if values.data_dir:
         config.data.data_dir = values.data_dir
+    if kinds.kind_of(config) == "study":
+        _report_study(study.build(config), workdir, values.picture)
+        return
     gathered = finished_run.contents(workdir, config)
     write(gathered, workdir)
     if values.picture:
         save_picture(gathered, pathlib.Path(values.picture))
 
 
+def _report_study(
+    made: studies.Study, workdir: pathlib.Path, picture: str | None
+) -> None:
+    """Writes the page of a study from what is finished of it."""
+    if picture:
+        raise errors.InputError(
+            f"The folder {workdir} holds a study, of which there is no one picture; "
+            "leave `--picture` out."
+        )
+    study.write(made, dj.studies.read_results(made.cells, workdir), workdir)
+
+
 COMMAND = flags.Command(
     name="report",
-    summary="Writes the report of a finished run again, and perhaps a picture.",
+    summary="Writes the report of a run or a study again, and perhaps a picture.",
     examples="""\
   distill-jax report --workdir=runs/digits
   distill-jax report --workdir=runs/digits --picture=digits.png""",

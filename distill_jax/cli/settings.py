@@ -14,7 +14,16 @@ from ml_collections import config_dict
 
 from distill_jax import errors
 
-__all__ = ["default", "finish", "split_arg"]
+__all__ = ["default", "finish", "split_arg", "study"]
+
+# What `:runlocal` leaves of the options of a study that have these names.
+_MOST_OF_A_STUDY = {
+    "num_seeds": 2,
+    "num_steps": 20,
+    "num_training_steps": 50,
+    "num_runs": 2,
+    "num_epochs": 3,
+}
 
 
 def default() -> Any:
@@ -29,6 +38,7 @@ def default() -> Any:
       'digits'
     """
     config: Any = ml_collections.ConfigDict()  # Its fields have no static types.
+    config.kind = "distill"  # what the config describes; see `study` for another
     config.title = ""  # heading of the report; made from the rest when empty
     config.seed = 0
     config.num_per_class = 10
@@ -82,6 +92,25 @@ def default() -> Any:
     return config
 
 
+def study() -> Any:
+    """All fields of the config of a study, with their defaults.
+
+    Returns:
+      A ``ml_collections.ConfigDict`` of the kind "study"; its section ``study`` takes
+      the name of a study of :mod:`distill_jax.studies`, and its options.
+
+    Example:
+      >>> study().kind
+      'study'
+    """
+    config: Any = ml_collections.ConfigDict()
+    config.kind = "study"
+    config.title = ""  # heading of the page; that of the study when empty
+    config.data = {"data_dir": config_dict.placeholder(str)}  # else DISTILL_JAX_DATA
+    config.study = {"name": ""}  # and options of the study
+    return config
+
+
 def split_arg(arg: str | None, methods: Sequence[str]) -> tuple[str, int, str]:
     """Reads ``METHOD,IMAGES_PER_CLASS,runlocal`` behind the colon of ``--config``.
 
@@ -126,7 +155,8 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
     """Applies the argument behind the colon of ``--config=FILE:arg``.
 
     Args:
-      config: a ``ml_collections.ConfigDict`` made from :func:`default`.
+      config: a ``ml_collections.ConfigDict`` made from :func:`default` or
+        :func:`study`.
       arg: ``None`` or ``""`` for the config as it is; ``"runlocal"`` for a run of a
         minute on a laptop.
 
@@ -147,6 +177,11 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
             f'A config takes no argument "{arg}": use "runlocal" for a run of a minute '
             "on a laptop, or nothing."
         )
+    if config.get("kind") == "study":
+        for name, most in _MOST_OF_A_STUDY.items():
+            if name in config.study:
+                config.study[name] = min(config.study[name], most)
+        return config
     config.num_steps = min(config.num_steps, 20)
     config.log_every = min(config.log_every, 5)
     config.num_per_class = min(config.num_per_class, 2)

@@ -17,6 +17,8 @@ BEFORE = {
     "plan.alternatives": {"method", "copy_and_resolve_references"},
     "report._run": {"data"},
     "finished_run.contents": set(),
+    "study.build": {"data", "study", "title"},
+    "study._run": {"to_dict"},
 }
 
 
@@ -53,7 +55,13 @@ def reads_of_a_config(path: pathlib.Path) -> dict[str, set[str]]:
         set(CLI.glob("*.py"))
         - {
             CLI / f"{name}.py"
-            for name in ("experiment", "settings", "config_files", "completion")
+            for name in (
+                "completion",
+                "config_files",
+                "experiment",
+                "kinds",
+                "settings",
+            )
         }
     ),
     ids=lambda path: path.stem,

@@ -1,0 +1,143 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Says of which kind a config is, and brings those of earlier versions up to date.
+
+``config.kind`` names what a config describes. One without the field is of the kind
+"distill", because there was no other when configs had no kind.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distill_jax import errors
+
+__all__ = ["COMMANDS", "bring_up", "check", "completed", "kind_of"]
+
+# The command that runs each kind of config.
+COMMANDS = {"distill": "distill", "study": "study"}
+# Sections of which a config may leave fields to their defaults. What the others hold
+# depends on the name in them, so they are as they were written.
+_FILLED = ("data", "protocol", "evaluate")
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Returns the kind of a config.
+
+    Args:
+      config: a config, or what a folder has stored of one.
+
+    Returns:
+      A key of :data:`COMMANDS`.
+
+    Raises:
+      InputError: for a kind that is not known.
+
+    Example:
+      >>> kind_of({"seed": 0}), kind_of({"kind": "study"})
+      ('distill', 'study')
+    """
+    kind = config.get("kind", "distill")
+    if kind not in COMMANDS:
+        raise errors.InputError(
+            f'There is no config of the kind "{kind}". '
+            f"{errors.nearest(str(kind), COMMANDS)}"
+        )
+    return kind
+
+
+def check(config: Mapping[str, Any], command: str, kinds: Sequence[str]) -> None:
+    """Raises unless a command takes a config of this kind.
+
+    Args:
+      config: that was passed.
+      command: that it was passed to.
+      kinds: that the command takes.
+
+    Raises:
+      InputError: naming the command that takes it.
+
+    Example:
+      >>> check({"kind": "study"}, "distill", ["distill"])
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The config is of the kind "study", which \
+`distill-jax distill` does not take; use `distill-jax study`.
+    """
+    kind = kind_of(config)
+    if kind not in kinds:
+        raise errors.InputError(
+            f'The config is of the kind "{kind}", which `distill-jax {command}` does '
+            f"not take; use `distill-jax {COMMANDS[kind]}`."
+        )
+
+
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the fields that came later than a stored config, with their defaults.
+
+    Args:
+      stored: what a folder holds of a config.
+
+    Returns:
+      The config as it would be stored today.
+
+    Example:
+      >>> config = completed({"seed": 3, "data": {"name": "mnist"}})
+      >>> config["kind"], config["seed"], config["data"]["normalization"]
+      ('distill', 3, 'auto')
+    """
+    from distill_jax.cli import settings
+
+    makers = {"distill": settings.default, "study": settings.study}
+    defaults = json.loads(json.dumps(makers[kind_of(stored)]().to_dict()))
+    config = {**defaults, **stored}
+    for name in _FILLED:
+        if name in defaults:
+            config[name] = {**defaults[name], **config[name]}
+    return config
+
+
+def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Brings what a folder has stored of this config up to date.
+
+    A folder that an earlier version began lacks the fields that came later; where their
+    defaults are all that this config has more, the folder can be gone on with.
+
+    Args:
+      workdir: the folder of a run; it need not be there.
+      config: what is to be run in it.
+
+    Raises:
+      InputError: when the folder is of another kind, or cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from distill_jax.cli import settings
+      >>> config = settings.default().to_dict()
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "config.json")
+      ...     former = {name: config[name] for name in config if name != "kind"}
+      ...     _ = path.write_text(json.dumps(former))
+      ...     bring_up(pathlib.Path(folder), config)
+      ...     json.loads(path.read_text())["kind"]
+      'distill'
+    """
+    path = workdir / "config.json"
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        found, kind = kind_of(stored), kind_of(config)
+    except (OSError, ValueError, AttributeError):
+        return  # Whoever needs it says what is wrong with it.
+    if found != kind:
+        raise errors.InputError(
+            f'The folder {workdir} is of the kind "{found}", not "{kind}"; use another '
+            f"folder, or `distill-jax {COMMANDS[found]}`."
+        )
+    now = json.loads(json.dumps(dict(config)))
+    if stored != now and completed(stored) == now:
+        from distill_jax.runtime import workdir as workdirs
+        from distill_jax.storage import atomic
+
+        with workdirs.writing(workdir):
+            atomic.replace_file(path, json.dumps(now, indent=2))
