@@ -1,16 +1,17 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""``distill-jax plan``: tells what a run will take, and what would take less."""
+"""``distill-jax plan``: tells what a run or a study will take, and what takes less."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import pathlib
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import distill_jax as dj
-from distill_jax.cli import flags, startup
+from distill_jax.cli import disk, flags, startup
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
@@ -34,18 +35,29 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="GIB",
         help="of the device that is meant; by default of this one",
     )
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="of a study that was begun: what is finished there is counted",
+    )
     flags.add_quiet(parser, is_shown=False)
 
 
 def _run(values: argparse.Namespace) -> None:
-    """Prints what a run will take."""
+    """Prints what a run or a study will take."""
     config = flags.required(values, "config", "digits_frepo")
     startup.prepare()
-    from distill_jax.cli import experiment
+    from distill_jax.cli import experiment, kinds, plan_study, study
 
     gib = values.memory_gib
+    memory_bytes = None if gib is None else int(gib * 2**30)
+    if kinds.kind_of(config) == "study":
+        workdir = values.workdir and pathlib.Path(values.workdir)
+        made = study.build(config)
+        print("\n".join(plan_study.lines_of(made, workdir, memory_bytes)))
+        return
     built = experiment.build(config)
-    preview = preview_of(built, memory_bytes=None if gib is None else int(gib * 2**30))
+    preview = preview_of(built, memory_bytes=memory_bytes)
     others = [] if preview.forecast.fits else alternatives(config)
     print(f"{built.summary.title}, {built.summary.num_per_class} per class:")
     print("\n".join(to_lines(preview, others)))
@@ -53,13 +65,16 @@ def _run(values: argparse.Namespace) -> None:
 
 COMMAND = flags.Command(
     name="plan",
-    summary="Tells what a run will take: compilation, memory, steps per second, time.",
+    summary="Tells what a run or a study will take: time, memory, disk.",
     examples="""\
   distill-jax plan --config=digits_frepo
   distill-jax plan --config=digits_frepo --memory_gib=8
-      on a device with so much memory; where a run does not fit, what takes less""",
+      on a device with so much memory; where a run does not fit, what takes less
+  distill-jax plan --config=digits_frepo_against_dm --workdir=runs/study
+      of a study, what is left of it""",
     add_flags=_add_flags,
     run=_run,
+    kinds=("distill", "study"),
 )
 
 # Options that take less memory: what they are set to, given what they are.
@@ -81,6 +96,8 @@ class Preview(NamedTuple):
     forecast: dj.runtime.Forecast
     expert_seconds: float | None  # of the training of experts, where there are some
     evaluate_seconds: float  # of the networks trained on the distilled set
+    run_bytes: int = 0  # on the disk: two checkpoints and the distilled set
+    expert_bytes: int = 0  # on the disk, where experts are kept in a folder
 
 
 class Alternative(NamedTuple):
@@ -113,7 +130,13 @@ def preview_of(built: Experiment, *, memory_bytes: int | None = None) -> Preview
     forecast, counts = _forecast(built, memory_bytes), built.evaluation
     num_networks = counts.num_curve_points * counts.num_curve_runs + counts.num_runs
     seconds = _seconds_of_network(built) if forecast.fits else 0.0
-    return Preview(forecast, _expert_seconds(built), num_networks * seconds)
+    return Preview(
+        forecast,
+        _expert_seconds(built),
+        num_networks * seconds,
+        run_bytes=disk.bytes_of_run(built, runnable(built)),
+        expert_bytes=disk.bytes_of_experts(built),
+    )
 
 
 def alternatives(config: Any) -> list[Alternative]:
@@ -195,6 +218,7 @@ def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
       speed       50 steps/s
       distilling  2 s for 100 steps
       evaluating  about 4 s for the networks on the distilled set
+      disk        about 0 B
     """
     tables, forecast = dj.report.tables, preview.forecast
     size, duration = tables.format_bytes, tables.format_seconds
@@ -216,6 +240,7 @@ def to_lines(preview: Preview, others: list[Alternative]) -> list[str]:
             "steps",
             f"evaluating  about {duration(preview.evaluate_seconds)} for the networks "
             "on the distilled set",
+            _disk_line(preview),
         ]
     lines.append("It does not fit. What would take less:")
     for other in others:
@@ -258,6 +283,15 @@ def _expert_seconds(built: Experiment) -> float | None:
     start = time.perf_counter()
     jax.block_until_ready(compiled(*args))
     return (time.perf_counter() - start) * plan.num_epochs * plan.num_experts
+
+
+def _disk_line(preview: Preview) -> str:
+    """What a run leaves on the disk."""
+    size = dj.report.tables.format_bytes
+    line = f"disk        about {size(preview.run_bytes + preview.expert_bytes)}"
+    if preview.expert_bytes:
+        line += f", {size(preview.expert_bytes)} of it the experts where they are kept"
+    return line
 
 
 def _seconds_of_network(built: Experiment) -> float:
