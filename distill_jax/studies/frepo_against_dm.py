@@ -127,7 +127,7 @@ def _group(
             dataset,
             num_steps=counts["num_steps"],
             key=key_distil,
-            progress=False,
+            logging=dj.runtime.LoggingOptions(progress=False),
             trace_cache=dj.runtime.trace_cache_for(description),
         )
         evaluation = dj.evaluate(

@@ -16,8 +16,7 @@ import pytest
 
 from distill_jax import data, nets
 from distill_jax.cli import finished_run, main, networks
-from distill_jax.runtime import workdir as workdirs
-from distill_jax.storage import distilled
+from distill_jax.storage import atomic, distilled
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = f"--config={ROOT / 'configs' / 'digits_frepo.py'}:runlocal"
@@ -299,8 +298,8 @@ def test_a_full_disk_while_results_are_stored_is_told(tmp_path, capsys, monkeypa
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         return replace_file(path, text)
 
-    replace_file = workdirs.replace_file
-    monkeypatch.setattr(workdirs, "replace_file", full)
+    replace_file = atomic.replace_file
+    monkeypatch.setattr(atomic, "replace_file", full)
     words = [*TINY, "--config.evaluate.arms=False", f"--workdir={tmp_path / 'run'}"]
     assert call("distill", *words) == 2
     assert "full" in capsys.readouterr().err

@@ -7,8 +7,6 @@ import jax.numpy as jnp
 
 from distill_jax.compute import solve
 
-jax.config.update("jax_enable_x64", True)
-
 
 @jax.jit
 @jax.grad
@@ -18,7 +16,13 @@ def gradient(features):
     return (solutions**2).sum()
 
 
-features = jax.random.normal(jax.random.key(0), (48, 100, 100))
-for _ in range(100):
-    features = features - 1e-3 * gradient(features)
-assert jnp.isfinite(features).all()
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    features = jax.random.normal(jax.random.key(0), (48, 100, 100))
+    for _ in range(100):
+        features = features - 1e-3 * gradient(features)
+    assert jnp.isfinite(features).all()
+
+
+if __name__ == "__main__":
+    main()
