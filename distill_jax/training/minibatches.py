@@ -84,8 +84,9 @@ def mini_batches(
       order: [epochs, M] permutations to use instead.
 
     Returns:
-      index [T, B] int32, and weight [T, B]: 0 for the examples that fill up the short
-      last batch of an epoch (the first ones of the same epoch again), else 1.
+      The positions [T, B] int32 and their weights [T, B], which are 0 for the examples
+      that fill up the short last batch of an epoch (the first ones of the same epoch
+      again) and 1 for the others.
 
     Example:
       >>> import jax, jax.numpy as jnp
