@@ -97,6 +97,8 @@ class Dataset:
         usual = {name: np.arange(num, dtype=np.int32) for name, num in count.items()}
         rows = {**usual, **self.rows}
         for name, num in count.items():
+            if num == 0:  # A split that was emptied has no rows left.
+                rows[name] = usual[name]
             if len(rows[name]) != num:
                 raise errors.InputError(
                     f"`rows` names {len(rows[name])} examples of the {name} split, "
