@@ -83,7 +83,8 @@ class Dataset:
       rows: for each split, [N] int32, where its examples stood in the file that they
         were read from: what names an example whatever was split off or selected. The
         rows of "train" and "validation" are of one file, those of "test" of its own,
-        or of the same where the source has no test set. By default ``0 .. N - 1``.
+        or of the same where the source has no test set. By default ``0 .. N - 1``;
+        -1, unknown, where a split was replaced by one of another length.
     """
 
     train: Arrays
@@ -97,13 +98,8 @@ class Dataset:
         usual = {name: np.arange(num, dtype=np.int32) for name, num in count.items()}
         rows = {**usual, **self.rows}
         for name, num in count.items():
-            if num == 0:  # A split that was emptied has no rows left.
-                rows[name] = usual[name]
-            if len(rows[name]) != num:
-                raise errors.InputError(
-                    f"`rows` names {len(rows[name])} examples of the {name} split, "
-                    f"which has {num}; give the row of each example."
-                )
+            if len(rows[name]) != num:  # Another split was put in its place.
+                rows[name] = np.full(num, -1, np.int32)
         object.__setattr__(self, "rows", rows)
 
     def __str__(self) -> str:
