@@ -113,7 +113,7 @@ def test_a_given_protocol_is_left_as_it_is(task):
         ({"augmentation": "crop_fold"}, 'no augmentation "fold"'),
         ({"initialisation": "zeros"}, 'no initialisation "zeros"'),
         ({"factor": 0}, "`factor` must be at least 1"),
-        ({"num_matches": 0}, "`num_matches` must be at least 1"),
+        ({"num_matches": 0}, "`num_matches` must be a whole number, at least 1"),
     ],
 )
 def test_bad_options_are_refused(task, name, options, message):
