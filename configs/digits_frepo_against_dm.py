@@ -6,7 +6,9 @@ Paper:    Zhou, Nezhadarya, Ba, "Dataset Distillation using Neural Feature Regre
           2022, which compares the two on CIFAR-10.
 Command:  distill-jax study --config=digits_frepo_against_dm --workdir=runs/study
 Hardware: 2 CPU cores
-Reached:  see below
+Reached:  FRePo leads DM by 3.3 points at 1 per class (95 % interval 1.5 to 5.1), and by
+          2.6 less at 3 per class (0.7 to 4.6): both claims hold. 36 cells in two
+          minutes, 40 seconds of them compiling.
 """
 
 from distill_jax.cli import settings

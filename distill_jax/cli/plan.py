@@ -288,9 +288,9 @@ def _expert_seconds(built: Experiment) -> float | None:
 def _disk_line(preview: Preview) -> str:
     """What a run leaves on the disk."""
     size = dj.report.tables.format_bytes
-    line = f"disk        about {size(preview.run_bytes + preview.expert_bytes)}"
+    line = f"disk        about {size(preview.run_bytes)}"
     if preview.expert_bytes:
-        line += f", {size(preview.expert_bytes)} of it the experts where they are kept"
+        line += f", and {size(preview.expert_bytes)} where the experts are kept"
     return line
 
 

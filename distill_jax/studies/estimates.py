@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 
 from distill_jax.studies import records
 
-__all__ = ["Needs", "kind_of", "seconds_left"]
+__all__ = ["RELOADING", "Needs", "kind_of", "seconds_left"]
+
+# Reading again what was compiled and traced, as a share of compiling and tracing it.
+RELOADING = 0.2
 
 
 class Needs(NamedTuple):
@@ -28,9 +31,9 @@ def seconds_left(
 ) -> float | None:
     """Estimates the time of cells from those that are finished.
 
-    Cells of the same description and other seeds are of a kind. A cell runs as long as
-    those of its kind did on average, and its kind is compiled once, unless a cell of it
-    is finished. A kind of which none is finished is as the others are on average.
+    Cells of the same description and other seeds are of a kind. The first cell of a
+    kind compiles; a later one reads again what was compiled. A kind of which none is
+    finished is as the others are on average.
 
     Args:
       left: the descriptions of the cells that are not finished.
@@ -41,28 +44,30 @@ def seconds_left(
 
     Example:
       >>> finished = [records.Record("d", "1", {"n": 1}, 0, 5.0, 3.0, "c", rows=[]),
-      ...             records.Record("e", "2", {"n": 2}, 0, 7.0, 3.0, "c", rows=[])]
+      ...             records.Record("e", "1", {"n": 1}, 1, 2.5, 0.5, "c", rows=[])]
       >>> seconds_left([{"n": 1}, {"n": 1}, {"n": 3}], finished)
       10.0
     """
-    running: dict[str, list[float]] = {}
-    compiling: dict[str, float] = {}
+    kinds: dict[str, list[records.Record]] = {}
     for record in finished:
-        kind = kind_of(record.description)
-        compiled = min(record.compile_seconds, record.seconds)
-        running.setdefault(kind, []).append(record.seconds - compiled)
-        compiling[kind] = compiling.get(kind, 0.0) + compiled
-    if not running:
+        kinds.setdefault(kind_of(record.description), []).append(record)
+    if not kinds:
         return None
-    mean_running = statistics.fmean(map(statistics.fmean, running.values()))
-    mean_compiling = statistics.fmean(compiling.values())
+    times = {kind: _times(group) for kind, group in kinds.items()}
+    average = tuple(map(statistics.fmean, zip(*times.values(), strict=True)))
     seconds = 0.0
     for kind, num in collections.Counter(map(kind_of, left)).items():
-        if kind in running:
-            seconds += num * statistics.fmean(running[kind])
-        else:
-            seconds += num * mean_running + mean_compiling
+        each, once = times.get(kind, average)
+        seconds += num * each + (0.0 if kind in times else once)
     return seconds
+
+
+def _times(group: Sequence[records.Record]) -> tuple[float, float]:
+    """What each later cell of a kind takes, and what the first takes more."""
+    running = [max(r.seconds - r.compile_seconds, 0.0) for r in group]
+    first, *later = sorted((r.compile_seconds for r in group), reverse=True)
+    reading = statistics.fmean(later) if later else RELOADING * first
+    return statistics.fmean(running) + reading, first - reading
 
 
 def kind_of(description: Mapping[str, Any]) -> str:

@@ -54,12 +54,12 @@ def plan_of(
         changed.
 
     Example:
-      >>> needs = lambda: estimates.Needs(3.0, 2.0, 1000, 8000)
+      >>> needs = lambda: estimates.Needs(4.0, 2.0, 1000, 8000)
       >>> cells = [cells_lib.Cell(f"seed {s}", print, {"n": 1}, s, needs)
       ...          for s in range(4)]
       >>> plan = plan_of(cells)
-      >>> plan.num_cells, plan.num_finished, plan.seconds_left, plan.fits
-      (4, 0, 11.0, True)
+      >>> plan.num_cells, plan.num_finished, round(plan.seconds_left, 1), plan.fits
+      (4, 0, 14.4, True)
     """
     folder = folder or pathlib.Path("nowhere")
     finished = cells_lib.read_results(cells, folder).finished
@@ -151,7 +151,9 @@ def _seconds_of_group(needs: estimates.Needs, num_cells: int) -> float | None:
     """Of cells that differ in the seed alone, and share what is compiled."""
     if needs.run_seconds is None:
         return None
-    return needs.compile_seconds + num_cells * needs.run_seconds
+    reading = estimates.RELOADING * needs.compile_seconds
+    first = needs.compile_seconds + needs.run_seconds
+    return first + (num_cells - 1) * (reading + needs.run_seconds)
 
 
 def _bytes_of_records(folder: pathlib.Path, num_finished: int, num_cells: int) -> int:

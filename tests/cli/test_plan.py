@@ -34,7 +34,12 @@ def test_a_plan_trains_no_experts(monkeypatch):
     assert found.expert_seconds > 0
     assert found.forecast.run_seconds > 0
     assert found.evaluate_seconds > 0
-    assert "unless they are there" in "\n".join(plan.to_lines(found, []))
+    lines = plan.to_lines(found, [])
+    assert "unless they are there" in "\n".join(lines)
+    num_parameters = 65 * 8 + 9 * 10
+    assert found.expert_bytes == 3 * 3 * num_parameters * 4  # 3 epochs of 3 experts.
+    assert lines[-1].startswith("disk        about 1")
+    assert lines[-1].endswith("where the experts are kept")
 
 
 def test_alternatives_take_less():

@@ -34,7 +34,8 @@ def test_a_kind_is_forecast_and_compiled_once():
     toy = Toy()
     plan = studies.plan_of(toy.cells)
     assert toy.asked == [1, 2]
-    assert plan.seconds_left == pytest.approx(2 * 10.0 + 6 * 2.0)
+    each = 2.0 + estimates.RELOADING * 10.0
+    assert plan.seconds_left == pytest.approx(2 * (10.0 + 2.0 + 2 * each))
     assert (plan.num_cells, plan.num_finished, plan.num_unknown) == (6, 0, 0)
     assert (plan.peak_bytes, plan.memory_bytes) == (2000, 1500)
     assert not plan.fits
@@ -47,7 +48,8 @@ def test_what_is_finished_is_counted_and_its_kind_is_not_forecast(tmp_path):
     plan = studies.plan_of(toy.cells, tmp_path)
     assert plan.num_finished == 1
     assert toy.asked == [2]
-    assert plan.seconds_left == pytest.approx(10.0 + 3 * 2.0, abs=0.1)
+    each = 2.0 + estimates.RELOADING * 10.0
+    assert plan.seconds_left == pytest.approx(10.0 + 2.0 + 2 * each, abs=0.1)
     size = (tmp_path / records.FILE_NAME).stat().st_size
     assert plan.disk_bytes == 3 * 7 + 6 * size
 
@@ -74,13 +76,17 @@ def record(n, seconds, compile_seconds):
 def test_a_kind_that_is_compiled_is_not_compiled_again():
     finished = [record(1, 12.0, 10.0), record(1, 4.0, 0.0), record(2, 25.0, 20.0)]
     left = lambda *kinds: [{"n": n} for n in kinds]
-    assert estimates.seconds_left(left(1, 1, 2), finished) == pytest.approx(3 + 3 + 5)
-    # A new kind is as the others are on average: 4 to run, 15 to compile, once.
-    assert estimates.seconds_left(left(3, 3), finished) == pytest.approx(2 * 4 + 15)
+    # The second kind has no later cell yet: a fifth of 20 to read what was compiled.
+    each = {1: 3.0, 2: 5.0 + 4.0}
+    assert estimates.seconds_left(left(1, 1, 2), finished) == pytest.approx(
+        2 * each[1] + each[2]
+    )
+    # A new kind is as the others are on average, and compiles once: 10 and 16 more.
+    assert estimates.seconds_left(left(3, 3), finished) == pytest.approx(2 * 6 + 13)
     assert estimates.seconds_left([], finished) == 0
     assert estimates.seconds_left(left(1), []) is None
 
 
 def test_no_cell_takes_less_than_nothing():
     finished = [record(1, 3.0, 5.0)]  # Events of compilation may overlap.
-    assert estimates.seconds_left([{"n": 1}], finished) == 0
+    assert estimates.seconds_left([{"n": 1}], finished) == pytest.approx(1.0)
