@@ -126,6 +126,8 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "inner.hypergradient.check_solver": "inner.solvers.check_solver",
     "inner.hypergradient.conjugate_gradients": "inner.solvers.conjugate_gradients",
     "inner.hypergradient.neumann_series": "inner.solvers.neumann_series",
+    "inner.unroll.adam": "inner.optimizers.adam",
+    "inner.unroll.check_differentiable": "inner.optimizers.check_differentiable",
     "inner.unroll.consecutive_batches": "training.minibatches.consecutive_batches",
     "evaluation.runs.check_fit": "evaluation.checks.check_synthetic",
     "evaluation.runs.check_split": "evaluation.checks.check_split",

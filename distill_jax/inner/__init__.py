@@ -5,6 +5,7 @@
 from distill_jax.inner import (
     hypergradient,
     ntk,
+    optimizers,
     rematerialisation,
     ridge,
     solvers,
@@ -14,6 +15,7 @@ from distill_jax.inner import (
 __all__ = [
     "hypergradient",
     "ntk",
+    "optimizers",
     "rematerialisation",
     "ridge",
     "solvers",

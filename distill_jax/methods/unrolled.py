@@ -9,7 +9,7 @@ import optax
 from distill_jax import base, errors, objectives, samplers, transforms
 from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.inner import unroll
+from distill_jax.inner import optimizers, unroll
 from distill_jax.methods import ingredients, initial_examples, options
 
 __all__ = [
@@ -290,7 +290,7 @@ def _descent(
 def _optimizer(student: Student) -> optax.GradientTransformation:
     """The optimiser of the networks, as the evaluation has it too."""
     if student.optimizer == "adam":
-        return unroll.adam(student.learning_rate)
+        return optimizers.adam(student.learning_rate)
     if student.optimizer == "sgd":
         return optax.sgd(student.learning_rate, momentum=0.9)
     name = str(student.optimizer)

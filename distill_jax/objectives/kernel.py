@@ -21,27 +21,12 @@ import optax
 from distill_jax import base, deprecations, tasks
 from distill_jax.compute import blocks
 from distill_jax.inner import hypergradient, solvers
-from distill_jax.inner import ridge as ridges
-from distill_jax.objectives import checks
+from distill_jax.objectives import checks, ridge_terms
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = [
-    "KernelTerms",
-    "MemberTraining",
-    "kernel_regression",
-    "kernel_terms",
-    "label_margin",
-]
-
-
-class KernelTerms(NamedTuple):
-    """The value of the objective under one network, in parts."""
-
-    regression: Array  # [] mean half squared error, or cross-entropy, of P
-    margin: Array  # [] mean clipped margin of the labels
-    accuracy: Array  # [] share of real examples that ridge regression gets right
+__all__ = ["MemberTraining", "kernel_regression"]
 
 
 class MemberTraining(NamedTuple):
@@ -122,13 +107,10 @@ def kernel_regression(
     """
     features_fn = checks.check_features(task, "A kernel objective")
     task = task.retarget("centred")
-    optimizer = optax.adam(training.learning_rate)
+    max_age, learning_rate, max_train_examples = training
+    optimizer = optax.adam(learning_rate)
     init_fn = functools.partial(tasks.init_network, task)
-    pool_options = {
-        "init_fn": init_fn,
-        "optimizer": optimizer,
-        "max_age": training.max_age,
-    }
+    pool_options = {"init_fn": init_fn, "optimizer": optimizer, "max_age": max_age}
     value_options = (ridge, use_margin, margin_limit, use_flip)
     regression = _Regression(task, features_fn, *value_options)
     value_fn = functools.partial(_value, regression)
@@ -158,9 +140,7 @@ def kernel_regression(
     def advance(key, inner, synthetic, batch):
         del batch  # Members train on the synthetic set.
         key_rows, key_pool = jax.random.split(key)
-        examples = minibatches.some_rows(
-            key_rows, synthetic, training.max_train_examples
-        )
+        examples = minibatches.some_rows(key_rows, synthetic, max_train_examples)
         return pools.advance_pool(
             key_pool,
             inner,
@@ -171,72 +151,6 @@ def kernel_regression(
         )
 
     return base.Objective(init=init, loss=loss, advance=advance)
-
-
-def kernel_terms(
-    features_syn: Array,
-    features_real: Array,
-    y_syn: Array,
-    y_real: Array,
-    *,
-    weight: Array | None = None,
-    ridge: float = 1e-6,
-    margin_limit: float | None = None,
-    temperature: Array | None = None,
-) -> KernelTerms:
-    """The regression error, label margin and accuracy under given features.
-
-    Args:
-      features_syn: ``[M, D]``.
-      features_real: ``[B, D]``.
-      y_syn: ``[M, C]``, the learned, centred labels.
-      y_real: ``[B, C]``, one-hot labels minus ``1/C``.
-      weight: ``[B]`` or ``None`` for equal weights.
-      ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
-      margin_limit: see :func:`label_margin`.
-      temperature: what multiplies predictions before the softmax of the cross-entropy;
-        None for the squared error.
-
-    Returns:
-      :class:`KernelTerms`; the paper's loss is ``regression - margin``.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> y = jnp.eye(2) - 0.5
-      >>> terms = kernel_terms(jnp.eye(2), jnp.eye(2), y, y, ridge=0.0)
-      >>> float(terms.regression), float(terms.margin), float(terms.accuracy)
-      (0.0, 0.5, 1.0)
-    """
-    predicted = ridges.predict(features_syn, features_real, y_syn, ridge=ridge)
-    if temperature is None:
-        losses = 0.5 * jnp.sum((predicted - y_real) ** 2, axis=-1)
-    else:
-        y = y_real + 1.0 / y_real.shape[-1]  # class probabilities again
-        losses = optax.softmax_cross_entropy(temperature * predicted, y)
-    is_right = predicted.argmax(-1) == y_real.argmax(-1)
-    mean = lambda values: gradient_step.weighted_mean(values, weight)
-    margin = label_margin(y_syn, margin_limit)
-    return KernelTerms(mean(losses), margin, mean(is_right.astype(losses.dtype)))
-
-
-def label_margin(y: Array, limit: float | None = None) -> Array:
-    """The mean margin of labels between their first and second class, clipped.
-
-    Args:
-      y: ``[M, C]``.
-      limit: where it is clipped; 1/C by default.
-
-    Returns:
-      A scalar: ``mean_i min(top1(y_i) - top2(y_i), limit)``.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> float(label_margin(jnp.array([[0.0, 0.25, 0.0, 0.125]])))
-      0.125
-    """
-    top = jax.lax.top_k(y, 2)[0]
-    limit = 1.0 / y.shape[-1] if limit is None else limit
-    return jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], limit))
 
 
 class _Regression(NamedTuple):
@@ -255,13 +169,13 @@ def _value(
     variables: base.Variables,
     synthetic: base.Synthetic,
     real: base.Examples,
-) -> tuple[Array, KernelTerms]:
+) -> tuple[Array, ridge_terms.KernelTerms]:
     """L under one network, and its terms."""
     x_syn, y_syn = synthetic.x, synthetic.y
     if regression.use_flip:  # The mean margin of the labels stays the same.
         x_syn = jnp.concatenate([x_syn, jnp.flip(x_syn, axis=-2)])
         y_syn = jnp.concatenate([y_syn, y_syn])
-    terms = kernel_terms(
+    terms = ridge_terms.kernel_terms(
         _features(regression, variables, x_syn),
         _features(regression, variables, real.x),
         y_syn,
@@ -280,7 +194,7 @@ def _followed_value(
     variables: base.Variables,
     synthetic: base.Synthetic,
     real: base.Examples,
-) -> tuple[Array, KernelTerms]:
+) -> tuple[Array, ridge_terms.KernelTerms]:
     """The same value; its derivative follows the network to where it is trained to."""
     task, (params, stats) = regression.task, variables
 

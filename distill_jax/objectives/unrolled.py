@@ -24,7 +24,7 @@ import optax
 from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
-from distill_jax.inner import unroll
+from distill_jax.inner import optimizers, unroll
 from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key
@@ -94,7 +94,7 @@ def unrolled_training(
     is_learned = callable(optimizer)
     training = _Training(
         task,
-        _maker(unroll.adam(1e-3) if optimizer is None else optimizer),
+        _maker(optimizers.adam(1e-3) if optimizer is None else optimizer),
         num_steps,
         num_steps if window is None else window,
         windows,
@@ -245,4 +245,4 @@ def _check(training: _Training, num_networks: int) -> None:
             f"{errors.nearest(str(windows), get_args(Windows))}"
         )
     unroll.check_unroll("exact", training.remat)
-    unroll.check_differentiable(training.make_optimizer(jnp.asarray(0.1)))
+    optimizers.check_differentiable(training.make_optimizer(jnp.asarray(0.1)))

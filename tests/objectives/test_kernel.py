@@ -10,7 +10,7 @@ import pytest
 import distill_jax as dj
 from distill_jax import base, objectives
 from distill_jax.inner import ridge
-from distill_jax.objectives import kernel
+from distill_jax.objectives import ridge_terms
 
 FILES = [("krr_features", 1e-10), ("krr_features_more_samples_than_dims", 1e-7)]
 
@@ -26,13 +26,15 @@ def test_terms_and_gradients_equal_the_original(
 ):
     arrays = golden(name)
     f_s, f_t, y_s, y_t = unpack(arrays)
-    terms = kernel.kernel_terms(f_s, f_t, y_s, y_t, ridge=float(arrays["reg_default"]))
+    terms = ridge_terms.kernel_terms(
+        f_s, f_t, y_s, y_t, ridge=float(arrays["reg_default"])
+    )
     assert_near(terms.regression, arrays["kernel_loss"], tolerance)
     assert_near(-terms.margin, arrays["label_loss"], tolerance)
     assert_near(terms.regression - terms.margin, arrays["total_loss"], tolerance)
 
     def regression(f_s, f_t, y_s):
-        return kernel.kernel_terms(f_s, f_t, y_s, y_t).regression
+        return ridge_terms.kernel_terms(f_s, f_t, y_s, y_t).regression
 
     grads = jax.grad(regression, argnums=(0, 1, 2))(f_s, f_t, y_s)
     for grad, what in zip(
@@ -41,7 +43,7 @@ def test_terms_and_gradients_equal_the_original(
         assert_near(grad, arrays[f"kernel_loss_grad_{what}"], tolerance, what)
 
     def total(y_s):
-        terms = kernel.kernel_terms(f_s, f_t, y_s, y_t)
+        terms = ridge_terms.kernel_terms(f_s, f_t, y_s, y_t)
         return terms.regression - terms.margin
 
     assert_near(
@@ -64,16 +66,16 @@ def test_float32_is_close_to_the_original(golden, assert_near):
     arrays = golden("krr_features")
     with jax.default_matmul_precision("highest"):
         f_s, f_t, y_s, y_t = unpack(arrays, jnp.float32)
-        terms = kernel.kernel_terms(f_s, f_t, y_s, y_t)
+        terms = ridge_terms.kernel_terms(f_s, f_t, y_s, y_t)
     assert_near(terms.regression, arrays["kernel_loss"], 1e-5)
 
 
 def test_label_margins_equal_the_original(golden, assert_near, x64):
     arrays = golden("krr_features")
     y = jnp.asarray(arrays["support_labels"])
-    rows = jax.vmap(lambda row: -kernel.label_margin(row[None]))(y)
+    rows = jax.vmap(lambda row: -ridge_terms.label_margin(row[None]))(y)
     assert_near(rows, arrays["margin_per_sample"], 1e-12)
-    grad = jax.grad(lambda y: -kernel.label_margin(y))(y)
+    grad = jax.grad(lambda y: -ridge_terms.label_margin(y))(y)
     assert_near(grad, arrays["margin_grad_support_labels"], 1e-12)
 
 
@@ -96,8 +98,8 @@ def test_real_examples_of_weight_zero_do_not_count(x64):
     y_s, y_t = rng.normal(size=(6, 3)), rng.normal(size=(4, 3))
     weight = jnp.array([1.0, 1.0, 0.0, 1.0])
     keep = np.array([0, 1, 3])
-    weighted = kernel.kernel_terms(f_s, f_t, y_s, y_t, weight=weight)
-    kept = kernel.kernel_terms(f_s, f_t[keep], y_s, y_t[keep])
+    weighted = ridge_terms.kernel_terms(f_s, f_t, y_s, y_t, weight=weight)
+    kept = ridge_terms.kernel_terms(f_s, f_t[keep], y_s, y_t[keep])
     np.testing.assert_allclose(weighted.regression, kept.regression, rtol=1e-12)
     np.testing.assert_allclose(weighted.accuracy, kept.accuracy)
 

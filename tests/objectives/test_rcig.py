@@ -10,7 +10,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.objectives import kernel
+from distill_jax.objectives import ridge_terms
 from distill_jax.training import pool
 
 KEY = jax.random.key(0)
@@ -22,7 +22,7 @@ def test_cross_entropy_of_scaled_predictions_equals_numpy(x64):
     y_s = rng.normal(size=(6, 3)) / 3
     y_t = np.eye(3)[rng.integers(0, 3, 8)]
     weight, tau = rng.uniform(size=8), 4.0
-    terms = kernel.kernel_terms(
+    terms = ridge_terms.kernel_terms(
         *map(jnp.asarray, (f_s, f_t, y_s, y_t - 1 / 3)),
         weight=jnp.asarray(weight),
         ridge=0.01,
@@ -94,7 +94,7 @@ def test_the_implicit_part_equals_dense_linear_algebra(x64):
         features = lambda x: task.features(
             base.Variables(unflatten(flat), {}), x, None
         )["penultimate"]
-        return kernel.kernel_terms(
+        return ridge_terms.kernel_terms(
             features(few.x), features(real.x), few.y, real.y - 1 / 3,
             ridge=ridge, temperature=few.temperature,
         ).regression  # fmt: skip

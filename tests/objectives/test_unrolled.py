@@ -12,7 +12,7 @@ import pytest
 
 import distill_jax as dj
 from distill_jax import base, errors, objectives
-from distill_jax.inner import unroll
+from distill_jax.inner import optimizers, unroll
 from distill_jax.training import minibatches
 
 KEY = jax.random.key(3)
@@ -85,7 +85,7 @@ def gap(one, other):
 OPTIMIZERS = {
     "sgd": optax.sgd(0.3),
     "momentum": optax.sgd(0.1, momentum=0.9),
-    "adam": unroll.adam(0.05),
+    "adam": optimizers.adam(0.05),
 }
 
 
@@ -160,7 +160,7 @@ def test_the_end_of_a_training_is_its_continuation(x64):
     batches = minibatches.consecutive_batches(
         jax.random.key(2), num_examples=6, batch_size=4, num_steps=7
     )
-    adam = unroll.adam(0.05)
+    adam = optimizers.adam(0.05)
     course = {"optimizer": adam, "feed": unroll.Feed(batches)}
     whole, _ = unroll.train_student(
         KEY, variables, task, synthetic, num_steps=7, **course
@@ -246,7 +246,7 @@ def test_adam_without_a_root_is_refused_and_is_not_finite():
     with pytest.raises(errors.InputError, match="eps_root"):
         objectives.unrolled_training(task, num_steps=3, optimizer=optax.adam(1e-3))
     with pytest.raises(errors.InputError, match="eps_root"):
-        unroll.adam(1e-3, eps_root=0.0)
+        optimizers.adam(1e-3, eps_root=0.0)
     # What the check guards against: a dead unit, whose gradient is zero in every step.
     dead = synthetic._replace(x=synthetic.x.at[:, 0].set(0.0))
 
@@ -258,7 +258,7 @@ def test_adam_without_a_root_is_refused_and_is_not_finite():
         return optax.tree.norm(variables.params, squared=True)
 
     assert not jnp.isfinite(jax.grad(end)(dead.x, optax.adam(1e-3))).all()
-    assert jnp.isfinite(jax.grad(end)(dead.x, unroll.adam(1e-3))).all()
+    assert jnp.isfinite(jax.grad(end)(dead.x, optimizers.adam(1e-3))).all()
 
 
 @pytest.mark.parametrize(
