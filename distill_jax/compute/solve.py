@@ -35,9 +35,10 @@ def solve_positive(matrix: Array, right: Array) -> Array:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> print(solve_positive(jnp.diag(jnp.array([2.0, 4.0])), jnp.ones((2, 1))))
-      [[0.5 ]
-       [0.25]]
+      >>> z = solve_positive(jnp.diag(jnp.array([4.0, 16.0])), jnp.ones((2, 1)))
+      >>> print(z.round(4))
+      [[0.25  ]
+       [0.0625]]
     """
     factor = _one_by_one(_factorise)(jax.lax.stop_gradient(matrix))
     substitute = _one_by_one(_substitute)
