@@ -146,3 +146,31 @@ def test_an_objective_takes_the_options_of_its_solver_one_by_one():
         pytest.raises(dj.errors.InputError, match="`damping` is -1"),
     ):
         dj.objectives.implicit_bilevel(task, damping=-1)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        dj.evaluate,
+        dj.evaluation.arms,
+        dj.evaluation.measure,
+        dj.evaluation.synthetic_arm,
+        dj.evaluation.train_networks,
+        dj.evaluation.transfer,
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_how_networks_are_put_side_by_side_has_its_old_name(fn):
+    new = f"of {fn.__name__} is called `.*side_by_side"
+    with pytest.warns(DeprecationWarning, match=new), pytest.raises(TypeError):
+        fn(mapping="map")
+
+
+def test_run_options_have_their_old_field():
+    with pytest.warns(DeprecationWarning, match="`mapping` of .* `side_by_side`"):
+        options = dj.evaluation.RunOptions(mapping="map")
+    assert options.side_by_side == "map"
+    with pytest.warns(DeprecationWarning, match="side_by_side"):
+        assert options._replace(mapping="vmap").side_by_side == "vmap"
+    with pytest.warns(DeprecationWarning, match=r"RunOptions\.side_by_side"):
+        assert options.mapping == "map"

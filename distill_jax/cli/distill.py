@@ -187,7 +187,7 @@ def _curve(built: Experiment, key: Key) -> Callable[..., Mapping[str, float]]:
             num_runs=built.evaluation.num_curve_runs,
             key=key,
             split="validation",
-            mapping=built.mapping,
+            side_by_side=built.side_by_side,
         )
         return {
             "accuracy_mean": result.mean,
@@ -208,7 +208,7 @@ def _judge(
         print("Evaluating ...", file=sys.stderr)
     settings, dataset = built.evaluation, built.dataset
     run_options = dj.evaluation.RunOptions(
-        settings.num_real_steps, settings.num_checkpoints, built.mapping
+        settings.num_real_steps, settings.num_checkpoints, built.side_by_side
     )
     problem = (key, built.task, synthetic, dataset, built.recipe.protocol)
     if settings.use_arms:
@@ -225,7 +225,7 @@ def _judge(
                 *problem,
                 num_runs=settings.num_runs,
                 num_checkpoints=settings.num_checkpoints,
-                mapping=built.mapping,
+                side_by_side=built.side_by_side,
             )
         ]
     rows = [arm.to_row() for arm in arms]

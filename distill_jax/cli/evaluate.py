@@ -131,7 +131,7 @@ def evaluate_stored(
         protocol=dj.evaluation.Protocol(**stored.recipe["protocol"]),
         num_runs=num_runs,
         key=jax.random.key(seed),
-        mapping=dj.compute.devices.evaluation_mapping(task),
+        side_by_side=dj.compute.devices.side_by_side(task),
     )
     return result, dj.nets.network_words(description)
 

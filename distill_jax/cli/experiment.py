@@ -97,7 +97,7 @@ class Experiment(NamedTuple):
     checkpoint_every: int
     use_tensorboard: bool
     evaluation: EvaluationSettings
-    mapping: Any  # how the networks of evaluations are put side by side
+    side_by_side: Any  # how the networks of evaluations are trained
     trace_cache: runtime.TraceCache | None  # where what it traces is kept
 
 
@@ -156,7 +156,7 @@ def build(config: Any) -> Experiment:
         ),
         use_tensorboard=config.tensorboard,
         evaluation=evaluation_settings,
-        mapping="auto" if is_single else devices.evaluation_mapping(task, mesh),
+        side_by_side="auto" if is_single else devices.side_by_side(task, mesh),
         trace_cache=trace_cache,
     )
 

@@ -311,5 +311,5 @@ def _seconds_of_network(built: Experiment) -> float:
         num_runs=1,
         key=key,
         split="validation",
-        mapping=built.mapping,
+        side_by_side=built.side_by_side,
     ).run_seconds

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from distill_jax import base, errors
 from distill_jax.compute import cost, parallel, recipes
 
-__all__ = ["evaluation_mapping", "mesh_for", "split_cpu", "usual_mesh"]
+__all__ = ["mesh_for", "side_by_side", "split_cpu", "usual_mesh"]
 
 Recall = Callable[[str, Callable[[], float]], float]
 
@@ -100,7 +100,7 @@ def mesh_for(
     return mesh if share >= _LEAST_SHARED else None
 
 
-def evaluation_mapping(task: base.Task, mesh: Mesh | None = None) -> Any:
+def side_by_side(task: base.Task, mesh: Mesh | None = None) -> Any:
     """How the networks of an evaluation are put side by side.
 
     Args:
@@ -108,14 +108,14 @@ def evaluation_mapping(task: base.Task, mesh: Mesh | None = None) -> Any:
       mesh: the devices of the run, by default those that are fastest.
 
     Returns:
-      What ``mapping`` of :func:`distill_jax.evaluation.evaluate` takes.
+      What ``side_by_side`` of :func:`distill_jax.evaluation.evaluate` takes.
 
     Example:
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
       >>> task = dj.tasks.classification(dj.nets.mlp(10), data.spec)
       >>> mesh = dj.compute.parallel.device_mesh(1)
-      >>> evaluation_mapping(task, mesh).axis_names
+      >>> side_by_side(task, mesh).axis_names
       ('networks',)
     """
     if jax.process_count() > 1:

@@ -36,6 +36,7 @@ from distill_jax.types import Key
 __all__ = ["arms", "synthetic_arm"]
 
 
+@deprecations.renamed_arguments(mapping="side_by_side")
 @deprecations.gathered_arguments("run_options", RunOptions)
 def arms(
     key: Key,
@@ -94,7 +95,7 @@ def arms(
       Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
       Distillation", 2024.
     """
-    num_real_steps, num_checkpoints, mapping = run_options
+    num_real_steps, num_checkpoints, side_by_side = run_options
     errors.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     if num_real_steps is not None:
         errors.check_counts(num_real_steps=num_real_steps)
@@ -109,7 +110,9 @@ def arms(
     checks.check_synthetic(synthetic, data)
     _check_rows(len(synthetic.y), data.spec.num_classes)
     *keys, key_subsets = jax.random.split(key, 6)
-    comparison = Comparison(task, data, protocol, num_runs, mapping, num_checkpoints)
+    comparison = Comparison(
+        task, data, protocol, num_runs, side_by_side, num_checkpoints
+    )
     rate = synthetic.learning_rate
     if num_real_steps is None:
         num_real_steps = optimizers.num_steps(protocol, len(synthetic.y))
@@ -127,6 +130,7 @@ def arms(
     ]
 
 
+@deprecations.renamed_arguments(mapping="side_by_side")
 def synthetic_arm(
     key: Key,
     task: base.Task,
@@ -136,7 +140,7 @@ def synthetic_arm(
     *,
     num_runs: int,
     num_checkpoints: int = 1,
-    mapping: runs.Mapping = "auto",
+    side_by_side: runs.SideBySide = "auto",
 ) -> Arm:
     """Trains and tests the arm ``"synthetic-any"`` alone.
 
@@ -148,7 +152,7 @@ def synthetic_arm(
       protocol: how every network is trained.
       num_runs: R, networks.
       num_checkpoints: K, as in :class:`~distill_jax.evaluation.RunOptions`.
-      mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+      side_by_side: as in :func:`~distill_jax.evaluation.runs.evaluate`.
 
     Returns:
       The arm.
@@ -168,7 +172,9 @@ def synthetic_arm(
       >>> arm.name, arm.bytes_stored  # 64 floats and a class each
       ('synthetic-any', 2570)
     """
-    comparison = Comparison(task, data, protocol, num_runs, mapping, num_checkpoints)
+    comparison = Comparison(
+        task, data, protocol, num_runs, side_by_side, num_checkpoints
+    )
     return _synthetic_any(key, comparison, synthetic)
 
 
@@ -209,7 +215,7 @@ def _synthetic_any(key: Key, comparison: Comparison, synthetic: base.Synthetic) 
         num_runs=comparison.num_runs,
         key=key,
         num_checkpoints=comparison.num_checkpoints,
-        mapping=comparison.mapping,
+        side_by_side=comparison.side_by_side,
     )
     y = np.asarray(synthetic.y)
     is_hard = np.array_equal(y, comparison.one_hot(y.argmax(axis=1)))

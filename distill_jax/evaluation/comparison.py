@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, tasks
+from distill_jax import base, deprecations, tasks
 from distill_jax import data as data_lib
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation import results, runs
@@ -25,16 +25,27 @@ class RunOptions(NamedTuple):
         from; by default as many as the distilled set gets.
       num_checkpoints: K, at how many moments of each training the test accuracy is
         noted for ``best_on_test``; nothing is chosen by it.
-      mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+      side_by_side: as in :func:`~distill_jax.evaluation.runs.evaluate`.
 
     Example:
-      >>> RunOptions(num_checkpoints=4).mapping
+      >>> RunOptions(num_checkpoints=4).side_by_side
       'auto'
     """
 
     num_real_steps: int | None = None
     num_checkpoints: int = 1
-    mapping: runs.Mapping = "auto"
+    side_by_side: runs.SideBySide = "auto"
+
+    @property
+    def mapping(self) -> runs.SideBySide:
+        """The former name of `side_by_side`."""
+        deprecations.warn("`RunOptions.mapping`", "`RunOptions.side_by_side`")
+        return self.side_by_side
+
+
+for _name in ("__new__", "_replace"):
+    _taking_old_fields = deprecations.renamed_arguments(mapping="side_by_side")
+    setattr(RunOptions, _name, _taking_old_fields(getattr(RunOptions, _name)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +97,7 @@ class Comparison:
     data: data_lib.Dataset
     protocol: protocol_lib.Protocol
     num_runs: int
-    mapping: runs.Mapping
+    side_by_side: runs.SideBySide
     num_checkpoints: int = 1
 
     @property
@@ -113,7 +124,7 @@ class Comparison:
             examples,
             protocol,
             num_runs=self.num_runs,
-            mapping=self.mapping,
+            side_by_side=self.side_by_side,
             num_checkpoints=self.num_checkpoints,
             **options,
         )
@@ -121,7 +132,7 @@ class Comparison:
     def measure(self, trained: runs.Trained, split: str = "test") -> results.Evaluation:
         """Accuracies of the networks of one arm."""
         return runs.measure(
-            self.task, trained, self.data, split=split, mapping=self.mapping
+            self.task, trained, self.data, split=split, side_by_side=self.side_by_side
         )
 
     def train_subsets(

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import base, errors, nets, tasks
+from distill_jax import base, deprecations, errors, nets, tasks
 from distill_jax import data as data_lib
 from distill_jax.evaluation import checks, results, runs
 from distill_jax.evaluation import protocol as protocol_lib
@@ -67,6 +67,7 @@ class Transfer:
         return {name: None if value != value else value for name, value in row.items()}
 
 
+@deprecations.renamed_arguments(mapping="side_by_side")
 def transfer(
     key: Key,
     networks: Mapping[str, nets.Net],
@@ -77,7 +78,7 @@ def transfer(
     num_runs: int = 5,
     protocols: Mapping[str, protocol_lib.Protocol] | None = None,
     num_random_per_class: int | None = None,
-    mapping: runs.Mapping = "auto",
+    side_by_side: runs.SideBySide = "auto",
 ) -> list[Transfer]:
     """Trains networks of several architectures on one distilled set and tests them.
 
@@ -94,7 +95,7 @@ def transfer(
         rate; choose it on the validation split.
       num_random_per_class: how many random real examples of each class the networks
         are trained on for comparison, drawn anew for every run; None for no comparison.
-      mapping: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+      side_by_side: as in :func:`~distill_jax.evaluation.runs.evaluate`.
 
     Returns:
       A :class:`Transfer` for each network, in their order.
@@ -145,7 +146,7 @@ def transfer(
             is_told = isinstance(error.__cause__, errors.InputError)
             return Transfer(name, note=str(error.__cause__ if is_told else error))
         now = protocols.get(name, protocol)
-        comparison = Comparison(task, data, now, num_runs, mapping)
+        comparison = Comparison(task, data, now, num_runs, side_by_side)
         distilled = comparison.measure(comparison.train(key_distilled, synthetic))
         random = (
             None if index is None else _random(key_random, comparison, synthetic, index)

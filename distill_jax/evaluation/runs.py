@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, errors
+from distill_jax import base, deprecations, errors
 from distill_jax import data as data_lib
 from distill_jax.compute import parallel, programs
 from distill_jax.evaluation import checks, results, training
@@ -30,7 +30,7 @@ __all__ = [
     "train_networks",
 ]
 
-Mapping = Literal["auto", "vmap", "map"] | jax.sharding.Mesh
+SideBySide = Literal["auto", "vmap", "map"] | jax.sharding.Mesh
 
 
 class Trained(NamedTuple):
@@ -42,6 +42,7 @@ class Trained(NamedTuple):
     run_seconds: float
 
 
+@deprecations.renamed_arguments(mapping="side_by_side")
 def evaluate(
     task: base.Task,
     synthetic: Any,
@@ -52,7 +53,7 @@ def evaluate(
     key: Key,
     split: str = "test",
     num_checkpoints: int = 1,
-    mapping: Mapping = "auto",
+    side_by_side: SideBySide = "auto",
 ) -> results.Evaluation:
     """Trains fresh networks on a distilled set and tests them on real data.
 
@@ -68,10 +69,10 @@ def evaluate(
       key: of all that is random.
       split: ``"test"``, ``"validation"`` or ``"train"``.
       num_checkpoints: K, at how many moments of the training to test.
-      mapping: how runs are put side by side: ``"vmap"``, ``"map"`` (one after the
-        other) or, with ``"auto"``, what is faster: ``"map"`` on CPU. A mesh of
-        :func:`distill_jax.compute.parallel.device_mesh` with the axis ``"networks"``
-        gives each of its devices some of the runs.
+      side_by_side: how the networks of one device are trained: ``"vmap"``, all at once;
+        ``"map"``, one after the other; or, with ``"auto"``, what is faster: ``"map"``
+        on CPU. A mesh of :func:`distill_jax.compute.parallel.device_mesh` with the axis
+        ``"networks"`` gives each of its devices some of the networks.
 
     Returns:
       An :class:`~distill_jax.evaluation.results.Evaluation`.
@@ -101,11 +102,12 @@ def evaluate(
         protocol,
         num_runs=num_runs,
         num_checkpoints=num_checkpoints,
-        mapping=mapping,
+        side_by_side=side_by_side,
     )
-    return measure(task, trained, data, split=split, mapping=mapping)
+    return measure(task, trained, data, split=split, side_by_side=side_by_side)
 
 
+@deprecations.renamed_arguments(mapping="side_by_side")
 def train_networks(
     key: Key,
     task: base.Task,
@@ -116,7 +118,7 @@ def train_networks(
     normalizer: Any = None,
     is_stacked: bool = False,
     num_checkpoints: int = 1,
-    mapping: Mapping = "auto",
+    side_by_side: SideBySide = "auto",
 ) -> Trained:
     """Trains fresh networks in one compiled program.
 
@@ -130,7 +132,7 @@ def train_networks(
       normalizer: for raw inputs.
       is_stacked: whether ``examples`` has a leading axis R: another set for each run.
       num_checkpoints: K, how many moments to keep.
-      mapping: as in :func:`evaluate`.
+      side_by_side: as in :func:`evaluate`.
 
     Returns:
       A :class:`Trained`.
@@ -155,7 +157,7 @@ def train_networks(
     # Through the host: small, and it may lie on other devices than the program.
     examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
     normalizer = jax.tree.map(jnp.asarray, normalizer)
-    kind, mesh = _resolve(mapping)
+    kind, mesh = _resolve(side_by_side)
     outcome = programs.call(
         _training_program,
         task,
@@ -169,13 +171,14 @@ def train_networks(
     return Trained(variables, contexts, outcome.compile_seconds, outcome.run_seconds)
 
 
+@deprecations.renamed_arguments(mapping="side_by_side")
 def measure(
     task: base.Task,
     trained: Trained,
     data: data_lib.Dataset,
     *,
     split: str = "test",
-    mapping: Mapping = "auto",
+    side_by_side: SideBySide = "auto",
 ) -> results.Evaluation:
     """Tests trained networks on one split.
 
@@ -184,7 +187,7 @@ def measure(
       trained: from :func:`train_networks`.
       data: the real data set.
       split: ``"test"``, ``"validation"`` or ``"train"``.
-      mapping: as in :func:`evaluate`.
+      side_by_side: as in :func:`evaluate`.
 
     Returns:
       An :class:`~distill_jax.evaluation.results.Evaluation`; its seconds include
@@ -207,7 +210,7 @@ def measure(
     """
     checks.check_split(data, split)
     arrays = getattr(data, split)
-    kind, mesh = _resolve(mapping)
+    kind, mesh = _resolve(side_by_side)
     outcome = programs.call(
         _testing_program,
         task,
@@ -228,7 +231,7 @@ def measure(
     )
 
 
-def _training_program(task, protocol, is_stacked, num_checkpoints, mapping):
+def _training_program(task, protocol, is_stacked, num_checkpoints, side_by_side):
     """(keys [R], examples, normalizer) -> variables [R, K, ...], contexts [R, ...]."""
 
     def one_run(key, examples, normalizer):
@@ -247,13 +250,14 @@ def _training_program(task, protocol, is_stacked, num_checkpoints, mapping):
     def program(keys, examples, normalizer):
         if is_stacked:
             run = lambda pair: one_run(pair[0], pair[1], normalizer)
-            return _over_runs(run, (keys, examples), mapping)
-        return _over_runs(lambda key: one_run(key, examples, normalizer), keys, mapping)
+            return _over_runs(run, (keys, examples), side_by_side)
+        run = lambda key: one_run(key, examples, normalizer)
+        return _over_runs(run, keys, side_by_side)
 
     return program
 
 
-def _testing_program(task, mapping):
+def _testing_program(task, side_by_side):
     """(variables [R, K, ...], contexts, x, y, normalizer) -> number right [R, K]."""
 
     def program(variables, contexts, x, y, normalizer):
@@ -267,31 +271,33 @@ def _testing_program(task, mapping):
             variables, context = pair
             return jax.lax.map(lambda now: num_right(now, context), variables)
 
-        return _over_runs(one_run, (variables, contexts), mapping)
+        return _over_runs(one_run, (variables, contexts), side_by_side)
 
     return program
 
 
-def _over_runs(run, args, mapping):
-    local = jax.vmap(run) if mapping == "vmap" else lambda part: jax.lax.map(run, part)
+def _over_runs(run, args, side_by_side):
+    one_by_one = lambda part: jax.lax.map(run, part)
+    local = jax.vmap(run) if side_by_side == "vmap" else one_by_one
     return parallel.spread(local, args, "networks")
 
 
-def _resolve(mapping: Mapping) -> tuple[str, jax.sharding.Mesh | None]:
+def _resolve(side_by_side: SideBySide) -> tuple[str, jax.sharding.Mesh | None]:
     """How the runs on one device are put side by side, and the mesh of devices."""
     usual = "map" if jax.default_backend() == "cpu" else "vmap"
-    if isinstance(mapping, jax.sharding.Mesh):
-        if set(mapping.axis_names) & {"data", "classes"}:
+    if isinstance(side_by_side, jax.sharding.Mesh):
+        if set(side_by_side.axis_names) & {"data", "classes"}:
             raise errors.InputError(
                 "Runs of an evaluation are networks, but the mesh spreads "
-                f"{' and '.join(mapping.axis_names)}; make it by "
+                f"{' and '.join(side_by_side.axis_names)}; make it by "
                 '`device_mesh(axis="networks")`, or "any".'
             )
-        return usual, mapping
-    if mapping == "auto":
+        return usual, side_by_side
+    if side_by_side == "auto":
         return usual, None
-    if mapping not in ("vmap", "map"):
+    if side_by_side not in ("vmap", "map"):
         raise errors.InputError(
-            f'`mapping` is "{mapping}"; it must be "auto", "vmap", "map" or a mesh.'
+            f'`side_by_side` is "{side_by_side}"; it must be "auto", "vmap", "map" '
+            "or a mesh."
         )
-    return mapping, None
+    return side_by_side, None

@@ -53,20 +53,20 @@ def test_as_many_devices_as_asked_for(data):
 
 @pytest.mark.parametrize(("norm", "axis"), [("instance", "any"), ("batch", "networks")])
 def test_networks_whose_examples_are_joined_are_not_cut(data, norm, axis):
-    mapping = devices.evaluation_mapping(task(data, norm=norm))
-    assert mapping.axis_names == (axis,)
+    mesh = devices.side_by_side(task(data, norm=norm))
+    assert mesh.axis_names == (axis,)
 
 
 def test_perceptrons_are_not_cut(data):
     perceptron = dj.tasks.classification(dj.nets.mlp(10), data.spec)
-    assert devices.evaluation_mapping(perceptron).axis_names == ("networks",)
+    assert devices.side_by_side(perceptron).axis_names == ("networks",)
 
 
 def test_on_an_accelerator_one_device_is_the_default(data, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     recipe = dj.methods.dm(task(data), num_per_class=1, batch_size=16)
     assert mesh_for(recipe, data) is None
-    assert devices.evaluation_mapping(task(data)) == "auto"
+    assert devices.side_by_side(task(data)) == "auto"
 
 
 @pytest.mark.parametrize(

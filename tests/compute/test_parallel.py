@@ -237,14 +237,14 @@ def test_evaluation_over_devices_equals_one_device():
     seed = dj.methods.initial_fn("real", 1)(jax.random.key(0), data)
     few = base.Synthetic(seed.x, seed.y)
     protocol = dj.evaluation.Protocol(num_steps=10)
-    judge = lambda mapping: dj.evaluate(
+    judge = lambda side_by_side: dj.evaluate(
         small_task(),
         few,
         data,
         protocol=protocol,
         num_runs=5,
         key=jax.random.key(2),
-        mapping=mapping,
+        side_by_side=side_by_side,
     )
     alone = judge("auto")
     together = judge(parallel.device_mesh(4, axis="networks"))
@@ -273,7 +273,7 @@ def test_experts_over_devices_equal_one_device(tmp_path):
                 base.Synthetic(jnp.ones((1, 2)), jnp.ones((1, 2))),
                 dj.evaluation.Protocol(num_steps=1),
                 num_runs=1,
-                mapping=parallel.device_mesh(2),
+                side_by_side=parallel.device_mesh(2),
             ),
             "networks",
         ),

@@ -117,9 +117,9 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
     splits = []
     measure = runs.measure
 
-    def spy(task, trained, data, *, split="test", mapping="auto"):
+    def spy(task, trained, data, *, split="test", side_by_side="auto"):
         splits.append(split)
-        return measure(task, trained, data, split=split, mapping=mapping)
+        return measure(task, trained, data, split=split, side_by_side=side_by_side)
 
     monkeypatch.setattr(runs, "measure", spy)
     bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 3, "auto")

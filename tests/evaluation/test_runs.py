@@ -49,8 +49,8 @@ def test_each_accuracy_is_that_of_a_network_trained_alone(digits, few):
 
 
 def test_vmap_and_map_give_the_same(digits, few):
-    mapped = judge(digits, few, mapping="map")
-    side_by_side = judge(digits, few, mapping="vmap")
+    mapped = judge(digits, few, side_by_side="map")
+    side_by_side = judge(digits, few, side_by_side="vmap")
     np.testing.assert_allclose(mapped.accuracies, side_by_side.accuracies, atol=0.005)
 
 
@@ -138,7 +138,7 @@ def test_labels_out_of_order_are_noticed(digits, few):
         ({"split": "tset"}, 'There is no split "tset". Did you mean "test"'),
         ({"num_runs": 0}, "`num_runs` must be a whole number, at least 1, got 0"),
         ({"num_checkpoints": 1.5}, "`num_checkpoints` must be a whole number"),
-        ({"mapping": "pmap"}, '`mapping` is "pmap"'),
+        ({"side_by_side": "pmap"}, '`side_by_side` is "pmap"'),
     ],
 )
 def test_options_that_cannot_work_are_told(digits, few, options, sentence):
