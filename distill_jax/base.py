@@ -194,6 +194,7 @@ class Objective(NamedTuple):
     # (key, inner, updated synthetic, batch) -> inner: train nets, refresh pools, count
     read: Callable[[Synthetic, PyTree], Synthetic] = lambda synthetic, inner: synthetic
     # (synthetic, inner) -> the set to be stored; another where labels are assigned
+    probes: tuple[str, ...] = ()  # names of what the loss gives in `Aux.probes`
 
 
 class Latent(NamedTuple):

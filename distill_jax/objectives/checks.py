@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an objective asks of its task, checked when it is made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distill_jax import base, errors
 from distill_jax.types import Array, PyTree
 
-__all__ = ["check_features", "check_probabilities"]
+__all__ = ["check_features", "check_probabilities", "check_probes"]
 
 FeaturesFn = Callable[[base.Variables, PyTree, Any], Mapping[str, Array]]
 
@@ -62,3 +62,24 @@ def check_features(task: base.Task, objective: str) -> FeaturesFn:
             "network a `features` function."
         )
     return task.features
+
+
+def check_probes(objective: str, probes: Sequence[str], known: Sequence[str]) -> None:
+    """Raises unless an objective can give these probes.
+
+    Args:
+      objective: its name, at the beginning of the sentence.
+      probes: the names that are asked for.
+      known: those that it can give.
+
+    Raises:
+      InputError: for a name that is not known.
+
+    Example:
+      >>> check_probes("Trajectory matching", ["syn_grad"], ["syn_grad"])
+    """
+    for name in probes:
+        if name not in known:
+            raise errors.InputError(
+                f'{objective} gives no probe "{name}". {errors.nearest(name, known)}'
+            )

@@ -13,13 +13,14 @@ real ones, and replaced after some of them; no gradient flows through that train
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors, tasks
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax.augmentation import mixing as mixing_lib
 from distill_jax.augmentation import policies
 from distill_jax.objectives import checks, class_gradients, classwise, distances
@@ -28,6 +29,8 @@ from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["NetworkTraining", "gradient_matching"]
+
+_PROBES = ("syn_grad", "syn_grad_per_example")
 
 
 class NetworkTraining(NamedTuple):
@@ -41,6 +44,9 @@ class NetworkTraining(NamedTuple):
     on: Literal["synthetic", "real"] = "synthetic"  # "real": batches are `Pair`s
 
 
+@deprecations.renamed_arguments(
+    has_example_probe=("probes", lambda on: ("syn_grad_per_example",) if on else ())
+)
 def gradient_matching(
     task: base.Task,
     *,
@@ -51,7 +57,7 @@ def gradient_matching(
     is_collective: bool = False,
     warm_up: tuple[int, int] = (0, 0),
     num_networks: int = 1,
-    has_example_probe: bool = False,
+    probes: Sequence[str] = (),
 ) -> base.Objective:
     """Matches the gradients of synthetic and real examples in a network's parameters.
 
@@ -71,13 +77,15 @@ def gradient_matching(
       warm_up: with ``is_collective``, ``(networks, matches)``: the first so many
         matches of each of the first so many networks are class by class all the same.
       num_networks: matched in every step; the loss is their mean. The papers use 1.
-      has_example_probe: whether ``syn_grad_per_example`` is computed too.
+      probes: what else the loss gives for transforms: ``"syn_grad_per_example"``, or
+        nothing. The gradients that are matched are always given.
 
     Returns:
       An :class:`~distill_jax.base.Objective`. Its probe ``syn_grad`` holds the
-      synthetic gradient of every class, leaves ``[networks, C, ...]`` (with a
-      collective match the one mean gradient, C times), and ``syn_grad_per_example``
-      those of all examples, ``[networks, M, ...]``.
+      synthetic gradient of every class, leaves ``[networks, C, ...]``; with a
+      collective match, its warm-up included, the one mean gradient, ``[networks, 1,
+      ...]``. ``syn_grad_per_example`` holds those of all examples, ``[networks, M,
+      ...]``.
 
     Raises:
       InputError: for an unknown distance, counts below 1, targets that are no class
@@ -98,6 +106,7 @@ def gradient_matching(
     """
     training = training or NetworkTraining()
     _check(task, distance, num_matches, num_networks, training, warm_up)
+    checks.check_probes("Gradient matching", probes, _PROBES)
     init_network = functools.partial(tasks.init_network, task)
     comparison = _Comparison(distance, parameters, is_collective, warm_up)
     pool_options = {
@@ -124,13 +133,15 @@ def gradient_matching(
             "real_gradient_norm": _mean_norm(g_real),
             "synthetic_gradient_norm": _mean_norm(g_syn),
         }
-        probes = {"syn_grad": g_syn}
-        if has_example_probe:
-            probes["syn_grad_per_example"] = pools.map_networks(
+        intermediates = {
+            "syn_grad": _matched_gradients(g_syn, by_class.weight, is_collective)
+        }
+        if "syn_grad_per_example" in probes:
+            intermediates["syn_grad_per_example"] = pools.map_networks(
                 lambda args: class_gradients.of_examples(task, synthetic, *args),
                 (keys, networks),
             )
-        return jnp.mean(values), base.Aux(metrics=metrics, probes=probes)
+        return jnp.mean(values), base.Aux(metrics=metrics, probes=intermediates)
 
     def advance(key, inner, synthetic, batch):
         examples = synthetic if training.on == "synthetic" else batch.train
@@ -141,7 +152,8 @@ def gradient_matching(
             **pool_options,
         )
 
-    return base.Objective(init=init, loss=loss, advance=advance)
+    names = tuple(dict.fromkeys(("syn_grad", *probes)))
+    return base.Objective(init=init, loss=loss, advance=advance, probes=names)
 
 
 class _Comparison(NamedTuple):
@@ -194,6 +206,16 @@ def _where_warm(is_warm: Array, by_class: PyTree, mean: PyTree) -> PyTree:
     """The gradients that were matched: those of each class, or C times their mean."""
     pick = lambda leaf, mean: jnp.where(is_warm, leaf, mean[None])
     return jax.tree.map(pick, by_class, mean)
+
+
+def _matched_gradients(
+    gradients: PyTree, weight: Array | None, is_collective: bool
+) -> PyTree:
+    """What was matched, ``[networks, C, ...]``, or its mean, ``[networks, 1, ...]``."""
+    if not is_collective:
+        return gradients
+    mean = jax.vmap(lambda each: class_gradients.mean_over_classes(each, weight))
+    return jax.tree.map(lambda leaf: leaf[:, None], mean(gradients))
 
 
 def _mean_norm(gradients: PyTree) -> Array:

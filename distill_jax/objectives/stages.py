@@ -27,7 +27,8 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
     """Makes one objective of several that follow one another.
 
     Only the objective of the present stage is computed. Its metrics are those that all
-    of them have, and ``stage``, which counts from 0.
+    of them have, and ``stage``, which counts from 0; its probes are those that all of
+    them give in the same shapes.
 
     Args:
       stages: objectives, and the outer steps of each; the last goes on for ever.
@@ -77,12 +78,12 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
             functools.partial(_loss_of, objective, key, state, batch)
             for objective, state in zip(objectives, inner.inner, strict=True)
         ]
-        common = _common_metrics(losses, synthetic)
-        branches = [functools.partial(_with_metrics, fn, common) for fn in losses]
+        names = _common_names(losses, synthetic)
+        branches = [functools.partial(_with_names, fn, *names) for fn in losses]
         stage = stage_of(inner)
-        value, metrics = jax.lax.switch(stage, branches, synthetic)
-        metrics = {**metrics, "stage": stage.astype(value.dtype)}
-        return value, base.Aux(metrics=metrics)
+        value, aux = jax.lax.switch(stage, branches, synthetic)
+        metrics = {**aux.metrics, "stage": stage.astype(value.dtype)}
+        return value, aux._replace(metrics=metrics)
 
     def advance(key, inner, synthetic, batch):
         branches = [
@@ -99,7 +100,13 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
         ]
         return jax.lax.switch(stage_of(inner), branches, synthetic)
 
-    return base.Objective(init=init, loss=loss, advance=advance, read=read)
+    return base.Objective(
+        init=init,
+        loss=loss,
+        advance=advance,
+        read=read,
+        probes=_common_probes(objectives),
+    )
 
 
 def _loss_of(
@@ -114,18 +121,36 @@ def _read_of(objective: base.Objective, inner: Any, synthetic: Any) -> base.Synt
     return objective.read(synthetic, inner)
 
 
-def _common_metrics(losses: Sequence[Callable], synthetic: Any) -> list[str]:
-    """The names of the metrics that all stages have."""
-    shapes = [jax.eval_shape(loss_fn, synthetic)[1].metrics for loss_fn in losses]
-    return sorted(set.intersection(*map(set, shapes)))
+def _common_probes(objectives: Sequence[base.Objective]) -> tuple[str, ...]:
+    """The names of the probes that all stages have, as the first has them."""
+    first, *others = objectives
+    is_common = lambda name: all(name in other.probes for other in others)
+    return tuple(filter(is_common, first.probes))
 
 
-def _with_metrics(
-    loss_fn: Callable, names: Sequence[str], synthetic: Any
-) -> tuple[Array, dict[str, Array]]:
-    """A loss with these metrics only, so that all stages return the same tree."""
+def _common_names(
+    losses: Sequence[Callable], synthetic: Any
+) -> tuple[list[str], list[str]]:
+    """The names of the metrics that all stages have, and those of their probes."""
+    auxes = [jax.eval_shape(loss_fn, synthetic)[1] for loss_fn in losses]
+    metrics = sorted(set.intersection(*(set(aux.metrics) for aux in auxes)))
+    probes = sorted(set.intersection(*(set(aux.probes) for aux in auxes)))
+    shapes = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+    is_alike = lambda name: all(
+        shapes(aux.probes[name]) == shapes(auxes[0].probes[name]) for aux in auxes
+    )
+    return metrics, [name for name in probes if is_alike(name)]
+
+
+def _with_names(
+    loss_fn: Callable, metrics: Sequence[str], probes: Sequence[str], synthetic: Any
+) -> tuple[Array, base.Aux]:
+    """A loss with what has these names, so that all stages return the same tree."""
     value, aux = loss_fn(synthetic)
-    return value, {name: aux.metrics[name] for name in names}
+    return value, base.Aux(
+        metrics={name: aux.metrics[name] for name in metrics},
+        probes={name: aux.probes[name] for name in probes},
+    )
 
 
 def _advance_one(

@@ -11,13 +11,14 @@ those (Cazenavette et al., "Dataset Distillation by Matching Training Trajectori
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, deprecations, errors
 from distill_jax.augmentation import policies
 from distill_jax.inner import unroll
 from distill_jax.objectives import checks
@@ -28,6 +29,9 @@ from distill_jax.types import Array, Key, PyTree
 __all__ = ["trajectory_matching"]
 
 
+@deprecations.renamed_arguments(
+    has_step_probe=("probes", lambda on: ("syn_grad",) if on else ())
+)
 def trajectory_matching(
     task: base.Task,
     *,
@@ -37,7 +41,7 @@ def trajectory_matching(
     estimator: unroll.Estimator = "exact",
     remat: unroll.Remat = "step",
     assigns_labels: bool = False,
-    has_step_probe: bool = False,
+    probes: Sequence[str] = (),
 ) -> base.Objective:
     """Matches where a student of the synthetic examples gets to with where experts do.
 
@@ -55,16 +59,16 @@ def trajectory_matching(
       remat: what the backward pass computes again, see there.
       assigns_labels: whether labels are those that the target networks give to the
         synthetic inputs, in every step anew, in place of the examples' own.
-      has_step_probe: whether the probe ``syn_grad`` is computed: the student's
-        gradients, leaves ``[E, N, ...]``.
+      probes: what the loss gives for transforms: ``"syn_grad"``, the gradients of the
+        student, leaves ``[E, N, ...]``, or nothing.
 
     Returns:
       An :class:`~distill_jax.base.Objective`. Its inner state is empty, or holds the
       labels that were assigned last, which ``read`` then gives to the set.
 
     Raises:
-      InputError: for a negative number of steps, an unknown estimator, targets that are
-        no class probabilities; from ``loss``, when there is no learning rate.
+      InputError: for a negative number of steps, an unknown estimator or probe, targets
+        that are no class probabilities; from ``loss``, when there is no learning rate.
 
     Example:
       >>> import distill_jax as dj
@@ -89,6 +93,7 @@ def trajectory_matching(
     """
     _check(task, num_steps, batch_size)
     unroll.check_unroll(estimator, remat)
+    checks.check_probes("Trajectory matching", probes, ("syn_grad",))
 
     def init(key: Key, synthetic: base.Synthetic) -> dict[str, Array]:
         del key  # Deterministic.
@@ -101,7 +106,7 @@ def trajectory_matching(
         batch_size=batch_size,
         policy=policy,
         derivative=unroll.Derivative(estimator, remat),
-        has_gradients=has_step_probe,
+        has_gradients="syn_grad" in probes,
     )
 
     def loss(synthetic, key, inner, batch):
@@ -119,9 +124,9 @@ def trajectory_matching(
             "learning_rate": synthetic.learning_rate,
             "expert_distance": jnp.sqrt(start_distance).mean(),
         }
-        probes = {"syn_grad": grads} if has_step_probe else {}
+        intermediates = {"syn_grad": grads} if "syn_grad" in probes else {}
         value = jnp.mean(end_distance / start_distance)
-        return value, base.Aux(metrics=metrics, probes=probes)
+        return value, base.Aux(metrics=metrics, probes=intermediates)
 
     def advance(key, inner, synthetic, batch):
         del key, inner  # What is assigned depends on the targets alone.
@@ -132,7 +137,9 @@ def trajectory_matching(
     def read(synthetic: base.Synthetic, inner: Any) -> base.Synthetic:
         return synthetic._replace(y=inner["y"]) if assigns_labels else synthetic
 
-    return base.Objective(init=init, loss=loss, advance=advance, read=read)
+    return base.Objective(
+        init=init, loss=loss, advance=advance, read=read, probes=tuple(probes)
+    )
 
 
 def _match(

@@ -14,7 +14,7 @@ Wang et al., "Dataset Distillation", 2018; random windows: Feng, Vedantam and Ke
 "Embarrassingly Simple Dataset Distillation", 2023.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -25,9 +25,10 @@ from distill_jax import base, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
 from distill_jax.inner import optimizers, unroll
+from distill_jax.objectives import checks
 from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
-from distill_jax.types import Array, Key
+from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Windows", "unrolled_training"]
 
@@ -49,6 +50,7 @@ def unrolled_training(
     policy: policies.Policy | None = None,
     remat: unroll.Remat = "step",
     num_networks: int = 1,
+    probes: Sequence[str] = (),
 ) -> base.Objective:
     """Judges the set by networks that are trained on it, through their training.
 
@@ -66,6 +68,8 @@ def unrolled_training(
       remat: what the backward pass computes again, see
         :func:`~distill_jax.inner.unroll.train_student`.
       num_networks: fresh networks of each outer step; the loss is their mean.
+      probes: what the loss gives for transforms: ``"syn_grad"``, the gradients of the
+        steps that are differentiated, leaves ``[networks, W, ...]``, or nothing.
 
     Returns:
       An :class:`~distill_jax.base.Objective` with an empty inner state; every outer
@@ -73,8 +77,8 @@ def unrolled_training(
 
     Raises:
       InputError: for a window longer than the training, counts below 1, an optimiser
-        that has no finite derivative, an unknown kind of windows; from ``loss``, when
-        the learning rate is to be learned and the set has none.
+        that has no finite derivative, an unknown kind of windows or probe; from
+        ``loss``, when the learning rate is to be learned and the set has none.
 
     Example:
       >>> import distill_jax as dj
@@ -101,8 +105,10 @@ def unrolled_training(
         batch_size,
         policy,
         remat,
+        "syn_grad" in probes,
     )
     _check(training, num_networks)
+    checks.check_probes("Unrolled training", probes, ("syn_grad",))
 
     def loss(synthetic, key, inner, batch):
         del inner  # Networks are fresh.
@@ -112,17 +118,19 @@ def unrolled_training(
                 "synthetic examples have none; make the decoder with "
                 "`transforms.learn_rate`, or give an optax transformation."
             )
-        value, first = pools.map_networks(
+        value, first, grads = pools.map_networks(
             lambda key: _outer_value(training, key, synthetic, batch),
             jax.random.split(key, num_networks),
         )
         metrics = {"window_start": first.mean(dtype=value.dtype)}
-        return value.mean(), base.Aux(metrics=metrics)
+        intermediates = {"syn_grad": grads} if training.has_gradients else {}
+        return value.mean(), base.Aux(metrics=metrics, probes=intermediates)
 
     return base.Objective(
         init=lambda key, synthetic: {},
         loss=loss,
         advance=lambda key, inner, synthetic, batch: inner,
+        probes=tuple(probes),
     )
 
 
@@ -137,12 +145,13 @@ class _Training(NamedTuple):
     batch_size: int | None
     policy: policies.Policy | None
     remat: unroll.Remat
+    has_gradients: bool  # whether those of the window are given too
 
 
 def _outer_value(
     training: _Training, key: Key, synthetic: base.Synthetic, real: base.Examples
-) -> tuple[Array, Array]:
-    """The loss of theta_{t+W} on real examples, and t."""
+) -> tuple[Array, Array, PyTree | None]:
+    """The loss of theta_{t+W} on real examples, t, and gradients if asked for."""
     task = training.task
     key_context, key_net, key_start, key_batches, key_steps = jax.random.split(key, 5)
     context = task.sample_context(key_context)
@@ -165,7 +174,7 @@ def _outer_value(
         num_steps=first,
         feed=feed,
     )
-    variables, _ = unroll.train_student(
+    variables, grads = unroll.train_student(
         key_steps,
         variables,
         task,
@@ -175,8 +184,9 @@ def _outer_value(
         feed=feed,
         position=unroll.Position(opt, first),
         derivative=unroll.Derivative(remat=training.remat),
+        has_gradients=training.has_gradients,
     )
-    return _judge(task, variables, key_steps, real, context), first
+    return _judge(task, variables, key_steps, real, context), first, grads
 
 
 def _window_start(training: _Training, key: Key) -> Array:

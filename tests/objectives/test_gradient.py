@@ -218,9 +218,9 @@ def test_value_by_hand_for_a_linear_classifier(is_collective, weight, assert_nea
     value, aux = objective.loss(synthetic, jax.random.key(1), inner, batch)
     assert_near(value, expected, 1e-10)
     probe = aux.probes["syn_grad"]["kernel"]
-    assert probe.shape == (1, 3, 4, 3)
-    if not is_collective:
-        assert_near(probe[0], np.stack(g_syn), 1e-10)
+    matched = [all_syn] if is_collective else g_syn
+    assert probe.shape == (1, len(matched), 4, 3)
+    assert_near(probe[0], np.stack(matched), 1e-10)
 
 
 def test_dc_with_one_class_equals_dcc(x64):
@@ -313,7 +313,7 @@ def test_a_dead_unit_gives_a_finite_gradient(x64):
 
 def test_the_probe_of_examples_averages_to_that_of_classes(x64):
     task, batch, synthetic, _ = toy()
-    objective = objectives.gradient_matching(task, has_example_probe=True)
+    objective = objectives.gradient_matching(task, probes=["syn_grad_per_example"])
     inner = objective.init(jax.random.key(0), synthetic)
     _, aux = objective.loss(synthetic, jax.random.key(1), inner, batch)
     each = aux.probes["syn_grad_per_example"]["kernel"]
@@ -436,3 +436,33 @@ def test_parameters_that_do_not_exist_are_refused():
     inner = objective.init(jax.random.key(0), synthetic)
     with pytest.raises(errors.InputError, match="no convolutions"):
         objective.loss(synthetic, jax.random.key(1), inner, batch)
+
+
+@pytest.mark.parametrize("age", [0, 1])
+def test_a_collective_gradient_is_told_as_one_in_its_warm_up_too(age, x64):
+    task, batch, synthetic, w = toy(weight=True)
+    objective = objectives.gradient_matching(
+        task, is_collective=True, warm_up=(1, 1), num_matches=3
+    )
+    inner = objective.init(jax.random.key(0), synthetic)
+    inner = inner._replace(age=jnp.array([age], jnp.int32))
+    _, aux = objective.loss(synthetic, jax.random.key(1), inner, batch)
+    expected = softmax_gradient(
+        np.asarray(synthetic.x), synthetic.y, w, synthetic.weight
+    )
+    np.testing.assert_allclose(
+        aux.probes["syn_grad"]["kernel"], expected[None, None], rtol=1e-10
+    )
+
+
+def test_an_unknown_probe_is_refused():
+    task, *_ = toy()
+    with pytest.raises(errors.InputError, match=r'no probe "syn_gard".*"syn_grad"'):
+        objectives.gradient_matching(task, probes=["syn_gard"])
+
+
+def test_the_former_option_of_the_probe_of_examples_is_taken():
+    task, *_ = toy()
+    with pytest.warns(DeprecationWarning, match="`probes`"):
+        objective = objectives.gradient_matching(task, has_example_probe=True)
+    assert objective.probes == ("syn_grad", "syn_grad_per_example")

@@ -65,3 +65,46 @@ def test_bad_stages_are_refused():
         objectives.in_stages([])
     with pytest.raises(errors.InputError, match="Stage 0 has 0 outer steps"):
         objectives.in_stages([(pull(1.0, "a"), 0), (pull(2.0, "b"), 1)])
+
+
+def probing(scale, shape=(2,), probes=("both",)):
+    """Gives probes that depend on x."""
+
+    def loss(synthetic, key, inner, batch):
+        value = scale * jnp.sum(synthetic.x)
+        intermediates = {name: value * jnp.ones(shape) for name in probes}
+        return value, dj.Aux(probes=intermediates)
+
+    return dj.Objective(
+        init=lambda key, synthetic: {},
+        loss=loss,
+        advance=lambda key, inner, synthetic, batch: inner,
+        probes=tuple(probes),
+    )
+
+
+def test_probes_that_all_stages_give_are_passed_on_and_differentiable():
+    staged = objectives.in_stages(
+        [(probing(2.0, probes=("first", "both")), 1), (probing(3.0), 1)]
+    )
+    assert staged.probes == ("both",)
+    synthetic = dj.Synthetic(jnp.ones(1), jnp.ones((1, 1)))
+    inner = staged.init(KEY, synthetic)
+    for scale in (2.0, 3.0):
+
+        def size(x, inner=inner):
+            _, aux = staged.loss(synthetic._replace(x=x), KEY, inner, None)
+            assert set(aux.probes) == {"both"}
+            return jnp.sum(aux.probes["both"])
+
+        value, grad = jax.value_and_grad(size)(synthetic.x)
+        assert float(value) == 2 * scale
+        assert float(grad[0]) == 2 * scale
+        inner = staged.advance(KEY, inner, synthetic, None)
+
+
+def test_probes_of_different_shapes_are_left_out():
+    staged = objectives.in_stages([(probing(2.0), 1), (probing(3.0, (3,)), 1)])
+    synthetic = dj.Synthetic(jnp.ones(1), jnp.ones((1, 1)))
+    inner = staged.init(KEY, synthetic)
+    assert staged.loss(synthetic, KEY, inner, None)[1].probes == {}

@@ -325,7 +325,7 @@ def test_memory_hardly_grows_with_the_steps_of_the_student():
 def test_the_probe_holds_the_gradients_of_every_step(assert_near, x64):
     task, synthetic, segment = toy()
     objective = objectives.trajectory_matching(
-        task, num_steps=3, remat="sqrt", has_step_probe=True
+        task, num_steps=3, remat="sqrt", probes=["syn_grad"]
     )
     _, aux = objective.loss(synthetic, KEY, {}, segment)
     grads = aux.probes["syn_grad"]["w"]
