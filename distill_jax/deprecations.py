@@ -137,6 +137,14 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "methods.initial_from_experts.agreed_seed": (
         "methods.initial_from_experts.agreed_examples"
     ),
+    "methods.unrolled.Student": "methods.unrolled_recipes.Student",
+    "methods.unrolled.Unrolling": "methods.unrolled_recipes.Unrolling",
+    "methods.unrolled.training_objective": (
+        "methods.unrolled_recipes.training_objective"
+    ),
+    "methods.unrolled.training_protocol": (
+        "methods.unrolled_recipes.training_protocol"
+    ),
     "nets.checks.check_counts": "nets.checks.check_sizes",
     "runtime.Shelf": "runtime.TraceCache",
     "runtime.calendar.Plan": "runtime.calendar.Calendar",

@@ -258,6 +258,12 @@ def _recipe(config: Any, task: base.Task) -> base.Recipe:
     description["num_per_class"] = config.num_per_class
     if "num_steps" in methods.parameters_of(description["name"]):
         description["num_steps"] = config.num_steps
+    if description.get("bend") is not None:
+        raise errors.InputError(
+            "A config names things and cannot hold functions, so `bend` is no option "
+            f"of its section `method`; call `dj.methods.{description['name']}(..., "
+            "bend=...)` from Python."
+        )
     recipe = methods.build(task, description)
     return recipe._replace(protocol=_protocol(recipe.protocol, config.protocol))
 

@@ -7,7 +7,7 @@ from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
 from distill_jax.methods import ingredients, options, trajectory
 from distill_jax.methods import segment_recipes as recipes
-from distill_jax.transforms import learned_rate
+from distill_jax.transforms import bending, learned_rate
 
 __all__ = ["datm"]
 
@@ -38,6 +38,7 @@ def datm(
     remat: unroll.Remat = "step",
     num_experts_per_step: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches trajectories in a window that moves, with learned soft labels (DATM).
 
@@ -78,7 +79,7 @@ def datm(
     return recipes.segment_recipe(
         "datm",
         task,
-        ingredients.Shared(num_per_class, protocol=protocol),
+        ingredients.Shared(num_per_class, protocol=protocol, bend=bend),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(
             num_student_steps, num_expert_epochs, first_start, last_start, window

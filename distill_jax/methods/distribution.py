@@ -12,6 +12,7 @@ from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import ingredients, initial_examples, options, published
 from distill_jax.training import dynamic
+from distill_jax.transforms import bending
 
 __all__ = ["cafe", "dm"]
 
@@ -29,6 +30,7 @@ def dm(
     initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches the class means of random features, under siamese augmentation (DM).
 
@@ -55,7 +57,7 @@ def dm(
     """
     if learning_rate is None:
         learning_rate = published.picture_rate("dm", task, num_per_class)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
     augmentation = ingredients.strategy(task, augmentation)
     objective = objectives.distribution_matching(task, num_networks=num_networks)
     method = shared.distill(
@@ -92,6 +94,7 @@ def cafe(
     initialisation: initial_examples.Initialisation = "noise",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Aligns the class means of all layers' features, in dynamic loops (CAFE).
 
@@ -135,7 +138,7 @@ def cafe(
     Reference:
       Kai Wang et al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022.
     """
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
     augmentation = ingredients.strategy(task, augmentation)
     policy = policies.parse(augmentation)
     objective = objectives.feature_alignment(

@@ -6,16 +6,12 @@ What an option means stands with :func:`dc` or, where other methods have it too,
 :data:`~distill_jax.methods.options.OPTIONS`; ``help(dj.methods.dsac)`` shows all.
 """
 
-import dataclasses
-from typing import NamedTuple
-
-import optax
-
-from distill_jax import base, objectives, samplers, transforms
-from distill_jax.augmentation import policies
+from distill_jax import base
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import ingredients, initial_examples, options, published
+from distill_jax.methods import gradient_recipes as recipes
+from distill_jax.methods import ingredients, initial_examples, options
 from distill_jax.objectives import distances
+from distill_jax.transforms import bending
 
 __all__ = ["dc", "dcc", "dsa", "dsac"]
 
@@ -37,6 +33,7 @@ def dc(
     factor: int = 1,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches gradients of a network, class by class (DC).
 
@@ -66,13 +63,13 @@ def dc(
       Bo Zhao, Konda Reddy Mopuri, Hakan Bilen, "Dataset Condensation with Gradient
       Matching", 2021, Algorithm 1.
     """
-    return _recipe(
+    return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
-        _Descent(learning_rate, momentum, batch_size),
-        _Match(distance, augmentation, num_networks),
-        _Training(num_matches, num_epochs, network_learning_rate),
-        protocol=_plain_protocol(task),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        recipes.Descent(learning_rate, momentum, batch_size),
+        recipes.Match(distance, augmentation, num_networks),
+        recipes.Training(num_matches, num_epochs, network_learning_rate),
+        protocol=recipes.plain_protocol(task),
     )
 
 
@@ -93,6 +90,7 @@ def dsa(
     factor: int = 1,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches gradients under siamese augmentation (DSA): :func:`dc`, augmented.
 
@@ -110,13 +108,13 @@ def dsa(
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Differentiable Siamese
       Augmentation", 2021.
     """
-    return _recipe(
+    return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
-        _Descent(learning_rate, momentum, batch_size),
-        _Match(distance, augmentation, num_networks),
-        _Training(num_matches, num_epochs, network_learning_rate),
-        protocol=_augmented_protocol(task, augmentation),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        recipes.Descent(learning_rate, momentum, batch_size),
+        recipes.Match(distance, augmentation, num_networks),
+        recipes.Training(num_matches, num_epochs, network_learning_rate),
+        protocol=recipes.augmented_protocol(task, augmentation),
     )
 
 
@@ -138,6 +136,7 @@ def dcc(
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
     warm_up: tuple[int, int] = (250, 10),
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches gradients of all classes together (DCC), after a warm-up as :func:`dc`.
 
@@ -158,13 +157,13 @@ def dcc(
     Reference:
       Saehyung Lee et al., "Dataset Condensation with Contrastive Signals", 2022.
     """
-    return _recipe(
+    return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
-        _Descent(learning_rate, momentum, batch_size),
-        _Match(distance, augmentation, num_networks, warm_up),
-        _Training(num_matches, num_epochs, network_learning_rate),
-        protocol=_plain_protocol(task),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        recipes.Descent(learning_rate, momentum, batch_size),
+        recipes.Match(distance, augmentation, num_networks, warm_up),
+        recipes.Training(num_matches, num_epochs, network_learning_rate),
+        protocol=recipes.plain_protocol(task),
     )
 
 
@@ -186,6 +185,7 @@ def dsac(
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
     warm_up: tuple[int, int] = (250, 10),
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches gradients of all classes under siamese augmentation (DSAC).
 
@@ -202,99 +202,11 @@ def dsac(
     Reference:
       Saehyung Lee et al., "Dataset Condensation with Contrastive Signals", 2022.
     """
-    return _recipe(
+    return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
-        _Descent(learning_rate, momentum, batch_size),
-        _Match(distance, augmentation, num_networks, warm_up),
-        _Training(num_matches, num_epochs, network_learning_rate),
-        protocol=_augmented_protocol(task, augmentation),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        recipes.Descent(learning_rate, momentum, batch_size),
+        recipes.Match(distance, augmentation, num_networks, warm_up),
+        recipes.Training(num_matches, num_epochs, network_learning_rate),
+        protocol=recipes.augmented_protocol(task, augmentation),
     )
-
-
-class _Descent(NamedTuple):
-    """How the pictures move."""
-
-    learning_rate: float | None
-    momentum: float
-    batch_size: int
-
-
-class _Match(NamedTuple):
-    """What is compared in a step."""
-
-    distance: distances.Distance
-    augmentation: str
-    num_networks: int
-    warm_up: tuple[int, int] | None = None  # None: always class by class
-
-
-class _Training(NamedTuple):
-    """How networks are trained between two matches."""
-
-    num_matches: int | None
-    num_epochs: int | None
-    learning_rate: float
-
-
-def _recipe(
-    task: base.Task,
-    shared: ingredients.Shared,
-    descent: _Descent,
-    match: _Match,
-    training: _Training,
-    *,
-    protocol: protocols.Protocol,
-) -> base.Recipe:
-    """The composition that DC, DSA, DCC and DSAC have in common."""
-    loops = published.loops(
-        "dc" if match.warm_up is None else "dcc",
-        shared.num_per_class,
-        num_matches=training.num_matches,
-        num_epochs=training.num_epochs,
-    )
-    learning_rate = descent.learning_rate
-    if learning_rate is None:
-        learning_rate = published.picture_rate("dc", task, shared.num_per_class)
-    is_by_output = match.distance == "per_output_cosine"
-    policy = policies.parse(ingredients.strategy(task, match.augmentation))
-    objective = objectives.gradient_matching(
-        task,
-        distance=match.distance,
-        parameters="kernels" if is_by_output else "all",
-        num_matches=loops.num_matches,
-        training=objectives.NetworkTraining(
-            optimizer=optax.sgd(training.learning_rate),
-            num_epochs=loops.num_epochs,
-            policy=policy,
-        ),
-        is_collective=match.warm_up is not None,
-        warm_up=match.warm_up or (0, 0),
-        num_networks=match.num_networks,
-    )
-    method = shared.distill(
-        transforms.siamese(objective, policy),
-        optax.sgd(learning_rate, descent.momentum),
-    )
-    return shared.recipe(
-        method,
-        samplers.per_class(descent.batch_size),
-        source_fn=ingredients.class_source,
-        protocol=protocol,
-    )
-
-
-def _plain_protocol(task: base.Task) -> protocols.Protocol:
-    """That of DC: not augmented, but for MNIST, which has its own and trains longer."""
-    protocol = protocols.dc_protocol()
-    if task.facts.data_name != "mnist":
-        return protocol
-    return dataclasses.replace(
-        protocol, num_epochs=1001, augmentation="dc:crop_scale_rotate"
-    )
-
-
-def _augmented_protocol(task: base.Task, augmentation: str) -> protocols.Protocol:
-    """That of DSA, with the augmentation that was distilled with."""
-    strategy = ingredients.strategy(task, augmentation)
-    return dataclasses.replace(protocols.dsa_protocol(), augmentation=strategy)

@@ -9,6 +9,7 @@ from distill_jax import base, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import ntk
 from distill_jax.methods import ingredients, initial_examples, options
+from distill_jax.transforms import bending
 from distill_jax.types import Array, Key
 
 __all__ = ["kip"]
@@ -32,6 +33,7 @@ def kip(
     factor: int = 1,
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Regresses on the kernel of an infinitely wide network (KIP).
 
@@ -72,7 +74,7 @@ def kip(
       Ridge-Regression", 2021, algorithm 1; its released code.
     """
     options.check_positive(batch_size=batch_size)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
     label_rate = learning_rate if label_learning_rate is None else label_learning_rate
     adam = lambda rate: optax.adam(ingredients.cosine(rate, num_steps, final_rate))
     optimizer = {"x": adam(learning_rate)}

@@ -12,7 +12,7 @@ from distill_jax import base, bilevel, data, transforms
 from distill_jax.augmentation import drawing, policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import initial_examples
-from distill_jax.transforms import composition
+from distill_jax.transforms import bending, composition
 
 __all__ = ["Shared", "class_source", "cosine", "is_digits", "strategy"]
 
@@ -37,11 +37,17 @@ class Shared:
     initialisation: initial_examples.Initialisation = "real"
     factor: int = 1
     protocol: protocols.Protocol | None = None
+    bend: bending.Bends = None
 
     @property
     def num_examples_per_class(self) -> int:
         """The examples of each class that the stored pictures decode into."""
         return self.num_per_class * self.factor**2
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The probes that the functions of `bend` read."""
+        return bending.wanted(self.bend)
 
     def decoder(self) -> base.Decoder:
         """The decoder of pictures that stand for ``factor^2`` examples each."""
@@ -57,9 +63,11 @@ class Shared:
         *,
         decoder: base.Decoder | None = None,
     ) -> base.Method:
-        """Lowers an objective, by the decoder of these options or one made from it."""
+        """Lowers an objective, bent, by the decoder of these options or one from it."""
         return bilevel.distill(
-            objective, decoder=decoder or self.decoder(), optimizer=optimizer
+            bending.bend(objective, self.bend),
+            decoder=decoder or self.decoder(),
+            optimizer=optimizer,
         )
 
     def recipe(

@@ -9,6 +9,7 @@ import optax
 from distill_jax import base, errors, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import ingredients, initial_examples, options
+from distill_jax.transforms import bending
 
 __all__ = ["frepo", "rcig"]
 
@@ -33,6 +34,7 @@ def frepo(
     factor: int = 1,
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Regresses on features of a pool of networks, with learned labels (FRePo).
 
@@ -75,7 +77,7 @@ def frepo(
         raise errors.InputError(f'There is no outer optimiser "{optimizer}". {hint}')
     label_rate = learning_rate if label_learning_rate is None else label_learning_rate
     cosine = lambda rate: ingredients.cosine(rate, num_steps, final_rate)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
     objective = objectives.kernel_regression(
         task,
         num_networks=num_networks,
@@ -121,6 +123,7 @@ def rcig(
     factor: int = 1,
     use_flip: bool = False,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Regresses on features as :func:`frepo`, by the cross-entropy (RCIG).
 
@@ -166,7 +169,7 @@ def rcig(
             f"`num_implicit` must be 0 for no implicit derivative, or more, got "
             f"{num_implicit}."
         )
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
     num_classes = task.facts.num_classes
     objective = objectives.kernel_regression(
         task,

@@ -9,6 +9,7 @@ from distill_jax.augmentation import policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import ingredients, initial_examples, options, published
 from distill_jax.objectives import distances
+from distill_jax.transforms import bending
 
 __all__ = ["idc"]
 
@@ -31,6 +32,7 @@ def idc(
     factor: int = 2,
     num_networks: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches gradients of factorised pictures, networks trained on real ones (IDC).
 
@@ -73,7 +75,7 @@ def idc(
       Parameterization", 2022.
     """
     options.check_positive(num_train_examples=num_train_examples)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
     if learning_rate is None:
         learning_rate = published.picture_rate("idc", task, num_per_class)
     if distance is None:
@@ -99,6 +101,7 @@ def idc(
             on="real",
         ),
         num_networks=num_networks,
+        probes=shared.probes,
     )
     method = shared.distill(
         transforms.siamese(objective, policy), optax.sgd(learning_rate, momentum)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from distill_jax import base, errors
+from distill_jax.transforms import bending
 
 __all__ = [
     "OPTIONS",
@@ -151,6 +152,12 @@ OPTIONS: Mapping[str, Option] = {
     "protocol": Option(
         "how a network is trained on the result to judge it, a "
         ":class:`~distill_jax.evaluation.Protocol`; the paper's by default."
+    ),
+    "bend": Option(
+        "a function from an objective to an objective, or a list of such, the first of "
+        "which is applied first. They are put around the objective and its siamese "
+        "augmentation; None leaves both as they are.",
+        bending.check_bend,
     ),
 }
 

@@ -8,7 +8,9 @@ import optax
 
 from distill_jax import base, objectives, samplers, transforms
 from distill_jax.evaluation import protocol as protocols
-from distill_jax.methods import ingredients, initial_examples, options, unrolled
+from distill_jax.methods import ingredients, initial_examples, options
+from distill_jax.methods import unrolled_recipes as recipes
+from distill_jax.transforms import bending
 
 __all__ = ["auto"]
 
@@ -44,6 +46,7 @@ def auto(
     initialisation: initial_examples.Initialisation = "real",
     factor: int | None = None,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Regresses on features by the cross-entropy, on quartered pictures.
 
@@ -102,9 +105,9 @@ def auto(
     options.check_positive(unrolled_rate=unrolled_rate)
     options.check_share("the steps", warm_share=warm_share)
     factor = _factor(task, num_per_class) if factor is None else factor
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol)
-    unrolling = unrolled.Unrolling("random", num_inner_steps, window, augmentation)
-    student = unrolled.Student("adam", network_learning_rate, network_batch_size)
+    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    unrolling = recipes.Unrolling("random", num_inner_steps, window, augmentation)
+    student = recipes.Student("adam", network_learning_rate, network_batch_size)
     num_warm = round(warm_share * num_steps)
     num_after = num_steps - num_warm
     stages, rates = [], []
@@ -119,8 +122,8 @@ def auto(
         stages.append((kernel, num_warm))
         rates.append(ingredients.cosine(learning_rate, num_warm, final_rate))
     if num_after:
-        windows = unrolled.training_objective(
-            task.retarget("centred"), unrolling, student
+        windows = recipes.training_objective(
+            task.retarget("centred"), unrolling, student, probes=shared.probes
         )
         stages.append((windows, num_after))
         rates.append(ingredients.cosine(unrolled_rate, num_after, final_rate))
@@ -136,7 +139,7 @@ def auto(
     )
     if decay is not None:
         method = transforms.moving_average(method, decay)
-    judged = unrolled.training_protocol(task, unrolling, student)
+    judged = recipes.training_protocol(task, unrolling, student)
     if not num_after:
         judged = dataclasses.replace(judged, **_SHORT)
     return shared.recipe(

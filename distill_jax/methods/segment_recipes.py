@@ -168,6 +168,7 @@ def segment_recipe(
         estimator=student.estimator,
         remat=student.remat,
         assigns_labels=student.assigns_labels,
+        probes=shared.probes,
     )
     decoder, optimizer = _learned(shared.decoder(), settings, descent, rate, labels)
     distilled = shared.distill(objective, optimizer, decoder=decoder)

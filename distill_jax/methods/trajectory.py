@@ -11,7 +11,7 @@ from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
 from distill_jax.methods import ingredients, initial_examples, options
 from distill_jax.methods import segment_recipes as recipes
-from distill_jax.transforms import learned_rate
+from distill_jax.transforms import bending, learned_rate
 
 __all__ = ["ftd", "mtt", "tesla"]
 
@@ -40,6 +40,7 @@ def mtt(
     initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches the trajectories of experts in training (MTT).
 
@@ -101,7 +102,7 @@ def mtt(
     return recipes.segment_recipe(
         "mtt",
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
         recipes.Student(batch_size, augmentation, estimator, remat),
@@ -135,6 +136,7 @@ def ftd(
     initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches flat trajectories (FTD): :func:`mtt`, flat experts, averaged pictures.
 
@@ -160,7 +162,7 @@ def ftd(
     return recipes.segment_recipe(
         "ftd",
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
         recipes.Student(batch_size, augmentation, estimator, remat),
@@ -194,6 +196,7 @@ def tesla(
     initialisation: initial_examples.Initialisation = "real",
     factor: int = 1,
     protocol: protocols.Protocol | None = None,
+    bend: bending.Bends = None,
 ) -> base.Recipe:
     """Matches trajectories by a gradient that takes little memory (TESLA).
 
@@ -222,7 +225,7 @@ def tesla(
     return recipes.segment_recipe(
         "tesla",
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol),
+        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
         recipes.Student(batch_size, augmentation, estimator, remat, assigns_labels),

@@ -4,6 +4,7 @@
 
 from distill_jax.transforms.augmentation import siamese
 from distill_jax.transforms.average_norm import clip_by_average_norm
+from distill_jax.transforms.bending import bend, wants
 from distill_jax.transforms.clip import clip_pixels
 from distill_jax.transforms.ema import moving_average
 from distill_jax.transforms.factorised import factorise
@@ -14,6 +15,7 @@ from distill_jax.transforms.soft_labels import learn_labels
 from distill_jax.transforms.weighting import weigh_real
 
 __all__ = [
+    "bend",
     "clip_by_average_norm",
     "clip_pixels",
     "factorise",
@@ -23,5 +25,6 @@ __all__ = [
     "learn_temperature",
     "moving_average",
     "siamese",
+    "wants",
     "weigh_real",
 ]

@@ -3,6 +3,8 @@
 """A gate: steps whose loss is too large, or not a number, change nothing learned.
 
 latent, optimiser <- new ones if L <= threshold and everything new is finite, else old
+
+L is the loss before anything was added to it by :func:`~distill_jax.transforms.bend`.
 """
 
 from typing import Any
@@ -23,7 +25,9 @@ def gate_steps(method: base.Method, threshold: float = float("inf")) -> base.Met
 
     Args:
       method: any method.
-      threshold: the largest loss that is learned from; by default any finite one.
+      threshold: the largest loss that is learned from; by default any finite one. Where
+        the method logs a ``matching_loss``, as one with a bent objective does, that is
+        compared, and not what was added to it.
 
     Returns:
       The :class:`~distill_jax.base.Method`. The metric ``is_refused`` is 1 in a step
@@ -60,7 +64,8 @@ def gate_steps(method: base.Method, threshold: float = float("inf")) -> base.Met
 
     def step(key: Key, state: base.State, batch: Any) -> tuple[base.State, base.Info]:
         new, info = method.step(key, state, batch)
-        is_good = jnp.isfinite(info.loss) & (info.loss <= threshold)
+        matching = info.metrics.get("matching_loss", info.loss)
+        is_good = jnp.isfinite(info.loss) & (matching <= threshold)
         for leaf in jax.tree.leaves((new.latent.learned, new.opt)):
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
                 is_good &= jnp.isfinite(leaf).all()

@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from distill_jax import data
+from distill_jax import data, errors
 from distill_jax.cli import distill, experiment, finished_run, settings
 
 CLI = pathlib.Path(experiment.__file__).parent
@@ -104,3 +104,10 @@ def test_the_report_of_a_run_does_not_load_its_data_again(tmp_path, monkeypatch)
     again = finished_run.contents(tmp_path, finished_run.stored_config(tmp_path))
     assert again.facts == gathered.facts
     assert (again.real_images == gathered.real_images).all()
+
+
+def test_a_config_that_bends_is_refused():
+    config = tiny()
+    config.method = {"name": "dm", "bend": "short_gradients"}
+    with pytest.raises(errors.InputError, match=r"call `dj.methods.dm\(..., bend"):
+        experiment.build(config)
