@@ -9,10 +9,10 @@ Hardware: 2 CPU cores
 Reached:  FRePo leads DM by 3.3 points at 1 per class (95 % interval 1.5 to 5.1), and by
           2.6 less at 3 per class (0.7 to 4.6). 36 cells in two minutes, 40 seconds of
           them compiling.
-Caution:  The 6 seeds and DM's batch of 64 were chosen after 4 seeds had left both claims
-          undecided, so these intervals are too narrow. Six other seeds, run once (6 to
-          11): 5.9 points (-0.1 to 11.9) and 5.1 less (-0.8 to 11.1), both undecided.
-          An example of how a study is made, and no evidence.
+Caution:  The 6 seeds and DM's batch of 64 were chosen after 4 seeds had left both
+          claims undecided, so these intervals are too narrow. Six other seeds, run once
+          (6 to 11): 5.9 points (-0.1 to 11.9) and 5.1 less (-0.8 to 11.1), both
+          undecided. An example of how a study is made, and no evidence.
 """
 
 from distill_jax.cli import settings

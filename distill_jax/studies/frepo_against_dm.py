@@ -222,8 +222,8 @@ def _sections(
         dj.report.Section(
             "Claims",
             "A claim holds where the whole 95 % interval of the differences between "
-            "pairs of equal seeds lies above zero. The interval is true for a number of "
-            "seeds that was chosen beforehand, not for one that was raised until a "
+            "pairs of equal seeds lies above zero. The interval is true for a number "
+            "of seeds that was chosen beforehand, not for one that was raised until a "
             "claim held.",
             claims=claims,
         ),
