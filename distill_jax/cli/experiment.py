@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from distill_jax import (
     base,
     data,
@@ -171,7 +173,8 @@ def load_for(config: Mapping[str, Any]) -> data.Dataset:
       The data set.
 
     Raises:
-      InputError: when it cannot be loaded.
+      InputError: when it cannot be loaded, or less than one example of each class is
+        to be kept.
 
     Example:
       >>> from distill_jax.cli import settings
@@ -179,12 +182,25 @@ def load_for(config: Mapping[str, Any]) -> data.Dataset:
       (8, 8, 1)
     """
     section = config["data"]
-    return data.load(
+    dataset = data.load(
         section["name"],
         section["data_dir"],
         normalization=section["normalization"],
         validation_fraction=section["validation_fraction"],
     )
+    most = section.get("max_per_class")
+    return dataset if most is None else _part_of(dataset, most)
+
+
+def _part_of(dataset: data.Dataset, most: int) -> data.Dataset:
+    """The data set with at most so many training examples of each class, nested."""
+    errors.check_counts(of="`config.data`", max_per_class=most)
+    y, rng = dataset.train.y, np.random.default_rng(0)
+    chosen = [
+        rng.permutation(np.flatnonzero(y == label))[:most]
+        for label in range(dataset.spec.num_classes)
+    ]
+    return data.select(dataset, data.make_selection(dataset, np.concatenate(chosen)))
 
 
 def summary_of(config: Any) -> Summary:

@@ -48,6 +48,8 @@ def default() -> Any:
         "data_dir": config_dict.placeholder(str),  # else DISTILL_JAX_DATA
         "normalization": "auto",
         "validation_fraction": config_dict.placeholder(float),
+        # Random training examples of each class that are kept; all where None.
+        "max_per_class": config_dict.placeholder(int),
     }
     config.network = {"name": "convnet", "width": 32, "depth": 2}
     config.inner_network = {}  # what is different in it while distilling
@@ -203,8 +205,11 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
         config.method.buffer = None  # Narrower experts than those of the folder.
     config.evaluate.num_runs = min(config.evaluate.num_runs, 2)
     config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
+    if config.data.max_per_class is None:
+        config.data.max_per_class = 256  # The arms learn from all that is there.
+    config.evaluate.num_checkpoints = 1
     config.evaluate.num_real_steps = min(config.evaluate.num_real_steps, 50)
-    config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 3)
+    config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 2)
     config.protocol.num_epochs = None
     config.protocol.num_steps = 50
     config.protocol.warmup_steps = 10

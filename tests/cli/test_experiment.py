@@ -5,6 +5,7 @@
 import ast
 import pathlib
 
+import numpy as np
 import pytest
 
 from distill_jax import data, errors
@@ -87,7 +88,7 @@ def test_an_experiment_carries_what_comes_after():
     assert built.summary.config == config.to_dict()
     assert built.evaluation.num_runs == 2
     assert not built.evaluation.use_arms
-    assert built.evaluation.expert.num_epochs == 3
+    assert built.evaluation.expert.num_epochs == 2
     config.seed, config.method.name = 8, "dsa"
     assert built.summary.config["seed"] == 7
     assert built.summary.config["method"]["name"] == "dm"
@@ -111,3 +112,21 @@ def test_a_config_that_bends_is_refused():
     config.method = {"name": "dm", "bend": "short_gradients"}
     with pytest.raises(errors.InputError, match=r"call `dj.methods.dm\(..., bend"):
         experiment.build(config)
+
+
+def test_a_part_of_the_training_data_is_kept_by_class_and_is_other_data():
+    config = tiny()
+    whole = experiment.load_for(config)
+    config.data.max_per_class = 5
+    five = experiment.load_for(config)
+    config.data.max_per_class = 1000
+    all_of_it = experiment.load_for(config)
+    assert np.bincount(five.train.y).tolist() == [5] * 10
+    assert five.spec.fingerprint != whole.spec.fingerprint
+    assert len(all_of_it.train.y) == len(whole.train.y)
+    config.data.max_per_class = 2
+    two = experiment.load_for(config)
+    assert set(two.rows["train"]) < set(five.rows["train"])
+    config.data.max_per_class = 0
+    with pytest.raises(errors.InputError, match="max_per_class"):
+        experiment.load_for(config)
