@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Aux,
         Decoder,
         Examples,
+        HeldOut,
         Info,
         Latent,
         Method,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from distill_jax.runtime import run
     from distill_jax.storage.distilled import DistilledSet
     from distill_jax.transforms.composition import compose, plain_decoder
+    from distill_jax.types import Metric
 
 __version__ = "0.1.0"
 
@@ -70,11 +72,13 @@ __all__ = [
     "Decoder",
     "DistilledSet",
     "Examples",
+    "HeldOut",
     "Info",
     "InputError",
     "Latent",
     "LostProcessError",
     "Method",
+    "Metric",
     "NonFiniteError",
     "Objective",
     "Pair",
@@ -119,6 +123,7 @@ _PLACES = {  # module -> the public names that are taken from it
         "Aux",
         "Decoder",
         "Examples",
+        "HeldOut",
         "Info",
         "Latent",
         "Method",
@@ -139,6 +144,7 @@ _PLACES = {  # module -> the public names that are taken from it
     "runtime": ("run",),
     "storage.distilled": ("DistilledSet",),
     "transforms.composition": ("compose", "plain_decoder"),
+    "types": ("Metric",),
 }
 
 

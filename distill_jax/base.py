@@ -43,13 +43,14 @@ from typing import Any, NamedTuple
 import optax
 
 from distill_jax import deprecations
-from distill_jax.types import Array, Key, PyTree, Targets
+from distill_jax.types import Array, Key, Metric, PyTree, Targets
 
 __all__ = [
     "Aux",
     "Batch",
     "Decoder",
     "Examples",
+    "HeldOut",
     "Info",
     "Latent",
     "Method",
@@ -128,6 +129,14 @@ class Source(NamedTuple):
     selected: Array | None = None  # [N] bool, what may be drawn; None: everything
 
 
+class HeldOut(NamedTuple):
+    """Examples that networks are judged on, as the data set holds them."""
+
+    x: PyTree  # [N, ...] raw inputs in the data set's own type
+    y: Array  # [N] int32 class, or [N, C] float32 targets
+    normalizer: Any = None  # raw inputs -> what the networks see; None: they are that
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskFacts:
     """What is known of a task on the host: what methods choose by, and recipes store.
@@ -144,6 +153,7 @@ class TaskFacts:
     shape: tuple[int, ...] = ()  # of one example
     bounds: tuple[list[float], list[float]] | None = None
     # the values that black and white have for the networks, of each channel
+    metrics: tuple[Metric, ...] = ()  # what `Task.metrics` gives; the first one decides
 
 
 class Task(NamedTuple):
@@ -166,6 +176,8 @@ class Task(NamedTuple):
     targets: Targets  # what `y` means to `train_loss`
     retarget: Callable[[Targets], "Task"]  # the same task for another kind of `y`
     facts: TaskFacts = TaskFacts()
+    metrics: Callable[[Variables, Any, Any], Mapping[str, Array]] | None = None
+    # (variables, held-out data, context) -> by name [N], whose mean counts, or []
 
     @property
     def description(self) -> dict[str, Any]:
@@ -288,6 +300,7 @@ def _facts_of(description: Mapping[str, Any]) -> TaskFacts:
     data = description.get("data", {})
     facts = {**description, **data, "data_name": data.get("name", "")}
     facts["shape"] = tuple(data.get("shape", ()))
+    facts["metrics"] = tuple(Metric(**each) for each in facts.get("metrics", ()))
     names = {field.name for field in dataclasses.fields(TaskFacts)}
     return TaskFacts(**{name: facts[name] for name in names & facts.keys()})
 

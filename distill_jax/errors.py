@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "DivergedError",
     "FailedCellsError",
     "InputError",
     "LostProcessError",
@@ -28,6 +29,10 @@ _FOLDER = os.path.dirname(__file__)
 
 class InputError(ValueError):
     """What was passed in cannot work; the command line prints it and exits with 2."""
+
+
+class DivergedError(InputError):
+    """All networks that were trained diverged; the sentence says what to change."""
 
 
 class NonFiniteError(ArithmeticError):

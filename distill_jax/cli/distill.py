@@ -111,6 +111,7 @@ def run_experiment(
 
     Raises:
       InputError: when the folder holds another run.
+      DivergedError: when all networks that learn from the set diverge; it is stored.
       NonFiniteError: when the loss is no longer finite.
       Interrupted: after a signal.
     """
@@ -129,7 +130,12 @@ def run_experiment(
     if is_done:
         return
     synthetic = record.owned(jax.device_get(built.recipe.method.read(state)))
-    results = _judge(built, synthetic, key_arms, progress)
+    try:
+        results = _judge(built, synthetic, key_arms, progress)
+    except dj.errors.DivergedError:
+        if processes.is_first():  # It took hours, and needs another protocol only.
+            _to_distilled(built, synthetic, {}).save(workdir)
+        raise
     during = lambda name: sum(row[name] for row in history.evaluations)
     compiling = results["seconds"].pop("compile the evaluation")
     results["seconds"] = {
@@ -188,10 +194,13 @@ def _curve(built: Experiment, key: Key) -> Callable[..., Mapping[str, float]]:
             key=key,
             split="validation",
             side_by_side=built.side_by_side,
+            allow_diverged=True,  # The distillation goes on.
         )
+        row = result.to_row()
+        names = [f"{result.metric.name}_{end}" for end in ("mean", "sd")]
         return {
-            "accuracy_mean": result.mean,
-            "accuracy_sd": result.sd,
+            **{name: row[name] for name in names},
+            "num_diverged": result.num_diverged,
             "run_seconds": result.run_seconds,
             "compile_seconds": result.compile_seconds,
         }
@@ -214,7 +223,6 @@ def _judge(
     if settings.use_arms:
         arms = dj.evaluation.arms(
             *problem,
-            len(synthetic.y) // dataset.spec.num_classes,
             num_runs=settings.num_runs,
             expert=settings.expert,
             run_options=run_options,
@@ -234,12 +242,18 @@ def _judge(
     if settings.use_arms:
         seconds["evaluate the other arms"] = sum(row["seconds"] for row in rows) - own
     seconds["compile the evaluation"] = sum(arm.compile_seconds for arm in arms)
-    scores = _scores(arms) if settings.use_arms else {}
-    return {"arms": rows, "scores": scores, "seconds": seconds}
+    return {
+        "metrics": [dataclasses.asdict(each) for each in arms[0].evaluation.metrics],
+        "arms": rows,
+        "scores": _scores(arms),
+        "seconds": seconds,
+    }
 
 
 def _scores(arms: list[dj.evaluation.Arm]) -> dict[str, str]:
-    """The label-robust score, mean and 95 % interval over runs."""
+    """The label-robust score, mean and 95 % interval over runs, where there is one."""
+    if "synthetic-hard" not in {arm.name for arm in arms}:
+        return {}
     runs = {arm.name: arm.evaluation.accuracies for arm in arms}
     score = dj.evaluation.fairness.label_robust_score(
         runs["real-hard"],

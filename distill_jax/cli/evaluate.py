@@ -220,19 +220,20 @@ def _load_both(
 
 
 def _sentence(result: evaluation.Evaluation, network: str) -> str:
-    """The test accuracy of networks of one kind in a sentence."""
-    num_runs = len(result.accuracies)
+    """The test score of networks of one kind in a sentence."""
+    num_runs, metric = len(result.curve), result.metric
+    show = lambda value: f"{100 * value:.2f}" if metric.is_fraction else f"{value:.4g}"
     spread = ""
-    if num_runs > 1:
+    if num_runs - result.num_diverged * (metric.worst is None) > 1:
         low, high = result.mean - result.ci95, result.mean + result.ci95
-        spread = (
-            f", sd {100 * result.sd:.2f}, 95 % interval {100 * low:.2f} to "
-            f"{100 * high:.2f}"
-        )
+        spread = f", sd {show(result.sd)}, 95 % interval {show(low)} to {show(high)}"
+    if result.num_diverged:
+        spread += f"; {result.num_diverged} of them diverged"
+    name = dj.report.metrics.words(metric)
     return (
-        f"{100 * result.mean:.2f} % test accuracy of {num_runs} fresh "
-        f"network{'s' * (num_runs > 1)} ({network}){spread}; {result.run_seconds:.1f} "
-        f"s, and {result.compile_seconds:.1f} s to compile."
+        f"{show(result.mean)}{' %' * metric.is_fraction} test {name} of {num_runs} "
+        f"fresh network{'s' * (num_runs > 1)} ({network}){spread}; "
+        f"{result.run_seconds:.1f} s, and {result.compile_seconds:.1f} s to compile."
     )
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["contents", "gather", "stored_config"]
 
 _SHOWN_PER_CLASS = 10
+# Of a run whose results say nothing of metrics.
+_ACCURACY = ({"name": "accuracy", "is_fraction": True, "worst": 0.0},)
 
 
 def stored_config(workdir: pathlib.Path) -> Any:
@@ -103,11 +105,13 @@ def gather(
       ...
       distill_jax.errors.InputError: There is no file nowhere/results.json; ...
     """
+    from distill_jax import types
     from distill_jax.runtime import logging
 
     results = _read_json(workdir / "results.json")
     stored = dj.DistilledSet.load(workdir)
     rows = logging.read_rows(workdir / "metrics.jsonl")
+    metrics = [types.Metric(**each) for each in results.get("metrics", _ACCURACY)]
     return dj.report.Contents(
         title=summary.title,
         facts=_facts(summary, dataset, stored, results),
@@ -126,12 +130,13 @@ def gather(
             (
                 row["step"],
                 row["seconds"],
-                row["evaluation"]["accuracy_mean"],
-                row["evaluation"]["accuracy_sd"],
+                row["evaluation"][f"{metrics[0].name}_mean"],
+                row["evaluation"][f"{metrics[0].name}_sd"],
             )
             for row in rows
             if "evaluation" in row
         ],
+        metrics=metrics,
         arms=results["arms"],
         transfer=_stored_transfer(workdir),
         costs=_costs(results["seconds"]),
@@ -172,9 +177,9 @@ def _real_images(dataset: data.Dataset, num_examples: int) -> np.ndarray | None:
     """The first training pictures of each class."""
     import numpy as np
 
-    num = min(num_examples // dataset.spec.num_classes, _SHOWN_PER_CLASS)
     if len(dataset.spec.shape) != 3 or dataset.spec.shape[-1] not in (1, 3):
         return None
+    num = min(num_examples // dataset.spec.num_classes, _SHOWN_PER_CLASS)
     table, count = dj.data.class_table(dataset.train.y, dataset.spec.num_classes)
     rows = np.asarray(table)[:, : min(num, int(np.min(count)))]
     normalizer = dataset.spec.normalizer

@@ -312,4 +312,5 @@ def _seconds_of_network(built: Experiment) -> float:
         key=key,
         split="validation",
         side_by_side=built.side_by_side,
+        allow_diverged=True,
     ).run_seconds

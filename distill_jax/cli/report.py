@@ -94,7 +94,7 @@ def write(gathered: report.Contents, workdir: pathlib.Path) -> None:
 
     path = dj.report.write_report(gathered, workdir / "report.html")
     bare = [{k: v for k, v in arm.items() if k != "note"} for arm in gathered.arms]
-    rich.console.Console().print(dj.report.tables.rich_table(bare))
+    rich.console.Console().print(dj.report.tables.rich_table(bare, gathered.metrics))
     for arm in gathered.arms:
         print(f"{arm['name']}: {arm['note']}.")
     costs = ", ".join(f"{name} {value}" for name, value in gathered.costs.items())

@@ -8,6 +8,9 @@
     random-any        random real images, as many, hard labels, the same protocol
     random-soft       the same kind of images with labels of an early-stopped expert
 
+Where examples have targets in place of classes there are three: ``real-hard``,
+``synthetic-any`` and ``random-any``, with the targets of the data.
+
 An accuracy of a distilled set means little without the fourth and the fifth: soft
 labels alone carry much of it. Random images are drawn anew for every run, so that the
 spread holds the draw. The expert's epoch is chosen by the students' accuracy on the
@@ -44,14 +47,14 @@ def arms(
     synthetic: base.Synthetic,
     data: data_lib.Dataset,
     protocol: protocol_lib.Protocol,
-    num_per_class: int,
+    num_per_class: int | None = None,
     *,
     num_runs: int = 5,
     expert: experts.Training | soft_label_arm.ExpertSettings | None = None,
     expert_epochs: Sequence[int] | None = None,
     run_options: RunOptions = RunOptions(),
 ) -> list[Arm]:
-    """Trains and tests the five arms.
+    """Trains and tests the five arms, or the three of examples without classes.
 
     With a learned learning rate every arm uses it, as every arm uses all else of the
     protocol.
@@ -62,7 +65,8 @@ def arms(
       synthetic: the distilled set, class-major.
       data: the real data set, with a validation split.
       protocol: how every network is trained.
-      num_per_class: how many random real images each class gets.
+      num_per_class: how many random real images each class gets; by default, and where
+        there are no classes, as many in all as the distilled set has.
       num_runs: R, networks for each arm.
       expert: how the expert that gives soft labels is trained; by default as
         :func:`~distill_jax.evaluation.usual_expert` says.
@@ -70,12 +74,13 @@ def arms(
       run_options: how the networks are run, beside what the protocol says.
 
     Returns:
-      The five arms in the order above.
+      The arms in the order above.
 
     Raises:
       InputError: if a number is below 1, the sets do not fit each other, a class has
         too few examples, the rows are no multiple of the classes, or the validation
         split is empty.
+      DivergedError: if all networks of the distilled set diverged.
 
     Example:
       >>> import distill_jax as dj, jax, jax.numpy as jnp
@@ -105,10 +110,9 @@ def arms(
     expert = expert or soft_label_arm.usual_expert(protocol)
     errors.check_counts(of="the expert", num_epochs=expert.num_epochs)
     labels.epoch_grid(expert.num_epochs, expert_epochs)  # Raises before a training.
-    checks.check_split(data, "test")
-    checks.check_split(data, "validation")
+    checks.check_split(data, "test", task)
     checks.check_synthetic(synthetic, data)
-    _check_rows(len(synthetic.y), data.spec.num_classes)
+    subset_of = _subset_options(synthetic, data, num_per_class)
     *keys, key_subsets = jax.random.split(key, 6)
     comparison = Comparison(
         task, data, protocol, num_runs, side_by_side, num_checkpoints
@@ -117,17 +121,20 @@ def arms(
     if num_real_steps is None:
         num_real_steps = optimizers.num_steps(protocol, len(synthetic.y))
     subsets = stratified.random_subsets(
-        key_subsets, data, num_per_class, num_draws=num_runs
+        key_subsets, data, num_draws=num_runs, **subset_of
     )
-    return [
+    arms = [
         _real_hard(keys[0], comparison, rate, num_real_steps),
-        _synthetic_hard(keys[1], comparison, synthetic),
         _synthetic_any(keys[2], comparison, synthetic),
         _random_any(keys[3], comparison, rate, subsets),
-        soft_label_arm.random_soft(
-            keys[4], comparison, rate, subsets, expert, epochs=expert_epochs
-        ),
     ]
+    if checks.has_classes(data):
+        arms.insert(1, _synthetic_hard(keys[1], comparison, synthetic))
+        random_soft = soft_label_arm.random_soft(
+            keys[4], comparison, rate, subsets, expert, epochs=expert_epochs
+        )
+        arms.append(random_soft)
+    return arms
 
 
 @deprecations.renamed_arguments(mapping="side_by_side")
@@ -181,17 +188,17 @@ def synthetic_arm(
 def _real_hard(
     key: Key, comparison: Comparison, learning_rate: Any, num_steps: int
 ) -> Arm:
-    x, classes = comparison.data.train
+    x, y = comparison.data.train
     trained = comparison.train(
         key,
-        base.Synthetic(x, comparison.one_hot(classes), None, learning_rate),
+        base.Synthetic(x, comparison.labels_of(y), None, learning_rate),
         protocol=dataclasses.replace(
             comparison.protocol, num_epochs=None, num_steps=num_steps
         ),
         normalizer=comparison.data.spec.normalizer,
     )
-    size = x.nbytes + len(x) * comparison.hard_label_bytes
-    note = f"the whole training set with hard labels, {num_steps} steps"
+    size = x.nbytes + len(x) * comparison.label_bytes
+    note = f"the whole training set with {comparison.label_words}, {num_steps} steps"
     return make_arm("real-hard", comparison.measure(trained), len(x), size, note)
 
 
@@ -218,23 +225,43 @@ def _synthetic_any(key: Key, comparison: Comparison, synthetic: base.Synthetic) 
         side_by_side=comparison.side_by_side,
     )
     y = np.asarray(synthetic.y)
-    is_hard = np.array_equal(y, comparison.one_hot(y.argmax(axis=1)))
-    label = comparison.hard_label_bytes if is_hard else 4 * y.shape[1]
+    label, words = 4 * y.shape[1], "targets"
+    if checks.has_classes(comparison.data):
+        is_hard = np.array_equal(y, comparison.one_hot(y.argmax(axis=1)))
+        label = comparison.hard_label_bytes if is_hard else label
+        words = f"{'hard' if is_hard else 'soft'} labels"
     size = _synthetic_bytes(synthetic) + num_rows * label
-    note = f"the distilled set with its own {'hard' if is_hard else 'soft'} labels"
+    note = f"the distilled set with its own {words}"
     return make_arm("synthetic-any", result, num_rows, size, note)
 
 
 def _random_any(key: Key, comparison: Comparison, rate: Any, index: np.ndarray) -> Arm:
-    y = comparison.one_hot(comparison.data.train.y[index])
+    y = comparison.labels_of(comparison.data.train.y[index])
     result = comparison.measure(comparison.train_subsets(key, index, y, rate))
     num_rows = index.shape[1]
-    size = (
-        comparison.data.train.x[index[0]].nbytes
-        + num_rows * comparison.hard_label_bytes
-    )
-    note = "random real images with hard labels, others in every run"
+    size = comparison.data.train.x[index[0]].nbytes + num_rows * comparison.label_bytes
+    what = "images" if checks.has_classes(comparison.data) else "examples"
+    note = f"random real {what} with {comparison.label_words}, others in every run"
     return make_arm("random-any", result, num_rows, size, note)
+
+
+def _subset_options(
+    synthetic: base.Synthetic, data: data_lib.Dataset, num_per_class: int | None
+) -> dict[str, int]:
+    """How many random real examples there are; raises where arms cannot be made."""
+    num_rows, num_classes = len(synthetic.y), data.spec.num_classes
+    if not checks.has_classes(data):
+        if num_per_class is not None:
+            raise errors.InputError(
+                f"`num_per_class` is {num_per_class}, but the examples of "
+                f'"{data.spec.name}" have targets, not classes; leave it out.'
+            )
+        return {"num_examples": num_rows}
+    checks.check_split(data, "validation")
+    _check_rows(num_rows, num_classes)
+    if num_per_class is None:
+        num_per_class = num_rows // num_classes
+    return {"num_per_class": num_per_class}
 
 
 def _check_rows(num_rows: int, num_classes: int) -> None:

@@ -1,23 +1,43 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation refuses before anything is trained."""
+"""What an evaluation refuses: before anything is trained, and when all diverged."""
 
 from typing import Any
 
+import jax
 import numpy as np
 
+from distill_jax import base, errors, tasks
 from distill_jax import data as data_lib
-from distill_jax import errors
+from distill_jax.evaluation import protocol as protocol_lib
+from distill_jax.evaluation import results
 
-__all__ = ["check_split", "check_synthetic"]
+__all__ = ["check_converged", "check_split", "check_synthetic", "has_classes"]
 
 
-def check_split(data: data_lib.Dataset, split: str) -> None:
-    """Raises unless accuracies can be measured on a split.
+def has_classes(data: data_lib.Dataset) -> bool:
+    """Tells whether the examples of a data set have classes, and not targets.
 
     Args:
-      data: with splits of classes.
-      split: its name.
+      data: a data set.
+
+    Example:
+      >>> has_classes(data_lib.load("digits"))
+      True
+    """
+    y = np.asarray(data.train.y)
+    return y.ndim == 1 and np.issubdtype(y.dtype, np.integer)
+
+
+def check_split(
+    data: data_lib.Dataset, split: str, task: base.Task | None = None
+) -> None:
+    """Raises unless networks can be judged on a split.
+
+    Args:
+      data: a data set.
+      split: the name of one of its splits.
+      task: says what networks are judged by; the accuracy where None.
 
     Raises:
       InputError: if there is no such split, or nothing in it to measure on.
@@ -36,6 +56,8 @@ def check_split(data: data_lib.Dataset, split: str) -> None:
             f'The {split} split of "{data.spec.name}" is empty, so nothing can be '
             "tested on it; use another split or a larger `validation_fraction`."
         )
+    if task is not None and tasks.metrics_of(task)[1][0].name != "accuracy":
+        return
     if np.ndim(labels) != 1:
         raise errors.InputError(
             f'The examples of "{data.spec.name}" have targets of shape '
@@ -59,10 +81,62 @@ def check_synthetic(synthetic: Any, data: data_lib.Dataset) -> None:
       >>> check_synthetic(ones, data_lib.load("digits"))
     """
     spec = data.spec
-    shape, num_classes = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
-    if shape != tuple(spec.shape) or num_classes != spec.num_classes:
+    shape, width = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
+    of_data, what = spec.num_classes, "classes"
+    if not has_classes(data):
+        of_data, what = np.shape(data.train.y)[-1], "targets"
+    if shape != tuple(spec.shape) or width != of_data:
         raise errors.InputError(
-            f"The distilled set has examples of shape {shape} with {num_classes} "
-            f'classes, but "{spec.name}" has {tuple(spec.shape)} with '
-            f"{spec.num_classes}; use the data set it was made from."
+            f"The distilled set has examples of shape {shape} with {width} "
+            f'{what}, but "{spec.name}" has {tuple(spec.shape)} with '
+            f"{of_data}; use the data set it was made from."
         )
+
+
+def check_converged(
+    result: results.Evaluation, protocol: protocol_lib.Protocol, examples: Any
+) -> None:
+    """Raises where all networks of an evaluation have diverged.
+
+    Args:
+      result: of the evaluation.
+      protocol: by which they were trained.
+      examples: on which, perhaps with a learned learning rate.
+
+    Raises:
+      DivergedError: where they have, with what to change.
+
+    Example:
+      >>> result = results.summarize(np.zeros((1, 1)), is_test=True, num_diverged=1)
+      >>> check_converged(result, protocol_lib.Protocol(num_steps=3), None)
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.DivergedError: All of the networks (1) diverged: their outputs\
+ are not finite. Lower the learning rate of the protocol (0.01), or train for fewer\
+ steps.
+    """
+    num_runs = len(result.curve)
+    if result.num_diverged < num_runs:
+        return
+    if not all(map(_is_finite, jax.tree.leaves(getattr(examples, "x", ())))):
+        advice = "The distilled set itself holds values that are not finite; mend it"
+    elif protocol.learning_rate is None:
+        rate = float(np.mean(np.asarray(examples.learning_rate)))
+        advice = (
+            f"The learning rate that was learned with the set ({rate:.3g}) is too "
+            "high for them; give the protocol a number as `learning_rate`"
+        )
+    else:
+        rate = protocol.learning_rate
+        advice = (
+            f"Lower the learning rate of the protocol ({rate:.3g}), or train for fewer "
+            "steps"
+        )
+    raise errors.DivergedError(
+        f"All of the networks ({num_runs}) diverged: their outputs are not finite. "
+        f"{advice}."
+    )
+
+
+def _is_finite(leaf: Any) -> bool:
+    return bool(np.isfinite(np.asarray(leaf)).all())

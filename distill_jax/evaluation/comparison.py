@@ -10,8 +10,8 @@ import numpy as np
 
 from distill_jax import base, deprecations, tasks
 from distill_jax import data as data_lib
+from distill_jax.evaluation import checks, results, runs
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation import results, runs
 from distill_jax.types import Key
 
 __all__ = ["Arm", "Comparison", "RunOptions", "make_arm"]
@@ -55,7 +55,7 @@ class Arm:
     Attributes:
       name: ``"real-hard"``, ``"synthetic-hard"``, ``"synthetic-any"``,
         ``"random-any"`` or ``"random-soft"``.
-      evaluation: accuracies on the test split.
+      evaluation: scores on the test split.
       num_examples: how many are trained on.
       bytes_stored: what would have to be stored, labels included.
       seconds: of everything the arm needed, without compilation.
@@ -73,14 +73,10 @@ class Arm:
 
     def to_row(self) -> dict[str, Any]:
         """The arm as plain numbers, under the names that reports use; None for NaN."""
-        result = self.evaluation
         row = {
             "name": self.name,
             "num_examples": self.num_examples,
-            "accuracy_mean": result.mean,
-            "accuracy_sd": result.sd,
-            "ci95": result.ci95,
-            "best_on_test": result.best_on_test,
+            **self.evaluation.to_row(),
             "bytes_stored": self.bytes_stored,
             "seconds": self.seconds,
             "note": self.note,
@@ -104,6 +100,24 @@ class Comparison:
     def hard_label_bytes(self) -> int:
         """Bytes of one stored class."""
         return 1 if self.data.spec.num_classes <= 256 else 2
+
+    def labels_of(self, y: np.ndarray) -> Any:
+        """[...] classes or [..., C] targets -> [..., C] labels of the protocol."""
+        if checks.has_classes(self.data):
+            return self.one_hot(y)
+        return jnp.asarray(y, jnp.float32)
+
+    @property
+    def label_words(self) -> str:
+        """What the labels of the real data are called."""
+        return "hard labels" if checks.has_classes(self.data) else "their targets"
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of one stored label as the real data have it."""
+        if checks.has_classes(self.data):
+            return self.hard_label_bytes
+        return 4 * self.data.train.y.shape[1]
 
     def encode(self, probabilities: Any) -> Any:
         """[..., C] probabilities -> labels of the protocol's kind."""
@@ -130,7 +144,7 @@ class Comparison:
         )
 
     def measure(self, trained: runs.Trained, split: str = "test") -> results.Evaluation:
-        """Accuracies of the networks of one arm."""
+        """Scores of the networks of one arm."""
         return runs.measure(
             self.task, trained, self.data, split=split, side_by_side=self.side_by_side
         )
@@ -150,7 +164,11 @@ class Comparison:
 def make_arm(
     name: str, result: results.Evaluation, num_examples: int, size: int, note: str
 ) -> Arm:
-    """An arm that took no longer than its evaluation."""
+    """An arm that took no longer than its evaluation; its note tells who diverged."""
+    if result.num_diverged:
+        num_runs, ends = len(result.curve), result.metric.worst is not None
+        note += f"; {result.num_diverged} of {num_runs} networks diverged and "
+        note += "count as wrong" if ends else "are left out of the mean"
     return Arm(
         name=name,
         evaluation=result,

@@ -35,10 +35,10 @@ class Transfer:
     Attributes:
       name: of the network.
       num_parameters: how many numbers it learns; None where it was not built.
-      distilled: accuracies on the test split after training on the distilled set; None
+      distilled: scores on the test split after training on the distilled set; None
         where the network cannot take the examples.
       random: the same on random real examples; None where not asked for.
-      note: why the network cannot take the examples, else "".
+      note: why the network cannot take the examples, or how many diverged, else "".
     """
 
     name: str
@@ -55,10 +55,9 @@ class Transfer:
             "note": self.note,
         }
         if self.distilled is not None:
-            row |= {
-                "accuracy_mean": self.distilled.mean,
-                "accuracy_sd": self.distilled.sd,
-                "ci95": self.distilled.ci95,
+            told = self.distilled.to_row()
+            del told["best_on_test"]  # There is one checkpoint.
+            row |= told | {
                 "seconds": self.distilled.run_seconds,
                 "compile_seconds": self.distilled.compile_seconds,
             }
@@ -151,7 +150,8 @@ def transfer(
         random = (
             None if index is None else _random(key_random, comparison, synthetic, index)
         )
-        return Transfer(name, _num_parameters(net, data), distilled, random)
+        note = _note(distilled, now, synthetic)
+        return Transfer(name, _num_parameters(net, data), distilled, random, note)
 
     return [line(name, net) for name, net in networks.items()]
 
@@ -163,6 +163,19 @@ def _random(
     y = comparison.one_hot(comparison.data.train.y[index])
     rate = synthetic.learning_rate
     return comparison.measure(comparison.train_subsets(key, index, y, rate))
+
+
+def _note(
+    result: results.Evaluation, protocol: protocol_lib.Protocol, examples: Any
+) -> str:
+    """What there is to say where networks diverged."""
+    try:
+        checks.check_converged(result, protocol, examples)
+    except errors.DivergedError as error:
+        return str(error)
+    if not result.num_diverged:
+        return ""
+    return f"{result.num_diverged} of {len(result.curve)} networks diverged."
 
 
 def _num_parameters(net: nets.Net, data: data_lib.Dataset) -> int:

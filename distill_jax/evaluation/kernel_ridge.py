@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from distill_jax import data as data_lib
-from distill_jax import errors
+from distill_jax import errors, tasks
 from distill_jax.evaluation import checks
 from distill_jax.inner import ntk
 from distill_jax.inner import ridge as ridges
@@ -83,8 +83,9 @@ def kernel_ridge_accuracy(
     for start in range(0, len(arrays.y), chunk_size):
         rows = slice(start, start + chunk_size)
         x = jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), arrays.x)
-        predicted = _predict_classes(x, normalizer, x_syn, weights, kernel=kernel)
-        num_right += int(np.sum(np.asarray(predicted) == arrays.y[rows]))
+        y = jnp.asarray(arrays.y[rows])
+        right = _are_right(x, y, normalizer, x_syn, weights, kernel=kernel)
+        num_right += int(np.sum(np.asarray(right)))
     return num_right / len(arrays.y)
 
 
@@ -100,9 +101,15 @@ def _with_itself(x: Array, *, kernel: ntk.Kernel) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames="kernel")
-def _predict_classes(
-    x: Any, normalizer: Any, x_syn: Array, weights: Array, *, kernel: ntk.Kernel
+def _are_right(
+    x: Any,
+    y: Array,
+    normalizer: Any,
+    x_syn: Array,
+    weights: Array,
+    *,
+    kernel: ntk.Kernel,
 ) -> Array:
-    """The class of each raw input."""
+    """Which raw inputs get their class; none without a finite output."""
     x = data_lib.normalize(normalizer, x)
-    return jnp.argmax(kernel(x, x_syn) @ weights, axis=-1)
+    return tasks.is_right(kernel(x, x_syn) @ weights, y)

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judges a distilled set: fresh networks are trained on it, and tested on real data.
 
-    accuracy_r = mean_n [ argmax f(theta_r, x_n) = y_n ],   r = 1, ..., R networks
+    score_r = mean_n metric(f(theta_r, x_n), y_n),   r = 1, ..., R networks
 
-All networks are trained in one compiled program. The accuracy is that at the *end* of
-training. The best moment as seen on the test set, which many papers report, is there
-only when asked for, under the name ``best_on_test``, and nothing is ever chosen by it.
+where the task says what the metric is; of classes the accuracy. All networks are
+trained in one compiled program. The score is that at the *end* of training. The best
+moment as seen on the test set, which many papers report, is there only when asked for,
+under the name ``best_on_test``, and nothing is ever chosen by it.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -15,18 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, deprecations, errors
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax import data as data_lib
 from distill_jax.compute import parallel, programs
 from distill_jax.evaluation import checks, results, training
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.training import loop
-from distill_jax.types import Key
+from distill_jax.types import Array, Key
 
 __all__ = [
     "Trained",
     "evaluate",
+    "hold_out",
     "measure",
+    "resolve",
     "train_networks",
 ]
 
@@ -54,6 +56,7 @@ def evaluate(
     split: str = "test",
     num_checkpoints: int = 1,
     side_by_side: SideBySide = "auto",
+    allow_diverged: bool = False,
 ) -> results.Evaluation:
     """Trains fresh networks on a distilled set and tests them on real data.
 
@@ -61,7 +64,7 @@ def evaluate(
     compiles nothing.
 
     Args:
-      task: has the network.
+      task: has the network, and says by which metrics it is judged.
       synthetic: M rows; labels of the protocol's kind.
       data: the real data set; its raw inputs are normalised inside the program.
       protocol: how to train.
@@ -73,6 +76,7 @@ def evaluate(
         ``"map"``, one after the other; or, with ``"auto"``, what is faster: ``"map"``
         on CPU. A mesh of :func:`distill_jax.compute.parallel.device_mesh` with the axis
         ``"networks"`` gives each of its devices some of the networks.
+      allow_diverged: whether there is a result even if all networks diverge.
 
     Returns:
       An :class:`~distill_jax.evaluation.results.Evaluation`.
@@ -80,6 +84,7 @@ def evaluate(
     Raises:
       InputError: if the set does not fit the data, the split is unknown or empty, a
         number is below 1, or the learned learning rate is asked for and missing.
+      DivergedError: if all networks diverge, so that no outputs are finite.
 
     Example:
       >>> import distill_jax as dj, jax, jax.numpy as jnp
@@ -93,7 +98,7 @@ def evaluate(
       >>> result.accuracies.shape, 0.4 < result.mean < 0.8
       ((2,), True)
     """
-    checks.check_split(data, split)
+    checks.check_split(data, split, task)
     checks.check_synthetic(synthetic, data)
     trained = train_networks(
         key,
@@ -104,7 +109,10 @@ def evaluate(
         num_checkpoints=num_checkpoints,
         side_by_side=side_by_side,
     )
-    return measure(task, trained, data, split=split, side_by_side=side_by_side)
+    result = measure(task, trained, data, split=split, side_by_side=side_by_side)
+    if not allow_diverged:
+        checks.check_converged(result, protocol, synthetic)
+    return result
 
 
 @deprecations.renamed_arguments(mapping="side_by_side")
@@ -157,7 +165,7 @@ def train_networks(
     # Through the host: small, and it may lie on other devices than the program.
     examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
     normalizer = jax.tree.map(jnp.asarray, normalizer)
-    kind, mesh = _resolve(side_by_side)
+    kind, mesh = resolve(side_by_side)
     outcome = programs.call(
         _training_program,
         task,
@@ -208,24 +216,27 @@ def measure(
       >>> runs.measure(task, trained, data, split="validation").accuracies.shape
       (3,)
     """
-    checks.check_split(data, split)
-    arrays = getattr(data, split)
-    kind, mesh = _resolve(side_by_side)
+    checks.check_split(data, split, task)
+    held_out = hold_out(data, split)
+    kind, mesh = resolve(side_by_side)
     outcome = programs.call(
         _testing_program,
         task,
         (kind,),
         trained.variables,
         trained.contexts,
-        jax.tree.map(jnp.asarray, arrays.x),
-        jnp.asarray(arrays.y),
-        jax.tree.map(jnp.asarray, data.spec.normalizer),
+        held_out,
         mesh=mesh,
     )
-    curve = np.asarray(outcome.value, dtype=np.float64) / len(arrays.y)
+    sums, values, has_diverged = jax.device_get(outcome.value)
+    curves = {name: np.asarray(each, np.float64) for name, each in values.items()}
+    for name, each in sums.items():
+        curves[name] = np.asarray(each, np.float64) / len(held_out.y)
     return results.summarize(
-        curve,
+        curves,
+        tasks.metrics_of(task)[1],
         is_test=split == "test",
+        num_diverged=int(has_diverged[:, -1].sum()),
         compile_seconds=trained.compile_seconds + outcome.compile_seconds,
         run_seconds=trained.run_seconds + outcome.run_seconds,
     )
@@ -257,23 +268,70 @@ def _training_program(task, protocol, is_stacked, num_checkpoints, side_by_side)
     return program
 
 
+def hold_out(data: data_lib.Dataset, split: str) -> base.HeldOut:
+    """Puts a split on the device, as networks are judged on it.
+
+    Args:
+      data: the real data set.
+      split: ``"test"``, ``"validation"`` or ``"train"``.
+
+    Returns:
+      The raw inputs, their classes or targets, and the normaliser.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> hold_out(dj.data.load("digits"), "test").x.shape
+      (597, 8, 8, 1)
+    """
+    arrays = getattr(data, split)
+    return base.HeldOut(
+        jax.tree.map(jnp.asarray, arrays.x),
+        jnp.asarray(arrays.y),
+        jax.tree.map(jnp.asarray, data.spec.normalizer),
+    )
+
+
 def _testing_program(task, side_by_side):
-    """(variables [R, K, ...], contexts, x, y, normalizer) -> number right [R, K]."""
+    """(variables [R, K, ...], contexts, held-out data) -> what `_judge` gives [R, K].
 
-    def program(variables, contexts, x, y, normalizer):
-        def num_right(variables, context):
-            logits = loop.predict_logits(
-                task, variables, x, normalizer=normalizer, context=context
-            )
-            return jnp.sum(jnp.argmax(logits, axis=-1) == y)
+    That is sums over the examples, values of the split, and which networks diverged.
+    """
 
+    def program(variables, contexts, held_out):
         def one_run(pair):
             variables, context = pair
-            return jax.lax.map(lambda now: num_right(now, context), variables)
+            judge = lambda now: _judge(task, now, held_out, context)
+            return jax.lax.map(judge, variables)
 
         return _over_runs(one_run, (variables, contexts), side_by_side)
 
     return program
+
+
+def _judge(
+    task: base.Task, variables: base.Variables, held_out: base.HeldOut, context: Any
+) -> tuple[dict[str, Array], dict[str, Array], Array]:
+    """Judges one network: sums over examples, values, and whether it has diverged."""
+    metrics_fn, metrics = tasks.metrics_of(task)
+    told = dict(metrics_fn(variables, held_out, context))
+    names = [metric.name for metric in metrics]
+    if set(names) != set(told):
+        raise errors.InputError(
+            f"The metrics of the task are {sorted(told)}, but its facts say {names}; "
+            "give `TaskFacts.metrics` a `Metric` for each, the one that decides first."
+        )
+    sums, values, has_diverged = {}, {}, jnp.bool(False)
+    for metric in metrics:
+        value = told[metric.name]
+        is_finite = jnp.isfinite(value)
+        has_diverged |= ~is_finite.all()
+        if metric.worst is not None:
+            value = jnp.where(is_finite, value, metric.worst)
+        if jnp.ndim(value):
+            sums[metric.name] = value.sum()
+        else:
+            values[metric.name] = value
+    return sums, values, has_diverged
 
 
 def _over_runs(run, args, side_by_side):
@@ -282,8 +340,22 @@ def _over_runs(run, args, side_by_side):
     return parallel.spread(local, args, "networks")
 
 
-def _resolve(side_by_side: SideBySide) -> tuple[str, jax.sharding.Mesh | None]:
-    """How the runs on one device are put side by side, and the mesh of devices."""
+def resolve(side_by_side: SideBySide) -> tuple[str, jax.sharding.Mesh | None]:
+    """Tells how the networks of one device are trained, and the mesh of devices.
+
+    Args:
+      side_by_side: as in :func:`evaluate`.
+
+    Returns:
+      ``"vmap"`` or ``"map"``, and the mesh or None.
+
+    Raises:
+      InputError: for another word, or a mesh that spreads no networks.
+
+    Example:
+      >>> resolve("vmap")
+      ('vmap', None)
+    """
     usual = "map" if jax.default_backend() == "cpu" else "vmap"
     if isinstance(side_by_side, jax.sharding.Mesh):
         if set(side_by_side.axis_names) & {"data", "classes"}:

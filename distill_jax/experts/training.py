@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, deprecations, errors
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax import data as data_lib
 from distill_jax.experts import plan
 from distill_jax.training import loop, minibatches, pool
@@ -185,7 +185,7 @@ def appraise(
 
     def one_epoch(variables: base.Variables) -> Appraisal:
         logits = loop.predict_logits(task, variables, x, normalizer=normalizer)
-        is_right = jnp.argmax(logits, axis=-1) == y
+        is_right = tasks.is_right(logits, y)
         return Appraisal(is_right.mean(), label_entropy(jax.nn.softmax(logits)).mean())
 
     return jax.lax.map(one_epoch, expert)

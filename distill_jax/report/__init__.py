@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tells what came out of a run or a study: tables, figures, one self-contained page."""
 
-from distill_jax.report import charts, figures, pictures, tables
+from distill_jax.report import charts, figures, metrics, pictures, tables
 from distill_jax.report.contents import Contents
 from distill_jax.report.html import (
     render_page,
@@ -36,6 +36,7 @@ __all__ = [
     "Table",
     "charts",
     "figures",
+    "metrics",
     "pictures",
     "render_page",
     "render_report",

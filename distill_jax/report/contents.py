@@ -14,7 +14,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from distill_jax import errors
+from distill_jax import errors, types
+from distill_jax.report import metrics as metrics_lib
 
 __all__ = [
     "ARM_FIELDS",
@@ -25,9 +26,11 @@ __all__ = [
     "is_known",
     "loss_rows",
     "reference_arm",
+    "score_of",
 ]
 
-# What is known of one arm of the comparison. Accuracies are fractions.
+# What is known of one arm of the comparison. Accuracies are fractions. Another metric
+# has its own name before "_mean" and "_sd".
 ARM_FIELDS = (
     "name",
     "num_examples",
@@ -35,6 +38,7 @@ ARM_FIELDS = (
     "accuracy_sd",
     "ci95",
     "best_on_test",
+    "num_diverged",
     "bytes_stored",
     "seconds",
     "note",
@@ -47,6 +51,7 @@ TRANSFER_FIELDS = (
     "accuracy_mean",
     "accuracy_sd",
     "ci95",
+    "num_diverged",
     "random_mean",
     "random_sd",
     "seconds",
@@ -71,7 +76,8 @@ class Contents:
       labels: [M, C] learned labels, or ``None`` where labels were not learned.
       targets: what ``labels`` are: "probabilities", "centred" or "values".
       history: rows (step, seconds, loss).
-      evaluations: rows (step, seconds, accuracy mean, accuracy sd).
+      evaluations: rows (step, seconds, mean of the score, its sd).
+      metrics: what networks are judged by, the first one above all.
       arms: what is compared, a mapping each with the keys of :data:`ARM_FIELDS`, of
         which only ``name`` must be there; ``note`` says in words what an arm is.
       transfer: networks of other architectures that were trained on the set, a mapping
@@ -100,6 +106,7 @@ class Contents:
     targets: str = "probabilities"
     history: Sequence[tuple[int, float, float]] = ()
     evaluations: Sequence[tuple[int, float, float, float]] = ()
+    metrics: Sequence[types.Metric] = (metrics_lib.ACCURACY,)
     arms: Sequence[Mapping[str, Any]] = ()
     transfer: Sequence[Mapping[str, Any]] = ()
     costs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -117,10 +124,16 @@ class Contents:
                         f"A row of `{name}` has {len(row)} entries ({row}); it needs "
                         f"{width}, as the docstring of `Contents` lists them."
                     )
+        scores = [f"{m.name}_{end}" for m in self.metrics for end in ("mean", "sd")]
         for arm in self.arms:
-            _check_row("An arm", arm, ARM_FIELDS)
+            _check_row("An arm", arm, [*ARM_FIELDS, *scores])
         for row in self.transfer:
-            _check_row("A network", row, TRANSFER_FIELDS)
+            _check_row("A network", row, [*TRANSFER_FIELDS, *scores])
+
+    @property
+    def metric(self) -> types.Metric:
+        """The metric that decides."""
+        return self.metrics[0]
 
     @property
     def num_classes(self) -> int:
@@ -174,7 +187,7 @@ def reference_arm(contents: Contents) -> Mapping[str, Any] | None:
 
     Returns:
       The arm, usually the whole training set; ``None`` where no arm has more examples
-      than the distilled one and an accuracy.
+      than the distilled one and a score.
 
     Example:
       >>> arms = [{"name": "ours", "num_examples": 10, "is_distilled": True},
@@ -184,12 +197,27 @@ def reference_arm(contents: Contents) -> Mapping[str, Any] | None:
     """
     distilled = distilled_arm(contents) or {}
     floor = distilled.get("num_examples") or 0
+    is_larger = lambda arm: (arm.get("num_examples") or 0) > floor
     larger = [
         arm
         for arm in contents.arms
-        if (arm.get("num_examples") or 0) > floor and is_known(arm.get("accuracy_mean"))
+        if is_larger(arm) and is_known(score_of(contents, arm))
     ]
     return max(larger, key=lambda arm: arm["num_examples"], default=None)
+
+
+def score_of(contents: Contents, row: Mapping[str, Any]) -> float | None:
+    """The mean score of a row of a table, by the metric that decides.
+
+    Args:
+      contents: what stands in the report.
+      row: of its arms or networks.
+
+    Example:
+      >>> score_of(Contents("Digits"), {"name": "ours", "accuracy_mean": 0.5})
+      0.5
+    """
+    return row.get(f"{contents.metric.name}_mean")
 
 
 def loss_rows(contents: Contents) -> np.ndarray:
@@ -214,7 +242,7 @@ def loss_rows(contents: Contents) -> np.ndarray:
 
 
 def accuracy_rows(contents: Contents) -> np.ndarray:
-    """Takes the curve of the accuracy out of the evaluations of a run.
+    """Takes the curve of the score out of the evaluations of a run.
 
     Args:
       contents: has the evaluations.
@@ -231,9 +259,9 @@ def accuracy_rows(contents: Contents) -> np.ndarray:
         (seconds, np.nan if mean is None else mean, sd or 0.0)
         for _, seconds, mean, sd in contents.evaluations
     ]
-    array = np.nan_to_num(np.asarray(rows, np.float64).reshape(-1, 3), nan=-1.0)
-    array[:, 2] = np.maximum(array[:, 2], 0.0)
-    return array[array[:, 1] >= 0]
+    array = np.asarray(rows, np.float64).reshape(-1, 3)
+    array[:, 2] = np.maximum(np.nan_to_num(array[:, 2], nan=0.0), 0.0)
+    return array[np.isfinite(array).all(axis=1)]
 
 
 def _check_images(images: np.ndarray | None, name: str) -> None:
@@ -285,7 +313,7 @@ def _check_labels(contents: Contents) -> None:
         )
 
 
-def _check_row(what: str, row: Mapping[str, Any], fields: tuple[str, ...]) -> None:
+def _check_row(what: str, row: Mapping[str, Any], fields: Sequence[str]) -> None:
     """Raises unless a row of a table has a name and nothing unknown."""
     unknown = [key for key in row if key not in fields]
     if unknown:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import axes, figure, ticker
 
 from distill_jax.report import contents as contents_lib
+from distill_jax.report import metrics as metrics_lib
 from distill_jax.report import pictures, style
 
 __all__ = [
@@ -48,7 +49,7 @@ def loss_curve(contents: contents_lib.Contents) -> figure.Figure | None:
 
 
 def accuracy_curve(contents: contents_lib.Contents) -> figure.Figure | None:
-    """The accuracy on held-out data over the seconds, with one standard deviation.
+    """The score on held-out data over the seconds, with one standard deviation.
 
     Dashed lines are the arms that are not distilled, for comparison.
 
@@ -193,9 +194,10 @@ def _draw_loss(ax: axes.Axes, contents: contents_lib.Contents) -> None:
 
 
 def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
-    """Accuracy in percent with a band, and the other arms as dashed lines."""
+    """The score with a band, and the other arms as dashed lines."""
+    scale = 100 if contents.metric.is_fraction else 1
     seconds, means, spreads = contents_lib.accuracy_rows(contents).T
-    means, spreads = 100 * means, 100 * spreads
+    means, spreads = scale * means, scale * spreads
     _plot(ax, seconds, means)
     ax.fill_between(
         seconds,
@@ -207,9 +209,9 @@ def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
     )
     arms = [arm for arm in contents.arms if not arm.get("is_distilled")]
     levels = {
-        str(arm["name"]): 100 * arm["accuracy_mean"]
+        str(arm["name"]): scale * score
         for arm in arms
-        if contents_lib.is_known(arm.get("accuracy_mean"))
+        if contents_lib.is_known(score := contents_lib.score_of(contents, arm))
     }
     span = np.ptp([*means, *levels.values()])
     for name, level in _spaced(levels, 0.09 * span).items():
@@ -226,7 +228,8 @@ def _draw_accuracy(ax: axes.Axes, contents: contents_lib.Contents) -> None:
             color=GREY,
         )
     ax.set_xlabel("seconds of distillation")
-    ax.set_ylabel("accuracy %")
+    unit = " %" if contents.metric.is_fraction else ""
+    ax.set_ylabel(metrics_lib.words(contents.metric) + unit)
 
 
 def _spaced(levels: dict[str, float], distance: float) -> dict[str, float]:

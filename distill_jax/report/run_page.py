@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from distill_jax import types
 from distill_jax.report import contents as contents_lib
 from distill_jax.report import figures, pictures, tables
+from distill_jax.report import metrics as metrics_lib
 from distill_jax.report import page as pages
 
 __all__ = ["to_page"]
@@ -53,23 +55,28 @@ def _headline(contents: contents_lib.Contents) -> list[tuple[str, str]]:
     ours = contents_lib.distilled_arm(contents) or {}
     reference = contents_lib.reference_arm(contents)
     is_known = contents_lib.is_known
-    mean, spread = ours.get("accuracy_mean"), ours.get("accuracy_sd")
+    metric, mean = contents.metric, contents_lib.score_of(contents, ours)
+    spread = ours.get(f"{metric.name}_sd")
     num = ours.get("num_examples")
     lines = []
     if is_known(mean):
-        around = f", ± {100 * spread:.1f} between runs" if is_known(spread) else ""
-        lines.append((f"{100 * mean:.1f}{_PERCENT}", f"test accuracy{around}"))
+        shown, _, around = metrics_lib.format_score(metric, mean, spread).partition(" ")
+        around = f", {around} between runs" if around else ""
+        unit = _PERCENT if metric.is_fraction else ""
+        lines.append((f"{shown}{unit}", f"test {metrics_lib.words(metric)}{around}"))
     if num is not None:
         of = ""
         if reference:
             total = reference["num_examples"]
             of = f" instead of {total:,} ({100 * num / total:.2g}{_PERCENT})"
         lines.append((f"{num:,}", f"distilled examples{of}"))
-    if is_known(mean) and reference and reference["accuracy_mean"]:
-        share = 100 * mean / reference["accuracy_mean"]
-        lines.append(
-            (f"{share:.0f}{_PERCENT}", f"of the accuracy of “{reference['name']}”")
-        )
+    other = contents_lib.score_of(contents, reference) if reference else None
+    if is_known(mean) and reference and other:
+        of = f"the {metrics_lib.words(metric)} of “{reference['name']}”"
+        if metric.is_fraction:
+            lines.append((f"{100 * mean / other:.0f}{_PERCENT}", f"of {of}"))
+        elif not metric.is_higher_better:
+            lines.append((f"{mean / other:.2g}", f"times {of}"))
     if ours.get("bytes_stored") is not None:
         lines.append((tables.format_bytes(ours["bytes_stored"]), "stored"))
     return lines
@@ -79,7 +86,7 @@ def _comparison(contents: contents_lib.Contents) -> pages.Section | None:
     """The arms, and how they were trained."""
     if not contents.arms:
         return None
-    headings, cells = tables.arm_cells(contents.arms)
+    headings, cells = tables.arm_cells(contents.arms, contents.metrics)
     has_own_steps = any(arm["name"] == "real-hard" for arm in contents.arms)
     has_spread = any("±" in cell for row in cells for cell in row)
     text = [
@@ -91,19 +98,41 @@ def _comparison(contents: contents_lib.Contents) -> pages.Section | None:
             else "."
         )
     ]
-    if "Accuracy %" in headings:
+    if metrics_lib.heading(contents.metric) in headings:
         text.append(
-            "Accuracies are in percent on test data"
+            _scores_sentence(contents.metric)
             + (", ± one standard deviation between runs." if has_spread else ".")
         )
-    if "Best on test %" in headings:
+    if "Diverged" in headings:
+        text.append(_diverged_sentence(contents.metric))
+    if metrics_lib.heading(contents.metric, "Best on test") in headings:
         text.append(
             "“Best on test” is the best moment of training, chosen by looking at the "
             "test data: it is there to compare with papers that report it, and is not "
             "a fair estimate."
         )
-    table = _table("Comparison of arms", contents.arms, headings, cells)
+    table = _table("Comparison of arms", contents, contents.arms, headings, cells)
     return pages.Section("Comparison", " ".join(text), tables=[table])
+
+
+def _scores_sentence(metric: types.Metric) -> str:
+    """What the scores are and where they were taken, without a full stop."""
+    if metric.name == "accuracy":
+        return "Accuracies are in percent on test data"
+    best = "higher" if metric.is_higher_better else "lower"
+    percent = "in percent " * metric.is_fraction
+    name = metrics_lib.heading(metric).removesuffix(" %")
+    return f"{name} is {percent}on test data, {best} is better"
+
+
+def _diverged_sentence(metric: types.Metric) -> str:
+    """What becomes of networks that diverged."""
+    fate = (
+        "it has no score and is left out of the mean"
+        if metric.worst is None
+        else "what is not finite counts as wrong"
+    )
+    return f"A network has diverged if not all of its outputs are finite; {fate}."
 
 
 def _examples(contents: contents_lib.Contents) -> pages.Section:
@@ -153,14 +182,17 @@ def _transfer(contents: contents_lib.Contents) -> pages.Section | None:
     """Networks of other architectures."""
     if not contents.transfer:
         return None
-    headings, cells = tables.transfer_cells(contents.transfer)
-    also = ", and on as many random real examples" if "Random %" in headings else ""
+    headings, cells = tables.transfer_cells(contents.transfer, contents.metrics)
+    has_random = metrics_lib.heading(contents.metric, "Random") in headings
+    also = ", and on as many random real examples" if has_random else ""
     text = (
         "Fresh networks of several architectures, trained on the distilled set as the "
-        f"protocol says{also}. Accuracies are in percent on test data."
+        f"protocol says{also}. {_scores_sentence(contents.metric)}."
     )
+    if "Diverged" in headings:
+        text += f" {_diverged_sentence(contents.metric)}"
     label = "Networks of other architectures"
-    table = _table(label, contents.transfer, headings, cells)
+    table = _table(label, contents, contents.transfer, headings, cells)
     return pages.Section("Other networks", text, tables=[table])
 
 
@@ -205,12 +237,16 @@ def _accuracy_curve(contents: contents_lib.Contents) -> pages.Figure | None:
         contents_lib.is_known(sd) and sd > 0 for *_, sd in contents.evaluations
     )
     band = "the band is one standard deviation, " if has_band else ""
+    name, plural = metrics_lib.words(contents.metric), "scores"
+    if name == "accuracy":
+        plural = "accuracies"
+    shown = name[:1].upper() + name[1:]
     return pages.Figure(
         "accuracy",
         fig,
-        caption="Accuracy on held-out data of networks trained on the set as it was at "
-        f"each moment; {band}dashed lines are the test accuracies of the other arms.",
-        alt=f"Accuracy over seconds, up to step {contents.evaluations[-1][0]}",
+        caption=f"{shown} on held-out data of networks trained on the set as it was at "
+        f"each moment; {band}dashed lines are the test {plural} of the other arms.",
+        alt=f"{shown} over seconds, up to step {contents.evaluations[-1][0]}",
     )
 
 
@@ -248,16 +284,20 @@ def _usage(contents: contents_lib.Contents) -> pages.Section | None:
 
 
 def _table(
-    label: str, rows: tables.Arms, headings: list[str], cells: list[list[str]]
+    label: str,
+    contents: contents_lib.Contents,
+    rows: tables.Arms,
+    headings: list[str],
+    cells: list[list[str]],
 ) -> pages.Table:
     """Cells as a table of a page, accuracies with a bar, notes below the names."""
     shown = [index for index, heading in enumerate(headings) if heading != "Note"]
     lines = []
     for row, texts in zip(rows, cells, strict=True):
         line: list[str | pages.Bar] = [texts[index] for index in shown]
-        share = row.get("accuracy_mean")
-        if contents_lib.is_known(share):
-            place = headings.index("Accuracy %")
+        share = contents_lib.score_of(contents, row)
+        if contents.metric.is_fraction and contents_lib.is_known(share):
+            place = headings.index(metrics_lib.heading(contents.metric))
             line[place] = pages.Bar(texts[place], share)
         note, is_ours = str(row.get("note") or ""), bool(row.get("is_distilled"))
         lines.append(pages.Row(line, note, is_highlighted=is_ours))

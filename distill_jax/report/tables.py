@@ -10,13 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import rich.box
 import rich.console
 import rich.table
 import rich.text
 
-from distill_jax.report import contents as contents_lib
+from distill_jax import types
+from distill_jax.report import metrics as metrics_lib
 
 __all__ = [
     "arm_cells",
@@ -30,8 +30,10 @@ __all__ = [
     "transfer_table",
 ]
 
-MISSING = "–"
+MISSING = metrics_lib.MISSING
 Arms = Sequence[Mapping[str, Any]]
+Metrics = Sequence[types.Metric]
+_ACCURACY = (metrics_lib.ACCURACY,)
 
 
 def format_bytes(num: float | None) -> str:
@@ -80,11 +82,14 @@ def format_count(num: int | None) -> str:
     return MISSING if num is None else f"{num:,}"
 
 
-def arm_cells(arms: Arms) -> tuple[list[str], list[list[str]]]:
+def arm_cells(
+    arms: Arms, metrics: Metrics = _ACCURACY
+) -> tuple[list[str], list[list[str]]]:
     """The comparison as text, cell by cell.
 
     Args:
       arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+      metrics: what networks are judged by, the first one above all.
 
     Returns:
       The headings, and a row of as many cells for each arm. The note comes last.
@@ -94,15 +99,18 @@ def arm_cells(arms: Arms) -> tuple[list[str], list[list[str]]]:
       >>> arm_cells(arms)
       (['Arm', 'Examples', 'Accuracy %'], [['random', '10', '50.0']])
     """
-    return _cells(arms, _COLUMNS)
+    return _cells(arms, _arm_columns(metrics))
 
 
-def transfer_cells(rows: Arms) -> tuple[list[str], list[list[str]]]:
+def transfer_cells(
+    rows: Arms, metrics: Metrics = _ACCURACY
+) -> tuple[list[str], list[list[str]]]:
     """The accuracies of several networks on one set as text, cell by cell.
 
     Args:
       rows: mappings with the keys of
         :data:`~distill_jax.report.contents.TRANSFER_FIELDS`.
+      metrics: what networks are judged by, the first one above all.
 
     Returns:
       The headings, and a row of as many cells for each network. The note comes last.
@@ -111,14 +119,15 @@ def transfer_cells(rows: Arms) -> tuple[list[str], list[list[str]]]:
       >>> transfer_cells([{"name": "mlp", "accuracy_mean": 0.5, "random_mean": 0.4}])
       (['Network', 'Accuracy %', 'Random %'], [['mlp', '50.0', '40.0']])
     """
-    return _cells(rows, _TRANSFER_COLUMNS)
+    return _cells(rows, _transfer_columns(metrics))
 
 
-def markdown_table(arms: Arms) -> str:
+def markdown_table(arms: Arms, metrics: Metrics = _ACCURACY) -> str:
     """The comparison as a Markdown table; the distilled arm is bold.
 
     Args:
       arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+      metrics: what networks are judged by, the first one above all.
 
     Returns:
       Lines of Markdown.
@@ -130,7 +139,7 @@ def markdown_table(arms: Arms) -> str:
       | :-- | --: |
       | **ours** | **1** |
     """
-    headings, rows = arm_cells(arms)
+    headings, rows = arm_cells(arms, metrics)
     rule = [":--" if head in _LEFT else "--:" for head in headings]
     lines = [headings, rule]
     for arm, row in zip(arms, rows, strict=True):
@@ -144,11 +153,14 @@ def markdown_table(arms: Arms) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
+def rich_table(
+    arms: Arms, metrics: Metrics = _ACCURACY, *, title: str | None = None
+) -> rich.table.Table:
     """The comparison as a rich table; the distilled arm is bold.
 
     Args:
       arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+      metrics: what networks are judged by, the first one above all.
       title: what stands above.
 
     Returns:
@@ -158,15 +170,18 @@ def rich_table(arms: Arms, *, title: str | None = None) -> rich.table.Table:
       >>> rich_table([{"name": "ours"}]).row_count
       1
     """
-    return _rich(arms, *arm_cells(arms), title=title)
+    return _rich(arms, *arm_cells(arms, metrics), title=title)
 
 
-def transfer_table(rows: Arms, *, title: str | None = None) -> rich.table.Table:
+def transfer_table(
+    rows: Arms, metrics: Metrics = _ACCURACY, *, title: str | None = None
+) -> rich.table.Table:
     """The accuracies of several networks on one set as a rich table.
 
     Args:
       rows: mappings with the keys of
         :data:`~distill_jax.report.contents.TRANSFER_FIELDS`.
+      metrics: what networks are judged by, the first one above all.
       title: what stands above.
 
     Returns:
@@ -176,14 +191,15 @@ def transfer_table(rows: Arms, *, title: str | None = None) -> rich.table.Table:
       >>> transfer_table([{"name": "mlp"}, {"name": "resnet18"}]).row_count
       2
     """
-    return _rich(rows, *transfer_cells(rows), title=title)
+    return _rich(rows, *transfer_cells(rows, metrics), title=title)
 
 
-def text_table(arms: Arms, *, width: int = 100) -> str:
+def text_table(arms: Arms, metrics: Metrics = _ACCURACY, *, width: int = 100) -> str:
     """The comparison as plain text, for logs.
 
     Args:
       arms: mappings with the keys of :data:`~distill_jax.report.contents.ARM_FIELDS`.
+      metrics: what networks are judged by, the first one above all.
       width: characters in a line.
 
     Returns:
@@ -195,7 +211,7 @@ def text_table(arms: Arms, *, width: int = 100) -> str:
     """
     console = rich.console.Console(file=io.StringIO(), width=width, no_color=True)
     with console.capture() as capture:
-        console.print(rich_table(arms))
+        console.print(rich_table(arms, metrics))
     lines = (line.rstrip() for line in capture.get().splitlines())
     return "\n".join(line for line in lines if line)
 
@@ -230,59 +246,64 @@ def _rich(
     return table
 
 
-def _percent(value: float | None, spread: float | None = None) -> str:
-    """A fraction in percent, with a spread where there is one."""
-    if not contents_lib.is_known(value):
-        return MISSING
-    text = f"{100 * value:.1f}"
-    if contents_lib.is_known(spread):
-        text += f" ± {100 * spread:.1f}"
-    return text
-
-
 def _is_used(arms: Arms, field: str) -> bool:
     """Whether any arm has something to say in a column."""
-    return field == "name" or any(arm.get(field) not in (None, "") for arm in arms)
+    nothing = (None, "", 0) if field == "num_diverged" else (None, "")
+    return field == "name" or any(arm.get(field) not in nothing for arm in arms)
 
 
-# Heading, field of an arm, and how it is written.
-_COLUMNS = (
-    ("Arm", "name", lambda arm: str(arm["name"])),
-    ("Examples", "num_examples", lambda arm: format_count(arm.get("num_examples"))),
-    (
-        "Accuracy %",
-        "accuracy_mean",
-        lambda arm: _percent(arm.get("accuracy_mean"), arm.get("accuracy_sd")),
-    ),
-    ("95 % interval", "ci95", lambda arm: _interval(arm.get("ci95"))),
-    ("Best on test %", "best_on_test", lambda arm: _percent(arm.get("best_on_test"))),
-    ("Stored", "bytes_stored", lambda arm: format_bytes(arm.get("bytes_stored"))),
-    ("Time", "seconds", lambda arm: format_seconds(arm.get("seconds"))),
-    ("Note", "note", lambda arm: str(arm.get("note") or "")),
+def _arm_columns(metrics: Metrics) -> list[tuple]:
+    """Heading, field of an arm, and how it is written."""
+    primary = metrics[0]
+    best = lambda arm: metrics_lib.format_score(primary, arm.get("best_on_test"))
+    return [
+        ("Arm", "name", lambda arm: str(arm["name"])),
+        ("Examples", "num_examples", lambda arm: format_count(arm.get("num_examples"))),
+        *_score_columns(metrics),
+        (metrics_lib.heading(primary, "Best on test"), "best_on_test", best),
+        _DIVERGED,
+        ("Stored", "bytes_stored", lambda arm: format_bytes(arm.get("bytes_stored"))),
+        *_LAST,
+    ]
+
+
+def _transfer_columns(metrics: Metrics) -> list[tuple]:
+    """Heading, field of a network, and how it is written."""
+    random = _score("random", metrics[0], metrics_lib.heading(metrics[0], "Random"))
+    count = lambda row: format_count(row.get("num_parameters"))
+    return [
+        ("Network", "name", lambda row: str(row["name"])),
+        ("Parameters", "num_parameters", count),
+        *_score_columns(metrics),
+        random,
+        _DIVERGED,
+        *_LAST,
+    ]
+
+
+def _score_columns(metrics: Metrics) -> list[tuple]:
+    """The score that decides with its interval, then the others."""
+    primary, *others = (
+        _score(metric.name, metric, metrics_lib.heading(metric)) for metric in metrics
+    )
+    cell = lambda row: metrics_lib.format_interval(metrics[0], row.get("ci95"))
+    return [primary, ("95 % interval", "ci95", cell), *others]
+
+
+def _score(name: str, metric: types.Metric, heading: str) -> tuple:
+    """A column of means with standard deviations."""
+    mean, sd = f"{name}_mean", f"{name}_sd"
+    cell = lambda row: metrics_lib.format_score(metric, row.get(mean), row.get(sd))
+    return heading, mean, cell
+
+
+_DIVERGED = (
+    "Diverged",
+    "num_diverged",
+    lambda row: format_count(row.get("num_diverged")),
 )
-_TRANSFER_COLUMNS = (
-    ("Network", "name", lambda row: str(row["name"])),
-    (
-        "Parameters",
-        "num_parameters",
-        lambda row: format_count(row.get("num_parameters")),
-    ),
-    *(column for column in _COLUMNS if column[0] in ("Accuracy %", "95 % interval")),
-    (
-        "Random %",
-        "random_mean",
-        lambda row: _percent(row.get("random_mean"), row.get("random_sd")),
-    ),
-    *(column for column in _COLUMNS if column[0] in ("Time", "Note")),
+_LAST = (
+    ("Time", "seconds", lambda row: format_seconds(row.get("seconds"))),
+    ("Note", "note", lambda row: str(row.get("note") or "")),
 )
 _LEFT = ("Arm", "Network", "Note")
-
-
-def _interval(ci95: Any) -> str:
-    """A confidence interval: (low, high), or a half-width around the mean."""
-    if ci95 is None or not np.isfinite(ci95).all():
-        return MISSING
-    if np.ndim(ci95) == 0:
-        return f"± {100 * ci95:.1f}"
-    low, high = ci95
-    return f"{100 * low:.1f} – {100 * high:.1f}"

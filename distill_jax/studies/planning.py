@@ -140,6 +140,7 @@ def needs_of_run(
         num_runs=1,
         key=key,
         split="validation",
+        allow_diverged=True,
     )
     return needs._replace(
         compile_seconds=forecast.compile_seconds + evaluation.compile_seconds,

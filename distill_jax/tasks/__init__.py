@@ -2,7 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: how a learner trains on data, how it is judged, and how data are grouped."""
 
+from distill_jax.tasks.judging import is_right, metrics_of, predict_held_out
 from distill_jax.tasks.labelled import classification, encode
 from distill_jax.tasks.networks import init_network, network_shapes
 
-__all__ = ["classification", "encode", "init_network", "network_shapes"]
+__all__ = [
+    "classification",
+    "encode",
+    "init_network",
+    "is_right",
+    "metrics_of",
+    "network_shapes",
+    "predict_held_out",
+]

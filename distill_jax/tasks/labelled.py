@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from distill_jax import base, errors, nets, types
 from distill_jax import data as data_lib
+from distill_jax.tasks import judging
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["classification", "encode", "soft_cross_entropy", "squared_error"]
@@ -39,9 +40,9 @@ def classification(
 
     Returns:
       A :class:`~distill_jax.base.Task`. ``predict`` gives logits [B, C], whose argmax
-      is the class for both kinds of targets. ``test_loss`` is the cross-entropy of
-      ``softmax(logits)`` with classes [B] or probabilities [B, C]. There is no
-      context.
+      is the class for both kinds of targets; ``metrics`` judges by it. ``test_loss``
+      is the cross-entropy of ``softmax(logits)`` with classes [B] or probabilities
+      [B, C]. There is no context.
 
     Raises:
       InputError: if the network does not take examples of ``spec.shape``, does not
@@ -90,12 +91,22 @@ def classification(
         del context
         return net.features(variables, x)
 
+    def predict(variables: base.Variables, x: PyTree, context: Any) -> Array:
+        del context
+        return net.apply(variables, x)
+
+    def metrics(
+        variables: base.Variables, data: Any, context: Any
+    ) -> Mapping[str, Array]:
+        logits = judging.predict_held_out(predict, variables, data, context)
+        return {"accuracy": judging.accuracy(logits, data.y)}
+
     return base.Task(
         sample_context=lambda key: None,
         init=init,
         train_loss=train_loss,
         test_loss=test_loss,
-        predict=lambda variables, x, context: net.apply(variables, x),
+        predict=predict,
         features=features,
         groups=lambda examples: examples.y,
         targets=targets,
@@ -108,7 +119,9 @@ def classification(
             data_name=spec.name,
             shape=tuple(spec.shape),
             bounds=_bounds(spec),
+            metrics=(judging.ACCURACY,),
         ),
+        metrics=metrics,
     )
 
 

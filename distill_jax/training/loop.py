@@ -17,9 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from distill_jax import base, deprecations
-from distill_jax import data as data_lib
-from distill_jax.compute import blocks, rows
+from distill_jax import base, deprecations, tasks
+from distill_jax.compute import rows
 from distill_jax.training import gradient_step, minibatches
 from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
@@ -185,12 +184,10 @@ def predict_logits(
       ...     normalizer=data.spec.normalizer, chunk_size=4).shape
       (7, 10)
     """
-
-    def predict(x):
-        x = x if normalizer is None else data_lib.normalize(normalizer, x)
-        return task.predict(variables, x, context)
-
-    return blocks.map_chunks(predict, x, chunk_size)
+    data = base.HeldOut(x, jnp.zeros(0), normalizer)
+    return tasks.predict_held_out(
+        task.predict, variables, data, context, chunk_size=chunk_size
+    )
 
 
 def _stepper(

@@ -8,6 +8,8 @@ import json
 import os
 import pathlib
 import pickle
+import re
+import shutil
 import struct
 
 import numpy as np
@@ -74,6 +76,38 @@ def test_the_same_command_again_changes_no_number(finished, capsys):
     assert call("distill", *TINY, f"--workdir={finished}") == 0
     assert (finished / "results.json").read_text() == before
     assert "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_whose_results_name_no_metrics_is_reported(finished, tmp_path):
+    former = tmp_path / "former"
+    shutil.copytree(finished, former)
+    results = json.loads((former / "results.json").read_text())
+    assert [each["name"] for each in results.pop("metrics")] == ["accuracy"]
+    for arm in results["arms"]:
+        assert arm.pop("num_diverged") == 0
+    (former / "results.json").write_text(json.dumps(results))
+    rows = (former / "metrics.jsonl").read_text()
+    assert '"num_diverged": 0' in rows
+    rows = re.sub(r'"num_diverged": [0-9.]+, ', "", rows)
+    (former / "metrics.jsonl").write_text(rows)
+    pages = []
+    for folder in (finished, former):
+        assert call("report", f"--workdir={folder}") == 0
+        pages.append((folder / "report.html").read_text())
+    assert pages[0] == pages[1].replace(str(former), str(finished))
+    assert "Diverged" not in pages[0]
+
+
+@pytest.mark.slow
+def test_if_all_networks_diverge_the_set_is_kept(tmp_path, capsys):
+    wild = ["--config.protocol.learning_rate=1e30", "--config.evaluate.arms=False"]
+    assert call("distill", *TINY, *wild, f"--workdir={tmp_path}/run") == 2
+    told = capsys.readouterr().err
+    assert "diverged: their outputs are not finite. Lower the learning rate" in told
+    stored = distilled.DistilledSet.load(tmp_path / "run")
+    assert np.isfinite(stored.x).all()
+    assert not (tmp_path / "run" / "results.json").exists()
 
 
 @pytest.mark.slow

@@ -89,6 +89,17 @@ def test_the_labels_that_are_solved_for_are_better_than_hard_ones(digits, images
     assert solved > hard + 0.02
 
 
+def test_an_output_that_is_not_finite_is_not_right_by_luck(digits, images):
+    def torn(x, other):  # Finite among the images, and nowhere else.
+        products = linear(x, other)
+        return products if len(x) == len(images.x) else jnp.nan * products
+
+    judge = lambda kernel: evaluation.kernel_ridge_accuracy(
+        images, digits, kernel=kernel, ridge=0.1, split="validation"
+    )
+    assert judge(torn) == 0 < judge(linear)
+
+
 def test_what_cannot_work_is_refused_in_a_sentence(digits, images):
     with pytest.raises(errors.InputError, match='no split "tset"'):
         evaluation.kernel_ridge_accuracy(images, digits, split="tset")

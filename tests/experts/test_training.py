@@ -84,6 +84,23 @@ def test_accuracy_rises_and_labels_sharpen(digits, expert):
     np.testing.assert_allclose(accuracy[5], right, rtol=1e-5)
 
 
+def test_an_expert_that_diverged_is_not_right_by_luck(digits, expert):
+    data, task = digits
+    spoilt = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), expert)
+    judge = lambda expert: (
+        training.appraise(
+            task,
+            expert,
+            data.validation.x,
+            data.validation.y,
+            normalizer=data.spec.normalizer,
+        ).accuracy
+    )
+    healthy = judge(expert)
+    assert healthy[1] > 0
+    np.testing.assert_array_equal(judge(spoilt), healthy.at[1].set(0))
+
+
 def test_experts_are_mapped_over_keys(digits):
     data, task = digits
     source = data_lib.to_source(data)
