@@ -101,10 +101,10 @@ def check_class_major(initial: base.Examples) -> None:
     """Raises unless the rows of an initial set are class-major with M / C per class.
 
     Only one-hot or otherwise peaked labels name a class; an initial set with a single
-    target column, or one that is being traced, is let through.
+    target column, one without labels, or one that is being traced, is let through.
     """
-    is_traced = isinstance(initial.y, jax.core.Tracer)
-    if is_traced or initial.y.ndim != 2 or initial.y.shape[1] < 2:
+    is_known = initial.y is not None and not isinstance(initial.y, jax.core.Tracer)
+    if not is_known or initial.y.ndim != 2 or initial.y.shape[1] < 2:
         return
     num_rows, num_classes = initial.y.shape
     if num_rows % num_classes:

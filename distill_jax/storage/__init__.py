@@ -4,14 +4,18 @@
 
 from distill_jax.storage import (
     atomic,
+    description,
     distilled,
+    label_checks,
     merging,
     npz_json,
 )
 
 __all__ = [
     "atomic",
+    "description",
     "distilled",
+    "label_checks",
     "merging",
     "npz_json",
 ]

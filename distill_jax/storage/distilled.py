@@ -22,13 +22,14 @@ Reading the files needs numpy alone::
             u = (u.reshape(len(u), -1) @ file["normalizer_unwhiten"]).reshape(u.shape)
         u = u * file["normalizer_std"] + file["normalizer_mean"]   # pictures in [0, 1]
 
-``weight`` and ``learning_rate`` are there where they were learned. New data goes the
-other way: ``(raw * normalizer_scale - normalizer_mean) / normalizer_std``, flattened
-and times ``normalizer_whiten`` where there is one.
+``weight``, ``target`` and ``learning_rate`` are there where a set has them. New data
+goes the other way: ``(raw * normalizer_scale - normalizer_mean) / normalizer_std``,
+flattened and times ``normalizer_whiten`` where there is one. Examples that are several
+arrays, such as points inside and on the boundary, are ``x_inside`` and ``x_boundary``,
+and what belongs to their rows is ``weight_inside`` and so on; ``y`` may be missing.
 """
 
 import dataclasses
-import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -37,23 +38,42 @@ from typing import Any
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.storage import npz_json
+from distill_jax.storage import (
+    conversion,
+    description,
+    label_checks,
+    npz_json,
+    set_checks,
+)
 
 __all__ = ["DistilledSet"]
 
-_TARGETS = ("probabilities", "centred", "values")  # `types.Targets`, without jax
-_NORMALIZER_FIELDS = ("scale", "mean", "std", "whiten", "unwhiten", "pixel_range")
 _FACTS = ("targets", "recipe", "data_fingerprint", "data", "config", "results")
+_ROWS = ("x", "y", "weight", "target")  # Arrays, or mappings of arrays.
+_FIRST_ARRAYS = {  # What version 1 of the format knows.
+    *("x", "y", "weight", "learning_rate"),
+    *(f"normalizer_{name}" for name in set_checks.NORMALIZER_FIELDS),
+}
+_X_DTYPES = (np.float32, np.float64, np.float16)
+_NAMED_DTYPES = (*_X_DTYPES, *"?bhilqBHILQ")  # Also what is true, and whole numbers.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DistilledSet:
     """A distilled set on the host.
 
+    Examples may be one array, or several with names, numbers of rows and weights of
+    their own, such as the points inside and on the boundary of a domain.
+
     Attributes:
-      x: [M, ...] float32 inputs in the space the networks see.
-      y: [M, C] float32 targets.
-      weight: [M] float32, or ``None`` where all examples count the same.
+      x: [M, ...] inputs in the space the networks see, or a mapping of names to arrays
+        [M_k, ...]. Floating types are kept, in a mapping those of whole numbers too;
+        all else becomes float32.
+      y: [M, C] targets; with several arrays also a mapping of names to [M_k, C], or
+        ``None`` where nothing is labelled. Labels, weights and targets are float32, or
+        what they were where examples are float64.
+      weight: [M], or a mapping of names to [M_k]; ``None`` where all examples count the
+        same.
       learning_rate: the learned learning rate, or ``None``.
       targets: what ``y`` is: "probabilities", "centred" or "values".
       normalizer: arrays ``scale``, ``mean``, ``std``, for ZCA ``whiten`` and
@@ -65,28 +85,39 @@ class DistilledSet:
       data: ``name``, ``shape`` of one example and ``class_names``.
       config: the config of the run.
       results: measured accuracies and the like.
+      label_mass: what a row of probabilities sums to: "one", or "free" where the sum
+        weighs the example.
+      target: [M, C] what a representation learns, of the kind of ``y`` and in the same
+        forms; ``None`` where that is ``y``.
 
     Mappings of facts are made plain (JSON): tuples become lists, numpy scalars become
     numbers, and numbers that are not finite become text.
 
     Raises:
-      InputError: when arrays do not fit each other or are not finite, or a fact cannot
-        be written as JSON.
+      InputError: when arrays do not fit each other or are not finite, labels are not
+        what ``targets`` and ``label_mass`` say, the learning rate is not positive, or a
+        fact cannot be written as JSON.
 
     Example:
       >>> import tempfile
-      >>> distilled = DistilledSet(x=np.zeros((2, 4, 4, 1)), y=np.eye(2))
+      >>> x = np.zeros((2, 4, 4, 1), np.float32)
+      >>> distilled = DistilledSet(x=x, y=np.eye(2))
       >>> distilled.num_bytes
       144
+      >>> distilled
+      DistilledSet(x [2, 4, 4, 1] float32, y [2, 2] probabilities)
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = distilled.save(folder)
       ...     path.name, DistilledSet.load(folder).y.tolist()
       ('distilled.npz', [[1.0, 0.0], [0.0, 1.0]])
+      >>> points = {"inside": np.zeros((25, 2)), "boundary": np.ones((24, 2))}
+      >>> DistilledSet(points, weight={"boundary": np.ones(24)}).num_examples
+      49
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None = None
+    x: Any
+    y: Any = None
+    weight: Any = None
     learning_rate: float | None = None
     targets: str = "probabilities"
     normalizer: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -95,34 +126,65 @@ class DistilledSet:
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    label_mass: str = "one"
+    target: Any = None
 
     def __post_init__(self):
-        arrays = {name: _float32(getattr(self, name), name) for name in ("x", "y")}
-        if self.weight is not None:
-            arrays["weight"] = _float32(self.weight, "weight")
+        x = conversion.to_arrays(self.x, "x", _X_DTYPES, named=_NAMED_DTYPES)
+        if x is None:
+            raise errors.InputError("`x` is None; a distilled set needs examples.")
+        dtypes = conversion.precision_of(x)
+        rows = {
+            name: conversion.to_arrays(getattr(self, name), name, dtypes)
+            for name in _ROWS[1:]
+        }
         normalizer = {
-            name: _float32(value, f"normalizer {name}")
+            name: conversion.to_array(value, f"normalizer {name}", dtypes)
             for name, value in self.normalizer.items()
             if value is not None
         }
-        facts = {name: _plain(getattr(self, name), name) for name in _FACTS}
+        facts = {
+            name: conversion.to_plain(getattr(self, name), name) for name in _FACTS
+        }
         rate = self.learning_rate
-        if rate is not None:
-            rate = float(_float32(rate, "learning_rate").reshape(()))
-        fields = arrays | facts | {"normalizer": normalizer, "learning_rate": rate}
-        for name, value in fields.items():
+        label_checks.check_rate(rate)
+        rate = None if rate is None else float(np.float32(np.asarray(rate).item()))
+        set_checks.check_rows(x, **rows)
+        set_checks.check_targets(
+            self.targets, self.label_mass, rows["y"], rows["target"]
+        )
+        set_checks.check_normalizer(normalizer, x)
+        arrays = {"x": x, **rows, "normalizer": normalizer, "learning_rate": rate}
+        for name, value in (arrays | facts).items():
             object.__setattr__(self, name, value)
-        _check_shapes(self)
+
+    def __repr__(self) -> str:
+        return f"DistilledSet({description.in_words(self)})"
+
+    @property
+    def num_examples(self) -> int:
+        """Rows of ``x``; of all its arrays where they are not labelled together."""
+        if not isinstance(self.x, Mapping):
+            return len(self.x)
+        is_labelled = isinstance(self.y, np.ndarray)
+        return len(self.y) if is_labelled else sum(map(len, self.x.values()))
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of what a learner trains on: x, y, weight and learning rate."""
-        arrays = _arrays(self)
+        """Bytes of what a learner trains on: all arrays but those of the normaliser."""
         return sum(
             array.nbytes
-            for name, array in arrays.items()
+            for name, array in self._arrays().items()
             if not name.startswith("normalizer_")
         )
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All arrays under the names they have in the file."""
+        names = ("x", "y", "weight", "learning_rate", "normalizer", "target")
+        fields = {name: getattr(self, name) for name in names}
+        if self.learning_rate is not None:
+            fields["learning_rate"] = np.asarray(self.learning_rate, np.float32)
+        return conversion.flatten(fields)
 
     def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
         """Writes ``distilled.npz`` and ``distilled.json``: both or neither.
@@ -144,9 +206,14 @@ class DistilledSet:
           ...     distilled.save(f"{folder}/small").name
           'small.npz'
         """
+        arrays = self._arrays()
         facts = {name: getattr(self, name) for name in _FACTS}
         facts["num_bytes"] = self.num_bytes
-        return npz_json.write(path, _arrays(self), facts)
+        is_new = not set(arrays) <= _FIRST_ARRAYS
+        is_new |= any(array.dtype != np.float32 for array in arrays.values())
+        if description.is_free(self):
+            facts["label_mass"], is_new = "free", True
+        return npz_json.write(path, arrays, facts, format_version=2 if is_new else 1)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "DistilledSet":
@@ -160,7 +227,7 @@ class DistilledSet:
 
         Raises:
           InputError: when a file is missing, damaged, of a newer format, or does not
-            belong to the other.
+            belong to the other, or no network can train on what it holds.
 
         Example:
           >>> import tempfile
@@ -169,21 +236,20 @@ class DistilledSet:
           ...     DistilledSet.load(distilled.save(folder)).weight.tolist()
           [1.0, 2.0]
         """
-        arrays, facts = npz_json.read(path, facts=_FACTS, arrays=("x", "y"))
-        normalizer = {
-            name: arrays[f"normalizer_{name}"]
-            for name in _NORMALIZER_FIELDS
-            if f"normalizer_{name}" in arrays
-        }
-        rate = arrays.get("learning_rate")
-        return cls(
-            x=arrays["x"],
-            y=arrays["y"],
-            weight=arrays.get("weight"),
-            learning_rate=None if rate is None else float(rate),
-            normalizer=normalizer,
-            **{name: facts[name] for name in _FACTS},
-        )
+        arrays, facts = npz_json.read(path, facts=_FACTS, arrays=())
+        rows: dict[str, Any] = {name: conversion.nest(arrays, name) for name in _ROWS}
+        rows["learning_rate"] = arrays.get("learning_rate")
+        try:
+            return cls(
+                **rows,
+                normalizer=conversion.nest(arrays, "normalizer") or {},
+                label_mass=facts.get("label_mass") or _former_mass(facts, rows["y"]),
+                **{name: facts[name] for name in _FACTS},
+            )
+        except errors.InputError as error:
+            raise errors.InputError(
+                f"The distilled set in {os.fspath(path)} cannot be used. {error}"
+            ) from error
 
     def to_images(self) -> np.ndarray:
         """The examples as pictures in true colours.
@@ -202,6 +268,10 @@ class DistilledSet:
           >>> distilled.to_images()[0, :, :, 0].tolist()
           [[191, 191], [191, 191]]
         """
+        if isinstance(self.x, Mapping):
+            raise errors.InputError(
+                f"The examples are the arrays {sorted(self.x)}, which are not pictures."
+            )
         if self.x.ndim != 4 or self.x.shape[-1] not in (1, 3, 4):
             raise errors.InputError(
                 f"The examples have the shape {list(self.x.shape[1:])}, which is not a "
@@ -218,76 +288,12 @@ class DistilledSet:
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def _check_shapes(distilled: DistilledSet) -> None:
-    """Raises unless the arrays and the targets of a set fit each other."""
-    x, y, weight = distilled.x, distilled.y, distilled.weight
-    if distilled.targets not in _TARGETS:
-        raise errors.InputError(
-            f"`targets` is {distilled.targets!r}, which says nothing about `y`. "
-            f"{errors.nearest(str(distilled.targets), _TARGETS)}"
-        )
-    if x.ndim < 2 or not len(x) or y.ndim != 2 or len(x) != len(y):
-        raise errors.InputError(
-            f"`x` has the shape {list(x.shape)} and `y` {list(y.shape)}; a distilled "
-            "set needs x [M, ...] and y [M, C] with the same M of at least 1."
-        )
-    if weight is not None and weight.shape != (len(x),):
-        raise errors.InputError(
-            f"`weight` has the shape {list(weight.shape)}, but there are {len(x)} "
-            "examples; pass one weight for each, or None."
-        )
-    names = set(distilled.normalizer)
-    is_complete = {"scale", "mean", "std"} <= names <= set(_NORMALIZER_FIELDS)
-    if names and (not is_complete or ("whiten" in names) != ("unwhiten" in names)):
-        raise errors.InputError(
-            f"The normaliser has {sorted(names)}, which cannot be inverted; it needs "
-            "scale, mean and std, and whiten and unwhiten together or not at all."
-        )
-
-
-def _float32(value: Any, name: str) -> np.ndarray:
-    """A finite float32 array on the host."""
+def _former_mass(facts: Mapping[str, Any], y: Any) -> str:
+    """The mass of the labels of a set that was stored before one could say it."""
+    if facts["targets"] != "probabilities" or not isinstance(y, np.ndarray):
+        return "one"
     try:
-        array = np.asarray(value, np.float32)
-    except (TypeError, ValueError) as error:
-        raise errors.InputError(
-            f"`{name}` is not an array of numbers ({error}); pass numbers."
-        ) from error
-    if not np.isfinite(array).all():
-        raise errors.InputError(
-            f"`{name}` holds numbers that are not finite, and no network can train on "
-            "them; store the last finite state of the run."
-        )
-    return array
-
-
-def _plain(value: Any, name: str) -> Any:
-    """The same value out of what JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{name}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist(), name)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise errors.InputError(
-        f"`{name}` is a {type(value).__name__}, which cannot be written to a .json "
-        "file; pass numbers, text, lists and mappings of these."
-    )
-
-
-def _arrays(distilled: DistilledSet) -> dict[str, np.ndarray]:
-    """All arrays of a set under the names they have in the file."""
-    arrays = {"x": distilled.x, "y": distilled.y}
-    if distilled.weight is not None:
-        arrays["weight"] = distilled.weight
-    if distilled.learning_rate is not None:
-        arrays["learning_rate"] = np.asarray(distilled.learning_rate, np.float32)
-    for name, array in distilled.normalizer.items():
-        arrays[f"normalizer_{name}"] = array
-    return arrays
+        label_checks.check_labels(y, "probabilities")
+    except errors.InputError:
+        return "free"
+    return "one"

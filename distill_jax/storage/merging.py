@@ -3,6 +3,7 @@
 """Distilled sets of the same data become one."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,10 @@ def merge(*sets: DistilledSet) -> DistilledSet:
     """Joins distilled sets of the same data in the same space.
 
     Rows stay class-major where every set has the same number of rows for each class.
-    Absent weights count as ones where another set has weights. Recipes and configs that
-    differ are kept as lists under ``"merged"``; results are dropped, since they belong
-    to the parts.
+    Absent weights count as ones where another set has weights, and absent targets as
+    labels. Labels whose mass is free in one set are free in all. Recipes and configs
+    that differ are kept as lists under ``"merged"``; results are dropped, since they
+    belong to the parts.
 
     Args:
       *sets: at least one set.
@@ -30,7 +32,7 @@ def merge(*sets: DistilledSet) -> DistilledSet:
 
     Raises:
       InputError: for no sets, or sets that differ in targets, data fingerprint,
-        classes, shape of the examples, normaliser or learning rate.
+        arrays, classes, shape of the examples, normaliser or learning rate.
 
     Example:
       >>> one = DistilledSet(x=np.array([[1.0], [2.0]]), y=np.eye(2))
@@ -43,29 +45,55 @@ def merge(*sets: DistilledSet) -> DistilledSet:
     first = sets[0]
     for position, other in enumerate(sets[1:], start=2):
         _check_mergeable(first, other, position)
-    weight = None
+    join = functools.partial(_join, num_classes=_num_classes(sets))
+    weight = target = None
     if any(one.weight is not None for one in sets):
-        weights = [np.ones(len(s.x)) if s.weight is None else s.weight for s in sets]
-        weight = _interleave(weights, sets)
+        weight = join([_weights(one) for one in sets])
+    if any(one.target is not None for one in sets):
+        target = join([_target(one) for one in sets])
+    masses = {one.label_mass for one in sets}
     return dataclasses.replace(
         first,
-        x=_interleave([one.x for one in sets], sets),
-        y=_interleave([one.y for one in sets], sets),
+        x=join([one.x for one in sets]),
+        y=join([one.y for one in sets]),
         weight=weight,
+        target=target,
+        label_mass="free" if "free" in masses else "one",
         recipe=_common([one.recipe for one in sets]),
         config=_common([one.config for one in sets]),
         results={},
     )
 
 
-def _interleave(parts: list[np.ndarray], sets: tuple[DistilledSet, ...]) -> np.ndarray:
-    """Concatenates rows, class by class where the sets are class-major."""
-    num_classes = sets[0].y.shape[1]
-    if sets[0].targets == "values" or any(len(p) % num_classes for p in parts):
-        return np.concatenate(parts)
-    blocks = [p.reshape(num_classes, -1, *p.shape[1:]) for p in parts]
+def _num_classes(sets: tuple[DistilledSet, ...]) -> int:
+    """Of class-major sets their classes; one where rows are in no such order."""
+    y = sets[0].y
+    if sets[0].targets == "values" or not isinstance(y, np.ndarray):
+        return 1
+    num_classes = y.shape[1]
+    return 1 if any(one.num_examples % num_classes for one in sets) else num_classes
+
+
+def _join(parts: list[Any], num_classes: int) -> Any:
+    """Concatenates rows, class by class; of several arrays each by itself."""
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], Mapping):
+        names = parts[0]
+        return {n: _join([part[n] for part in parts], num_classes) for n in names}
+    blocks = [part.reshape(num_classes, -1, *part.shape[1:]) for part in parts]
     joined = np.concatenate(blocks, axis=1)
     return joined.reshape(-1, *joined.shape[2:])
+
+
+def _weights(one: DistilledSet) -> Any:
+    """The weights of a set, with ones for the arrays that have none."""
+    if isinstance(one.x, Mapping):
+        own = one.weight or {}
+        if not isinstance(own, Mapping):  # The same for all arrays.
+            return {name: own for name in one.x}
+        return {n: own.get(n, np.ones(len(one.x[n]), np.float32)) for n in one.x}
+    return np.ones(len(one.x), np.float32) if one.weight is None else one.weight
 
 
 def _common(mappings: list[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -80,9 +108,10 @@ def _check_mergeable(first: DistilledSet, other: DistilledSet, position: int) ->
     facts = {
         "targets": lambda s: s.targets,
         "data fingerprint": lambda s: s.data_fingerprint,
-        "number of classes": lambda s: s.y.shape[1],
+        "number of classes": lambda s: _columns(s.y),
+        "number of columns of the target": lambda s: _columns(_target(s)),
         "class names": lambda s: s.data.get("class_names"),
-        "shape of the examples": lambda s: list(s.x.shape[1:]),
+        "shape of the examples": lambda s: _shapes(s.x),
         "learning rate": lambda s: s.learning_rate,
         "parts of the normaliser": lambda s: sorted(s.normalizer),
     }
@@ -100,3 +129,21 @@ def _check_mergeable(first: DistilledSet, other: DistilledSet, position: int) ->
                 "their examples live in different spaces; distil both with the same "
                 "normalisation."
             )
+
+
+def _target(one: DistilledSet) -> Any:
+    return one.y if one.target is None else one.target
+
+
+def _shapes(x: Any) -> Any:
+    """The shape of one example; by name where there are several arrays."""
+    if isinstance(x, Mapping):
+        return {name: list(array.shape[1:]) for name, array in x.items()}
+    return list(x.shape[1:])
+
+
+def _columns(y: Any) -> Any:
+    """The number of columns; by name where there are several arrays."""
+    if isinstance(y, Mapping):
+        return {name: array.shape[1] for name, array in y.items()}
+    return None if y is None else y.shape[1]

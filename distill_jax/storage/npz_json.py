@@ -24,7 +24,7 @@ from distill_jax.storage import atomic
 
 __all__ = ["FORMAT_VERSION", "read", "write", "write_files"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # The newest that is read.
 _REQUIRED = ("format_version", "sha256", "arrays")
 _AGAIN = "copy the files again, or distil again"
 
@@ -33,6 +33,8 @@ def write(
     path: str | os.PathLike[str],
     arrays: Mapping[str, np.ndarray],
     facts: Mapping[str, Any],
+    *,
+    format_version: int = FORMAT_VERSION,
 ) -> pathlib.Path:
     """Writes arrays and facts: both files or neither.
 
@@ -41,6 +43,8 @@ def write(
         ``distilled``), either file, or their stem. Missing folders are made.
       arrays: what goes into the ``.npz``.
       facts: what goes into the ``.json``; must be plain.
+      format_version: the lowest that holds all of it, which earlier versions of the
+        library may know.
 
     Returns:
       The path of the ``.npz`` file.
@@ -59,7 +63,7 @@ def write(
     np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
     content = buffer.getvalue()
     document = {
-        "format_version": FORMAT_VERSION,
+        "format_version": format_version,
         "sha256": hashlib.sha256(content).hexdigest(),
         "arrays": _listing(arrays),
         **facts,
@@ -70,7 +74,7 @@ def write(
 
 
 def read(
-    path: str | os.PathLike[str], *, facts: Sequence[str], arrays: Sequence[str]
+    path: str | os.PathLike[str], *, facts: Sequence[str], arrays: Sequence[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads what :func:`write` has written, and checks it against its hash.
 
@@ -202,9 +206,9 @@ def _read_arrays(
             f"`{path}` could not be read as plain arrays ({error}); {_AGAIN}."
         ) from error
     if _listing(arrays) != document["arrays"] or not set(required) <= set(arrays):
+        needed = f" and have {', '.join(required)}" if required else ""
         raise errors.InputError(
             f"`{path}` holds {_listing(arrays)}, but its .json lists "
-            f"{document['arrays']}; they must agree and have {', '.join(required)}, so "
-            f"{_AGAIN}."
+            f"{document['arrays']}; they must agree{needed}, so {_AGAIN}."
         )
     return arrays

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 
 from distill_jax import base
@@ -60,10 +61,10 @@ def plain_decoder() -> base.Decoder:
 
     def init(key: Key, initial: base.Examples) -> base.Latent:
         del key  # Deterministic.
-        fixed = {"y": jnp.asarray(initial.y)}
+        fixed = {"y": jax.tree.map(jnp.asarray, initial.y)}
         for name in ("weight", "target"):
             if getattr(initial, name) is not None:
-                fixed[name] = jnp.asarray(getattr(initial, name))
+                fixed[name] = jax.tree.map(jnp.asarray, getattr(initial, name))
         return base.Latent(learned={"x": initial.x}, fixed=fixed)
 
     def decode(latent: base.Latent) -> base.Synthetic:

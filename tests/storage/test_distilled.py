@@ -173,7 +173,24 @@ def test_what_is_no_picture_is_refused(shape):
         ({"weight": np.ones(5)}, r"`weight` has the shape \[5\]"),
         ({"targets": "centered"}, 'Did you mean "centred"'),
         ({"x": np.full((6, 2), np.nan)}, "`x` holds numbers that are not finite"),
-        ({"learning_rate": float("inf")}, "`learning_rate` holds numbers"),
+        ({"learning_rate": float("inf")}, "learning rate is inf, .* not a finite and"),
+        ({"learning_rate": -0.05}, r"learning rate is -0\.05, .* positive"),
+        ({"learning_rate": 0}, "learning rate is 0, "),
+        ({"learning_rate": 1e-50}, "learning rate is 1e-50, .* in float32"),
+        ({"learning_rate": [0.1, 0.2]}, r"learning rate is \[0\.1, 0\.2\]"),
+        ({"y": -np.eye(6, 3)}, r'probability of -1 in row 0, .*`targets="centred"'),
+        (
+            {"y": np.full((6, 3), 0.5)},
+            r'sums from 1\.5 to 1\.5, .*`label_mass="free"',
+        ),
+        ({"y": -np.eye(6, 3), "label_mass": "free"}, "`y` has a probability of -1"),
+        ({"target": np.full((6, 3), 0.5)}, "rows of `target` have sums"),
+        ({"target": np.eye(3)}, r"`target` has the shape \[3, 3\], .* 6 examples"),
+        ({"y": np.full((6, 3), np.nan), "targets": "values"}, "`y` holds numbers that"),
+        ({"label_mass": "fre"}, 'Did you mean "free"'),
+        ({"y": None}, "there is no `y`"),
+        ({"x": None}, "needs examples"),
+        ({"x": np.ones((6, 2)) * 1j}, "they are complex"),
         ({"x": "pictures"}, "`x` is not an array of numbers"),
         ({"normalizer": {"mean": 0.0}}, r"The normaliser has \['mean'\]"),
         ({"normalizer": {"shift": 0.0}}, "cannot be inverted"),
@@ -237,8 +254,8 @@ def test_a_foreign_json_is_told(saved, text):
 
 
 def test_a_future_format_asks_for_a_newer_library(saved):
-    rewrite(saved, format_version=2)
-    with pytest.raises(errors.InputError, match="format version 2, but"):
+    rewrite(saved, format_version=3)
+    with pytest.raises(errors.InputError, match="format version 3, but"):
         distilled.DistilledSet.load(saved)
 
 
