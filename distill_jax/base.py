@@ -213,7 +213,8 @@ class Latent(NamedTuple):
     """What a distilled set is decoded from.
 
     Keys are the fields of :class:`Synthetic` they decode to (``x``, ``y``, ``weight``,
-    ``learning_rate``), or ``y_logits``, ``log_learning_rate`` where reparametrised.
+    ``target``, ``learning_rate``), or ``y_logits``, ``target_logits``,
+    ``log_learning_rate`` where reparametrised.
     Integer leaves belong in ``fixed``.
     """
 

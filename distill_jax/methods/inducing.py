@@ -80,8 +80,8 @@ def kip(
     optimizer = {"x": adam(learning_rate)}
     decoder = _centre_labels(shared.decoder())
     if use_learned_labels:
-        # The kind that takes labels as they stand, which is centred already.
-        decoder = transforms.learn_labels(decoder, kind="probabilities")
+        # The kind that takes labels as they stand: they are centred already.
+        decoder = transforms.learn_labels(decoder, kind="values")
         optimizer["y"] = adam(label_rate)
     objective = objectives.kernel_inducing_points(
         kernel=kernel, depth=depth, ridge=ridge
