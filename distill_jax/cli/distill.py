@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
+from distill_jax import errors
 from distill_jax.cli import flags, startup
 
 if TYPE_CHECKING:
@@ -182,9 +183,20 @@ def _distil(
 
 def _curve(built: Experiment, key: Key) -> Callable[..., Mapping[str, float]]:
     """The evaluation on the validation split that is plotted during distillation."""
+    from distill_jax.evaluation import checks
+
+    accuracy = ("accuracy_mean", "accuracy_sd")
+    seconds = ("run_seconds", "compile_seconds")
 
     def evaluate(step: int, synthetic: dj.Synthetic) -> Mapping[str, float]:
-        del step  # The same networks every time: the curve compares the sets.
+        try:
+            checks.check_synthetic(synthetic, built.dataset, built.recipe.protocol)
+        except errors.InputError as error:
+            # A step that cannot be judged now, such as one whose learned learning rate
+            # fell below zero, may be followed by others that can.
+            errors.warn(f"The set of step {step} is not evaluated. {error}")
+            return {**dict.fromkeys(accuracy, math.nan), **dict.fromkeys(seconds, 0.0)}
+        # The same networks every time: the curve compares the sets.
         result = dj.evaluate(
             built.task,
             synthetic,
@@ -285,16 +297,17 @@ def _to_distilled(
     built: Experiment, synthetic: dj.Synthetic, results: Mapping[str, Any]
 ) -> dj.DistilledSet:
     """The deliverable, with all that is needed to use it."""
+    import jax
     import numpy as np
 
     spec, protocol = built.dataset.spec, built.recipe.protocol
     rate = synthetic.learning_rate
+    rows = ("x", "y", "weight", "target")
     return dj.DistilledSet(
-        x=np.asarray(synthetic.x),
-        y=np.asarray(synthetic.y),
-        weight=None if synthetic.weight is None else np.asarray(synthetic.weight),
+        **{n: jax.tree.map(np.asarray, getattr(synthetic, n)) for n in rows},
         learning_rate=None if rate is None else float(rate),
         targets=protocol.targets,
+        label_mass=protocol.label_mass,
         normalizer=spec.normalizer._asdict(),
         recipe={
             "loss": built.task.retarget(protocol.targets).facts.loss,

@@ -128,7 +128,7 @@ def evaluate_stored(
         task,
         dj.evaluation.to_synthetic(stored),
         dataset,
-        protocol=dj.evaluation.Protocol(**stored.recipe["protocol"]),
+        protocol=dj.evaluation.protocol_of(stored),
         num_runs=num_runs,
         key=jax.random.key(seed),
         side_by_side=dj.compute.devices.side_by_side(task),
@@ -180,10 +180,10 @@ def transfer_stored(
         {dj.nets.network_words(each): dj.nets.build(each) for each in descriptions},
         dj.evaluation.to_synthetic(stored),
         dataset,
-        dj.evaluation.Protocol(**stored.recipe["protocol"]),
+        dj.evaluation.protocol_of(stored),
         num_runs=num_runs,
         num_random_per_class=(
-            len(stored.x) // dataset.spec.num_classes if use_random else None
+            stored.num_examples // dataset.spec.num_classes if use_random else None
         ),
     )
     rows = [line.to_row() for line in lines]

@@ -118,9 +118,10 @@ def gather(
         config=dict(summary.config),
         class_names=dataset.spec.class_names,
         distilled_images=_distilled_images(stored),
-        real_images=_real_images(dataset, len(stored.x)),
+        real_images=_real_images(dataset, stored.num_examples),
         labels=stored.y if _are_learned(stored.y) else None,
         targets=stored.targets,
+        label_mass=stored.label_mass,
         history=[
             (row["step"], row["seconds"], row["loss"])
             for row in rows
@@ -155,9 +156,10 @@ def _facts(
     return {
         "Data set": dj.data.describe(dataset),
         "Method": summary.method,
-        "Distilled": f"{len(stored.x)} examples, learned as {summary.num_per_class} "
-        f"picture{'s' * (summary.num_per_class > 1)} per class",
+        "Distilled": f"{stored.num_examples} examples, learned as "
+        f"{summary.num_per_class} picture{'s' * (summary.num_per_class > 1)} per class",
         "Steps": summary.num_steps,
+        **_label_facts(stored),
         "Network": dj.nets.network_words(stored.recipe["network"]),
         "Hardware": f"{environment['device']}, {environment['cores']} cores",
         "Versions": f"jax {environment['jax']}, Python {environment['python']}",
@@ -166,8 +168,17 @@ def _facts(
     }
 
 
+def _label_facts(stored: dj.DistilledSet) -> dict[str, str]:
+    """That the rows of the labels weigh their examples, where they do."""
+    from distill_jax.storage import description
+
+    if not description.is_free(stored):
+        return {}
+    return {"Labels": f"{stored.targets}{description.mass_in_words(stored.y)}"}
+
+
 def _distilled_images(stored: dj.DistilledSet) -> np.ndarray | None:
-    if stored.x.ndim != 4 or stored.x.shape[-1] not in (1, 3):
+    if getattr(stored.x, "ndim", 0) != 4 or stored.x.shape[-1] not in (1, 3):
         return None
     images = stored.to_images()
     return images.reshape(stored.y.shape[1], -1, *images.shape[1:])
@@ -188,11 +199,11 @@ def _real_images(dataset: data.Dataset, num_examples: int) -> np.ndarray | None:
     ).reshape(*rows.shape, *dataset.spec.shape)
 
 
-def _are_learned(y: np.ndarray) -> bool:
+def _are_learned(y: np.ndarray | Any) -> bool:
     """Whether labels are more than the names of classes."""
     import numpy as np
 
-    return not np.isin(y, (0.0, 1.0)).all()
+    return isinstance(y, np.ndarray) and not np.isin(y, (0.0, 1.0)).all()
 
 
 def _stored_transfer(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
 from distill_jax.evaluation.soft_label_arm import ExpertSettings as ExpertSettings
 from distill_jax.evaluation.soft_label_arm import usual_expert
-from distill_jax.evaluation.stored import to_synthetic
+from distill_jax.evaluation.stored import protocol_of, to_synthetic
 from distill_jax.evaluation.training import train
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "kernel_ridge_accuracy",
     "measure",
     "protocol",
+    "protocol_of",
     "synthetic_arm",
     "to_synthetic",
     "train",

@@ -111,7 +111,7 @@ def arms(
     errors.check_counts(of="the expert", num_epochs=expert.num_epochs)
     labels.epoch_grid(expert.num_epochs, expert_epochs)  # Raises before a training.
     checks.check_split(data, "test", task)
-    checks.check_synthetic(synthetic, data)
+    checks.check_synthetic(synthetic, data, protocol)
     subset_of = _subset_options(synthetic, data, num_per_class)
     *keys, key_subsets = jax.random.split(key, 6)
     comparison = Comparison(
@@ -205,7 +205,8 @@ def _real_hard(
 def _synthetic_hard(key: Key, comparison: Comparison, synthetic: base.Synthetic) -> Arm:
     num_rows, num_classes = len(synthetic.y), comparison.data.spec.num_classes
     classes = np.repeat(np.arange(num_classes), num_rows // num_classes)
-    hard = synthetic._replace(y=comparison.one_hot(classes))
+    # What a representation learns is then the class too.
+    hard = synthetic._replace(y=comparison.one_hot(classes), target=None)
     size = _synthetic_bytes(synthetic) + num_rows * comparison.hard_label_bytes
     note = "the distilled images, each labelled with its class"
     result = comparison.measure(comparison.train(key, hard))
@@ -231,6 +232,7 @@ def _synthetic_any(key: Key, comparison: Comparison, synthetic: base.Synthetic) 
         label = comparison.hard_label_bytes if is_hard else label
         words = f"{'hard' if is_hard else 'soft'} labels"
     size = _synthetic_bytes(synthetic) + num_rows * label
+    size += sum(4 * np.size(target) for target in jax.tree.leaves(synthetic.target))
     note = f"the distilled set with its own {words}"
     return make_arm("synthetic-any", result, num_rows, size, note)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an evaluation refuses: before anything is trained, and when all diverged."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,8 +12,15 @@ from distill_jax import base, errors, tasks
 from distill_jax import data as data_lib
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation import results
+from distill_jax.storage import label_checks
 
-__all__ = ["check_converged", "check_split", "check_synthetic", "has_classes"]
+__all__ = [
+    "check_converged",
+    "check_labels",
+    "check_split",
+    "check_synthetic",
+    "has_classes",
+]
 
 
 def has_classes(data: data_lib.Dataset) -> bool:
@@ -65,22 +73,33 @@ def check_split(
         )
 
 
-def check_synthetic(synthetic: Any, data: data_lib.Dataset) -> None:
-    """Raises unless a distilled set has the shapes of a data set.
+def check_synthetic(
+    synthetic: Any, data: data_lib.Dataset, protocol: Any = None
+) -> None:
+    """Raises unless a distilled set fits its data set and its protocol.
 
     Args:
       synthetic: M rows, with labels [M, C].
       data: that networks trained on the set are tested on.
+      protocol: what the labels are, and whether the learned learning rate is used;
+        ``None`` where any finite labels will do.
 
     Raises:
-      InputError: if the shape of an example or the number of classes differ.
+      InputError: if the shape of an example or the number of classes differ, labels are
+        not what the protocol says, or the learning rate is not positive.
 
     Example:
       >>> import distill_jax as dj
       >>> ones = dj.Synthetic(x=np.ones((10, 8, 8, 1)), y=np.eye(10))
-      >>> check_synthetic(ones, data_lib.load("digits"))
+      >>> protocol = dj.evaluation.Protocol(num_steps=1)
+      >>> check_synthetic(ones, data_lib.load("digits"), protocol)
     """
     spec = data.spec
+    if isinstance(synthetic.x, Mapping) or synthetic.y is None:
+        raise errors.InputError(
+            f"The distilled set has {_parts(synthetic)}, but networks that are tested "
+            f'on "{spec.name}" are trained on one array of examples with labels.'
+        )
     shape, width = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
     of_data, what = spec.num_classes, "classes"
     if not has_classes(data):
@@ -91,6 +110,39 @@ def check_synthetic(synthetic: Any, data: data_lib.Dataset) -> None:
             f'{what}, but "{spec.name}" has {tuple(spec.shape)} with '
             f"{of_data}; use the data set it was made from."
         )
+    check_labels(synthetic, protocol)
+    if protocol is not None and protocol.learning_rate is None:
+        label_checks.check_rate(synthetic.learning_rate)
+
+
+def check_labels(examples: Any, protocol: Any) -> None:
+    """Raises unless labels and targets are what a protocol says.
+
+    Args:
+      examples: :class:`~distill_jax.base.Synthetic` or
+        :class:`~distill_jax.base.Examples`, M rows.
+      protocol: what they are said to be; ``None`` where any finite numbers will do.
+
+    Raises:
+      InputError: if they are not.
+
+    Example:
+      >>> from distill_jax import base
+      >>> check_labels(base.Examples(x=np.ones((2, 1)), y=np.eye(2)), None)
+    """
+    kind, mass = "values", "one"
+    if protocol is not None:
+        kind, mass = protocol.targets, protocol.label_mass
+    for name in ("y", "target"):
+        labels = getattr(examples, name)
+        if labels is None:
+            continue
+        if np.shape(labels)[0] != np.shape(examples.y)[0]:
+            raise errors.InputError(
+                f"`{name}` has the shape {np.shape(labels)}, but there are "
+                f"{np.shape(examples.y)[0]} examples; pass one row for each."
+            )
+        label_checks.check_labels(labels, kind, mass, name=f"`{name}`")
 
 
 def check_converged(
@@ -140,3 +192,10 @@ def check_converged(
 
 def _is_finite(leaf: Any) -> bool:
     return bool(np.isfinite(np.asarray(leaf)).all())
+
+
+def _parts(synthetic: Any) -> str:
+    """The arrays of a set that is no table of labelled examples."""
+    if not isinstance(synthetic.x, Mapping):
+        return "no labels"
+    return "the arrays " + ", ".join(synthetic.x)

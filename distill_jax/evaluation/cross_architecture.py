@@ -130,7 +130,9 @@ def transfer(
             )
     errors.check_counts(num_runs=num_runs)
     checks.check_split(data, "test")
-    checks.check_synthetic(synthetic, data)
+    checks.check_synthetic(synthetic, data, protocol)
+    for other in protocols.values():
+        checks.check_synthetic(synthetic, data, other)
     key_distilled, key_subsets, key_random = jax.random.split(key, 3)
     index = None
     if num_random_per_class is not None:

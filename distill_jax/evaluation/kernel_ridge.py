@@ -70,7 +70,7 @@ def kernel_ridge_accuracy(
       Ridge-Regression", 2021, section 3.
     """
     checks.check_split(dataset, split)
-    checks.check_synthetic(synthetic, dataset)
+    checks.check_synthetic(synthetic, dataset, None)
     errors.check_counts(chunk_size=chunk_size)
     kernel = _default_kernel() if kernel is None else kernel
     x_syn, y_syn = jnp.asarray(synthetic.x), jnp.asarray(synthetic.y)

@@ -30,6 +30,7 @@ __all__ = [
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "step_drop", "cosine", "warmup_cosine", "staircase"]
+LabelMass = Literal["one", "free"]
 
 _DSA = "color_crop_cutout_flip_scale_rotate"
 # FRePo's training steps by number of synthetic examples. Its entry for 200 stands for
@@ -64,6 +65,8 @@ class Protocol:
       mixing: ``"none"``, ``"mixup"`` or ``"cutmix"``, of mini-batches.
       mixing_probability: of each mini-batch.
       targets: what ``y`` means to the training loss.
+      label_mass: what a row of probabilities sums to: ``"one"``, or ``"free"`` where
+        the sum weighs its example.
 
     Raises:
       InputError: from construction, for a value out of its range.
@@ -88,6 +91,7 @@ class Protocol:
     mixing: mixing_lib.Kind = "none"
     mixing_probability: float = 1.0
     targets: types.Targets = "probabilities"
+    label_mass: LabelMass = "one"
 
     def __post_init__(self):
         _check_choice("optimizer", self.optimizer, get_args(Optimizer))
@@ -95,6 +99,7 @@ class Protocol:
         _check_choice("mixing", self.mixing, get_args(mixing_lib.Kind))
         policies.parse(self.augmentation)  # Raises for a name it does not know.
         _check_choice("targets", self.targets, get_args(types.Targets))
+        _check_choice("label_mass", self.label_mass, get_args(LabelMass))
         rate, decay = self.learning_rate, self.weight_decay
         momentum, stair, share = self.momentum, self.decay_rate, self.mixing_probability
         _check_range("learning_rate", rate, rate is None or rate > 0, "above 0 or None")

@@ -82,8 +82,9 @@ def evaluate(
       An :class:`~distill_jax.evaluation.results.Evaluation`.
 
     Raises:
-      InputError: if the set does not fit the data, the split is unknown or empty, a
-        number is below 1, or the learned learning rate is asked for and missing.
+      InputError: if the set does not fit the data, its labels are not what the protocol
+        says, the split is unknown or empty, a number is below 1, or the learned
+        learning rate is asked for and missing or not positive.
       DivergedError: if all networks diverge, so that no outputs are finite.
 
     Example:
@@ -99,7 +100,7 @@ def evaluate(
       ((2,), True)
     """
     checks.check_split(data, split, task)
-    checks.check_synthetic(synthetic, data)
+    checks.check_synthetic(synthetic, data, protocol)
     trained = train_networks(
         key,
         task,

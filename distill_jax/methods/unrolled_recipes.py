@@ -3,6 +3,7 @@
 """How BPTT, RaT-BPTT and the second stage of `auto` are put together."""
 
 from collections.abc import Sequence
+import dataclasses
 from typing import Literal, NamedTuple
 
 import optax
@@ -176,11 +177,16 @@ def unrolled_recipe(
     )
     if outer.decay is not None:
         method = transforms.moving_average(method, outer.decay)
-    return shared.recipe(
+    recipe = shared.recipe(
         method,
         samplers.uniform(batch_size),
         protocol=training_protocol(task, unrolling, student),
     )
+    if outer.label_learning_rate is None:
+        return recipe
+    # Nothing keeps the mass of a label at one, whatever the protocol is.
+    protocol = dataclasses.replace(recipe.protocol, label_mass="free")
+    return recipe._replace(protocol=protocol)
 
 
 def _descent(

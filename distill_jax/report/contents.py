@@ -75,6 +75,8 @@ class Contents:
       real_images: [C, K, H, W, channels] uint8 of the same classes, or ``None``.
       labels: [M, C] learned labels, or ``None`` where labels were not learned.
       targets: what ``labels`` are: "probabilities", "centred" or "values".
+      label_mass: what rows of probabilities sum to: "one", or "free" where the sum
+        weighs the example.
       history: rows (step, seconds, loss).
       evaluations: rows (step, seconds, mean of the score, its sd).
       metrics: what networks are judged by, the first one above all.
@@ -104,6 +106,7 @@ class Contents:
     real_images: np.ndarray | None = None
     labels: np.ndarray | None = None
     targets: str = "probabilities"
+    label_mass: str = "one"
     history: Sequence[tuple[int, float, float]] = ()
     evaluations: Sequence[tuple[int, float, float, float]] = ()
     metrics: Sequence[types.Metric] = (metrics_lib.ACCURACY,)

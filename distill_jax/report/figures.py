@@ -97,13 +97,14 @@ def label_map(contents: contents_lib.Contents) -> figure.Figure | None:
     with style.canvas(height) as (fig, ax):
         largest = float(np.abs(labels).max()) or 1.0
         is_probability = contents.targets == "probabilities"
+        is_free = contents.label_mass == "free"
         picture = ax.imshow(
             labels,
             aspect="auto",
             interpolation="nearest",
             cmap="Blues" if is_probability else "RdBu",
             vmin=0.0 if is_probability else -largest,
-            vmax=1.0 if is_probability else largest,
+            vmax=largest if is_free or not is_probability else 1.0,
         )
         _name_axes(ax, contents, labels.shape, num_named)
         bar = fig.colorbar(picture, ax=ax, fraction=0.05, pad=0.03)

@@ -207,8 +207,15 @@ def _labels(contents: contents_lib.Contents) -> pages.Section:
         )
     shown, _ = figures.shown_labels(contents.labels)
     part = f"{len(shown)} of {len(contents.labels)} rows are shown. "
+    probabilities = "Each row is a distribution over the classes; dark is one."
+    if contents.label_mass == "free":
+        mass = np.sum(contents.labels, axis=1)
+        probabilities = (
+            "Each row weighs the classes; dark is much. The rows have sums from "
+            f"{mass.min():.3g} to {mass.max():.3g}, by which they weigh their examples."
+        )
     meaning = {
-        "probabilities": "Each row is a distribution over the classes; dark is one.",
+        "probabilities": probabilities,
         "centred": "Blue entries are above the mean of a label, red ones below.",
         "values": "Blue entries are positive, red ones negative.",
     }[contents.targets]

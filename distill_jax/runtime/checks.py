@@ -12,9 +12,10 @@ from distill_jax import base, errors
 from distill_jax.compute import compiling
 from distill_jax.runtime import calendar as calendars
 from distill_jax.runtime import record as records
+from distill_jax.storage import label_checks
 from distill_jax.types import Array
 
-__all__ = ["check_arguments", "inspector"]
+__all__ = ["check_arguments", "check_labels", "inspector"]
 
 
 def check_arguments(
@@ -52,6 +53,30 @@ def check_arguments(
             f"`evaluate_every` is {calendar.evaluate_every}, but there is no "
             "`evaluate_fn` to call; pass one, or leave the evaluations off."
         )
+
+
+def check_labels(latent: base.Latent, protocol: Any) -> None:
+    """Raises unless the labels that a run begins with are what its protocol says.
+
+    Args:
+      latent: the first one.
+      protocol: how networks are trained on the set; where it does not say what labels
+        are, any finite numbers will do.
+
+    Raises:
+      InputError: if they are not.
+
+    Example:
+      >>> check_labels(base.Latent({"x": 1.0}, {"y": jnp.eye(2)}), None)
+    """
+    kind = getattr(protocol, "targets", "values")
+    mass = getattr(protocol, "label_mass", "one")
+    for name, labels in {**latent.fixed, **latent.learned}.items():
+        field, _, form = name.partition("_")
+        if field in ("y", "target"):
+            for leaf in jax.tree.leaves(labels):
+                now = "values" if form else kind  # Logits are any numbers.
+                label_checks.check_labels(leaf, now, mass, name=f"The initial `{name}`")
 
 
 def inspector(first: base.State) -> Callable[[base.State, records.Record], None]:

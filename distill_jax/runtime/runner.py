@@ -125,7 +125,7 @@ def run(
         signals.requests() as request,
         contextlib.closing(record.journal),
     ):
-        state = _start(recipe.method, record, key_init, initial, trace_cache)
+        state = _start(recipe, record, key_init, initial, trace_cache)
         evaluate = _evaluator(recipe.method, calendar, evaluation.evaluate_fn, record)
         evaluate(state)
         if int(state.step) < num_steps:
@@ -149,12 +149,14 @@ def run(
     )
 
 
-def _start(method, record, key: Key, initial: base.Examples, trace_cache) -> base.State:
+def _start(recipe, record, key: Key, initial: base.Examples, trace_cache) -> base.State:
     """The state of the last checkpoint, or the first there is."""
+    method = recipe.method
     state = record.restore(lambda: jax.eval_shape(method.init, key, initial))
     if state is None:
         state, seconds = _timed(lambda: _init(method, key, initial, trace_cache))
         record.compile_seconds += seconds
+        checks.check_labels(state.latent, recipe.protocol)
     return state
 
 
