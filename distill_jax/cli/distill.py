@@ -185,8 +185,9 @@ def _curve(built: Experiment, key: Key) -> Callable[..., Mapping[str, float]]:
     """The evaluation on the validation split that is plotted during distillation."""
     from distill_jax.evaluation import checks
 
-    accuracy = ("accuracy_mean", "accuracy_sd")
-    seconds = ("run_seconds", "compile_seconds")
+    metric = dj.tasks.metrics_of(built.task)[1][0].name
+    unknown = {f"{metric}_{end}": math.nan for end in ("mean", "sd")}
+    nothing = {"num_diverged": 0, "run_seconds": 0.0, "compile_seconds": 0.0}
 
     def evaluate(step: int, synthetic: dj.Synthetic) -> Mapping[str, float]:
         try:
@@ -195,7 +196,7 @@ def _curve(built: Experiment, key: Key) -> Callable[..., Mapping[str, float]]:
             # A step that cannot be judged now, such as one whose learned learning rate
             # fell below zero, may be followed by others that can.
             errors.warn(f"The set of step {step} is not evaluated. {error}")
-            return {**dict.fromkeys(accuracy, math.nan), **dict.fromkeys(seconds, 0.0)}
+            return {**unknown, **nothing}
         # The same networks every time: the curve compares the sets.
         result = dj.evaluate(
             built.task,

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How BPTT, RaT-BPTT and the second stage of `auto` are put together."""
 
-from collections.abc import Sequence
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import optax

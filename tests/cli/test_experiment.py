@@ -3,13 +3,18 @@
 """From a config to an experiment, after which nobody reads the config."""
 
 import ast
+import dataclasses
+import math
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import data, errors
-from distill_jax.cli import distill, experiment, finished_run, settings
+import distill_jax as dj
+from distill_jax import DistilledSet, data, errors
+from distill_jax.cli import distill, evaluate, experiment, finished_run, settings
 
 CLI = pathlib.Path(experiment.__file__).parent
 # What comes before `build`: functions that make a config, or read one to change it.
@@ -130,3 +135,44 @@ def test_a_part_of_the_training_data_is_kept_by_class_and_is_other_data():
     config.data.max_per_class = 0
     with pytest.raises(errors.InputError, match="max_per_class"):
         experiment.load_for(config)
+
+
+@pytest.mark.slow
+def test_labels_of_free_mass_are_stored_judged_again_and_told(tmp_path):
+    config = tiny()
+    config.num_steps, config.evaluate.num_curve_points = 4, 1
+    config.method = {
+        "name": "rat_bptt",
+        "num_inner_steps": 3,
+        "window": 2,
+        "batch_size": 32,
+        "label_learning_rate": 0.1,
+    }
+    built = experiment.build(config)
+    distill.run_experiment(built, tmp_path, progress=False)
+    stored = DistilledSet.load(tmp_path)
+    assert stored.label_mass == "free"
+    assert abs(stored.y.sum(axis=1) - 1).max() > 0.01
+    gathered = finished_run.gather(tmp_path, built.summary, built.dataset)
+    assert gathered.label_mass == "free"
+    assert gathered.facts["Labels"].startswith("probabilities of free mass (")
+    result, _ = evaluate.evaluate_stored(tmp_path, num_runs=1)
+    assert 0 < result.mean < 1
+
+
+def test_a_step_whose_set_cannot_be_judged_does_not_end_the_run():
+    """A learned rate that fell below zero may rise again."""
+    config = tiny()
+    config.protocol.learning_rate, config.protocol.num_steps = None, 3
+    built = experiment.build(config)
+    protocol = dataclasses.replace(built.recipe.protocol, learning_rate=None)
+    built = built._replace(recipe=built.recipe._replace(protocol=protocol))
+    curve = distill._curve(built, jax.random.key(0))
+    x, y = jnp.zeros((10, 8, 8, 1)), jnp.eye(10)
+    with pytest.warns(UserWarning, match="step 7 is not evaluated. .* rate is -0.1"):
+        row = curve(7, dj.Synthetic(x, y, learning_rate=jnp.float32(-0.1)))
+    good = curve(8, dj.Synthetic(x, y, learning_rate=jnp.float32(0.1)))
+    assert row.keys() == good.keys()
+    assert math.isnan(row["accuracy_mean"])
+    assert row["run_seconds"] == 0
+    assert 0 <= good["accuracy_mean"] <= 1

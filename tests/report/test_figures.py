@@ -78,6 +78,13 @@ def test_labels_below_zero_diverge_from_white(targets, limits):
     np.testing.assert_array_equal(image.get_array(), labels)
 
 
+@pytest.mark.parametrize(("mass", "limits"), [("one", (0, 1)), ("free", (0, 3.5))])
+def test_labels_of_free_mass_are_as_dark_as_they_are_large(mass, limits):
+    fig = figures.label_map(make(labels=3.5 * np.eye(3), label_mass=mass))
+    assert fig is not None
+    assert fig.axes[0].images[0].get_clim() == limits
+
+
 @pytest.mark.parametrize(
     ("shape", "shown", "num_classes"),
     [

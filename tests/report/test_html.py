@@ -158,6 +158,14 @@ def test_many_examples_and_classes_are_cut_and_said():
     assert len(Outline(text).all("img")) == 2 * 20 + 2
 
 
+def test_the_mass_of_labels_is_told_where_it_is_free():
+    labels = np.repeat(np.diag([0.5, 1.0, 3.6]), 10, axis=0)
+    text = report.render_report(make(labels=labels, label_mass="free"))
+    assert "The rows have sums from 0.5 to 3.6, by which they weigh" in text
+    assert "a distribution over the classes" not in text
+    assert "a distribution over the classes" in report.render_report(make())
+
+
 def test_nothing_is_said_where_everything_is_shown():
     assert "Shown are" not in report.render_report(make())
 
