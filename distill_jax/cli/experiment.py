@@ -195,10 +195,11 @@ def load_for(config: Mapping[str, Any]) -> data.Dataset:
 def _part_of(dataset: data.Dataset, most: int) -> data.Dataset:
     """The data set with at most so many training examples of each class, nested."""
     errors.check_counts(of="`config.data`", max_per_class=most)
-    y, rng = dataset.train.y, np.random.default_rng(0)
+    classes = data.groups_of(dataset.train.y, dataset.spec.num_classes)
+    rng = np.random.default_rng(0)
     chosen = [
-        rng.permutation(np.flatnonzero(y == label))[:most]
-        for label in range(dataset.spec.num_classes)
+        rng.permutation(np.flatnonzero(classes == label))[:most]
+        for label in np.unique(classes)
     ]
     return data.select(dataset, data.make_selection(dataset, np.concatenate(chosen)))
 

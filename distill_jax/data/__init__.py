@@ -13,6 +13,7 @@ from distill_jax.data.dataset import (
     DataSpec,
     check_num_per_class,
     describe,
+    groups_of,
 )
 from distill_jax.data.normalizer import (
     Normalizer,
@@ -39,6 +40,7 @@ __all__ = [
     "denormalize",
     "describe",
     "from_arrays",
+    "groups_of",
     "load",
     "make_selection",
     "mean_std_normalizer",

@@ -25,6 +25,7 @@ __all__ = [
     "check_num_per_class",
     "describe",
     "fingerprint",
+    "groups_of",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -34,7 +35,7 @@ class Arrays(NamedTuple):
     """The examples of one split, on the host."""
 
     x: np.ndarray  # [N, ...] in the source's own type
-    y: np.ndarray  # [N] int32 class, or [N, C] float32 targets
+    y: np.ndarray  # [N] int32 class, or [N, C] float32 targets, [N, T] values
 
 
 class RawSet(NamedTuple):
@@ -42,7 +43,7 @@ class RawSet(NamedTuple):
 
     train: Arrays
     test: Arrays | None  # None: a part of `train` becomes the test set
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # none where `y` are values
     scale: float = 1 / 255  # raw value -> unit value
     pixel_range: tuple[float, float] = (0.0, 1.0)  # unit values of black and white
 
@@ -54,11 +55,13 @@ class DataSpec:
     Attributes:
       name: the name it was loaded by.
       shape: the shape of one example, ``(H, W, channels)`` for images.
-      num_classes: ``C``.
+      num_classes: ``C``; 0 where targets are values to be regressed.
       class_names: ``C`` names, in the order of the class numbers.
       normalizer: raw inputs to what the networks see.
       fingerprint: sha256 of the raw arrays and of the kind of normaliser.
       normalization: the kind of normaliser, with "auto" resolved.
+      target_mean: [T], of each target of the training split, where they are values.
+      target_std: [T], likewise; 1 for a target that is constant.
     """
 
     name: str
@@ -68,6 +71,18 @@ class DataSpec:
     normalizer: normalizers.Normalizer
     fingerprint: str
     normalization: str = "none"
+    target_mean: np.ndarray | None = None
+    target_std: np.ndarray | None = None
+
+    @property
+    def num_targets(self) -> int:
+        """T, the values that are regressed; 0 where examples have classes."""
+        return 0 if self.target_mean is None else len(self.target_mean)
+
+    @property
+    def num_outputs(self) -> int:
+        """What a network has to give for one example: C or T numbers."""
+        return self.num_classes or self.num_targets
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,7 +128,7 @@ def describe(dataset: Dataset) -> str:
       dataset: a loaded data set.
 
     Returns:
-      Its name, sizes, shape, type, number of classes and normalisation.
+      Its name, sizes, shape, type, number of classes or targets, and normalisation.
 
     Example:
       >>> import distill_jax as dj
@@ -123,10 +138,14 @@ def describe(dataset: Dataset) -> str:
     """
     spec = dataset.spec
     shape = "x".join(str(size) for size in spec.shape)
+    targets = "target" if spec.num_targets == 1 else "targets"
+    kinds = f"in {spec.num_classes} classes"
+    if spec.num_targets:
+        kinds = f"with {spec.num_targets} {targets}"
     return (
         f"{spec.name}: {len(dataset.train.y)} train, {len(dataset.validation.y)} "
         f"validation and {len(dataset.test.y)} test examples of {shape} "
-        f"{dataset.train.x.dtype} in {spec.num_classes} classes, "
+        f"{dataset.train.x.dtype} {kinds}, "
         f'normalization "{spec.normalization}"'
     )
 
@@ -143,14 +162,14 @@ def check_examples(
 
     Args:
       x: inputs ``[N, ...]``.
-      y: classes ``[N]``.
-      num_classes: ``C``; classes are ``0 .. C - 1``.
+      y: classes ``[N]``, or values ``[N, T]``.
+      num_classes: ``C``; classes are ``0 .. C - 1``. 0 for values.
       what: the words that name this split in an error, as in "the test set of mnist".
       needs_every_class: whether each class must have an example.
 
     Raises:
       InputError: when the lengths differ, there is no example, a label is out of
-        range, a value is not finite, or a class has no example.
+        range, an input or a target is not finite, or a class has no example.
 
     Example:
       >>> check_examples(np.zeros((2, 3)), np.array([0, 2]), num_classes=2, what="it")
@@ -169,6 +188,10 @@ labels must count from 0 to the number of classes less one.
             f"{_capital(what)} is empty (shape {x.shape}); it needs at least one "
             "example of at least one value."
         )
+    if not num_classes:
+        _check_finite(x, what)
+        _check_finite(y, f"the targets of {what}")
+        return
     wrong = np.flatnonzero((y < 0) | (y >= num_classes))
     if wrong.size:
         raise errors.InputError(
@@ -221,6 +244,9 @@ set has only 1; use at most 1 per class.
     if isinstance(dataset_or_labels, Dataset):
         num_classes = dataset_or_labels.spec.num_classes
         labels = dataset_or_labels.train.y
+        if not num_classes:
+            _check_num_examples(num_per_class, len(labels), what)
+            return
     else:
         labels = np.asarray(dataset_or_labels)
     if labels.ndim == 2:
@@ -239,6 +265,28 @@ set has only 1; use at most 1 per class.
             f"`num_per_class` is {num_per_class}, but class {smallest} of {what} has "
             f"only {fewest}; {advice}"
         )
+
+
+def groups_of(y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Tells the class of each example, or 0 for all where targets are values.
+
+    Args:
+      y: classes ``[N]``, class probabilities ``[N, C]``, or values ``[N, T]``.
+      num_classes: ``C``; 0 for values, which are one group.
+
+    Returns:
+      [N] int32.
+
+    Example:
+      >>> groups_of(np.array([2, 0]), 3).tolist()
+      [2, 0]
+      >>> groups_of(np.array([[0.5], [-3.0]]), 0).tolist()
+      [0, 0]
+    """
+    y = np.asarray(y)
+    if not num_classes:
+        return np.zeros(len(y), np.int32)
+    return (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int32)
 
 
 def fingerprint(arrays: Iterable[np.ndarray], kind: str) -> str:
@@ -261,6 +309,15 @@ def fingerprint(arrays: Iterable[np.ndarray], kind: str) -> str:
         digest.update(f"{little.dtype.str}{little.shape}".encode())
         digest.update(np.ascontiguousarray(little).data)
     return digest.hexdigest()
+
+
+def _check_num_examples(num: int, num_train: int, what: str) -> None:
+    """Raises where more examples are wanted than there are."""
+    if num > num_train:
+        raise errors.InputError(
+            f"`num_examples` is {num}, but {what} has only {num_train}; use at most "
+            f"{num_train}."
+        )
 
 
 def _check_finite(x: np.ndarray, what: str) -> None:

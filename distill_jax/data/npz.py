@@ -16,6 +16,7 @@ numbers become float32 and are their own unit. Pickled objects are never loaded.
 import os
 import pathlib
 import zipfile
+from typing import Literal
 
 import numpy as np
 
@@ -103,18 +104,22 @@ def raw_from_arrays(
     y_train: np.ndarray,
     x_test: np.ndarray | None = None,
     y_test: np.ndarray | None = None,
+    *,
+    targets: Literal["classes", "values"] = "classes",
 ) -> dataset.RawSet:
     """Brings arrays into the form that readers return.
 
     Args:
       x_train: inputs ``[N, H, W, channels]``, ``[N, H, W]`` or ``[N, D]``.
-      y_train: classes ``[N]`` or ``[N, 1]``, whole numbers from 0.
+      y_train: classes ``[N]`` or ``[N, 1]``, whole numbers from 0; or values ``[N]``
+        or ``[N, T]``.
       x_test: test inputs; without them a part of the training set is split off later.
-      y_test: test classes.
+      y_test: test classes or values.
+      targets: which of the two.
 
     Returns:
       The splits as bytes or float32, with the number of classes taken from the largest
-      training label.
+      training label, and values as float32 ``[N, T]``.
 
     Raises:
       InputError: when a type or shape cannot be read.
@@ -125,10 +130,16 @@ def raw_from_arrays(
       ((2, 4, 4, 1), dtype('uint8'), ('0', '1'))
     """
     inputs = [_inputs(x_train, "x_train")]
-    labels = [_labels(y_train, "y_train")]
+    read_fn = _labels if targets == "classes" else _values
+    labels = [read_fn(y_train, "y_train")]
     if x_test is not None and y_test is not None:
         inputs.append(_inputs(x_test, "x_test"))
-        labels.append(_labels(y_test, "y_test"))
+        labels.append(read_fn(y_test, "y_test"))
+        if labels[0].shape[1:] != labels[1].shape[1:]:
+            raise errors.InputError(
+                f'"y_test" has {labels[1].shape[1]} targets, but "y_train" has '
+                f"{labels[0].shape[1]}; they must be the same."
+            )
         if inputs[0].shape[1:] != inputs[1].shape[1:]:
             raise errors.InputError(
                 f'One example of "x_test" has the shape {inputs[1].shape[1:]}, but one '
@@ -141,7 +152,7 @@ def raw_from_arrays(
     return dataset.RawSet(
         train=splits[0],
         test=splits[1] if len(splits) == 2 else None,
-        class_names=_number_names(labels[0]),
+        class_names=_number_names(labels[0]) if targets == "classes" else (),
         scale=1 / 255 if is_bytes else 1.0,
         pixel_range=(0.0, 1.0) if is_bytes else _float_range(inputs[0]),
     )
@@ -201,10 +212,22 @@ def _labels(y: np.ndarray, what: str) -> np.ndarray:
     if y.dtype.kind not in "ui" or y.ndim != 1:
         raise errors.InputError(
             f'"{what}" has the type {y.dtype} and the shape {y.shape}; it must hold '
-            "one whole number for each example, the class counted from 0."
+            "one whole number for each example, the class counted from 0. Numbers to "
+            'be regressed are read with `targets="values"`.'
         )
     own, small = np.iinfo(y.dtype), np.iinfo(np.int32)
     return np.clip(y, max(own.min, small.min), min(own.max, small.max)).astype(np.int32)
+
+
+def _values(y: np.ndarray, what: str) -> np.ndarray:
+    """Values [N, T] float32."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "buif" or y.ndim not in (1, 2) or 0 in y.shape[1:]:
+        raise errors.InputError(
+            f'"{what}" has the type {y.dtype} and the shape {y.shape}; it must hold '
+            "the numbers to be regressed, of shape (N,) or (N, T)."
+        )
+    return y.reshape(len(y), -1).astype(np.float32)
 
 
 def _is_bytes(x: np.ndarray) -> bool:

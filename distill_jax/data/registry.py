@@ -8,6 +8,7 @@ read -> check -> split off validation (stratified) -> fit the normaliser on trai
 import functools
 import os
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -113,6 +114,7 @@ def from_arrays(
     y_test: np.ndarray | None = None,
     *,
     name: str = "arrays",
+    targets: Literal["classes", "values"] = "classes",
     normalization: str = "fitted",
     validation_fraction: float = VALIDATION_FRACTION,
     seed: int = 0,
@@ -122,10 +124,12 @@ def from_arrays(
     Args:
       x_train: inputs ``[N, H, W, channels]``, ``[N, H, W]`` or ``[N, D]``. Whole
         numbers within 0 .. 255 become bytes, all else float32.
-      y_train: classes ``[N]``, whole numbers from 0.
-      x_test: test inputs; without them a stratified fifth is split off.
-      y_test: test classes.
+      y_train: classes ``[N]``, whole numbers from 0; or values ``[N]`` or ``[N, T]``.
+      x_test: test inputs; without them a fifth is split off, stratified by class.
+      y_test: test classes or values.
       name: what to call it.
+      targets: whether ``y`` are classes, or "values" to be regressed; see
+        :func:`distill_jax.tasks.regression`.
       normalization: "fitted", "zca" or "none", as in :func:`load`.
       validation_fraction: the share of the training set that is split off.
       seed: of that split.
@@ -141,13 +145,20 @@ def from_arrays(
       >>> data = from_arrays(x, y, validation_fraction=0.25)
       >>> len(data.train.y), len(data.validation.y), len(data.test.y)
       (12, 4, 4)
+      >>> from_arrays(x, x[:, 0] / 3, targets="values").train.y.shape
+      (14, 1)
     """
     _check_normalization(name, normalization)
+    if targets not in ("classes", "values"):
+        raise errors.InputError(
+            f"There is no kind {targets!r} of targets. "
+            f"{errors.nearest(str(targets), ['classes', 'values'])}"
+        )
     if (x_test is None) != (y_test is None):
         raise errors.InputError(
             "Only one of `x_test` and `y_test` was passed; pass both or none."
         )
-    raw = npz.raw_from_arrays(x_train, y_train, x_test, y_test)
+    raw = npz.raw_from_arrays(x_train, y_train, x_test, y_test, targets=targets)
     return _assemble(name, raw, normalization, validation_fraction, seed)
 
 
@@ -196,7 +207,8 @@ def _assemble(
     if raw.test is not None:
         of_file["test"] = np.arange(len(raw.test.y))
     if raw.test is None:
-        kept, taken = split.stratified_split(raw.train.y, TEST_FRACTION, seed=0)
+        groups = dataset.groups_of(raw.train.y, num_classes)
+        kept, taken = split.stratified_split(groups, TEST_FRACTION, seed=0)
         raw = raw._replace(train=_take(raw.train, kept), test=_take(raw.train, taken))
         of_file = {"train": kept, "test": taken}
     train, test = raw.train, raw.test
@@ -204,7 +216,8 @@ def _assemble(
     dataset.check_examples(
         *test, num_classes=num_classes, what=f'the test set of "{name}"'
     )
-    kept, taken = split.stratified_split(train.y, validation_fraction, seed=seed)
+    groups = dataset.groups_of(train.y, num_classes)
+    kept, taken = split.stratified_split(groups, validation_fraction, seed=seed)
     part = _take(train, kept) if taken.size else train
     if normalization == "auto":
         normalization = "published" if name in normalizers.PUBLISHED else "fitted"
@@ -219,6 +232,7 @@ def _assemble(
         normalizer=_normalizer(name, raw, part.x, normalization),
         fingerprint=dataset.fingerprint(hashed, normalization),
         normalization=normalization,
+        **({} if num_classes else _moments(part.y)),
     )
     rows = {
         "train": of_file["train"][kept] if taken.size else of_file["train"],
@@ -248,6 +262,15 @@ def _normalizer(
         std=np.asarray(std, np.float32),
         pixel_range=np.asarray(raw.pixel_range, np.float32),
     )
+
+
+def _moments(y: np.ndarray) -> dict[str, np.ndarray]:
+    """The mean and the deviation of each target."""
+    std = y.std(axis=0, dtype=np.float64)
+    return {
+        "target_mean": y.mean(axis=0, dtype=np.float64).astype(np.float32),
+        "target_std": np.where(std > 0, std, 1.0).astype(np.float32),
+    }
 
 
 def _take(arrays: dataset.Arrays, index: np.ndarray) -> dataset.Arrays:

@@ -52,8 +52,8 @@ def make_selection(data: datasets.Dataset, chosen: np.ndarray) -> Selection:
       >>> selection.index.shape, int(selection.count.sum())
       ((10, 14), 100)
     """
-    chosen, classes = np.asarray(chosen), np.asarray(data.train.y)
-    classes = classes if classes.ndim == 1 else classes.argmax(axis=1)
+    chosen, num_classes = np.asarray(chosen), data.spec.num_classes
+    classes = datasets.groups_of(data.train.y, num_classes)
     if not chosen.size or chosen.min() < 0 or chosen.max() >= len(classes):
         raise errors.InputError(
             "The selection is empty or names an example outside 0 .. "
@@ -64,10 +64,10 @@ def make_selection(data: datasets.Dataset, chosen: np.ndarray) -> Selection:
             f"The selection of {chosen.size} examples names some of them twice; each "
             "can be selected once."
         )
-    num_classes = data.spec.num_classes
-    of_class = [chosen[classes[chosen] == label] for label in range(num_classes)]
+    labels = range(max(num_classes, 1))
+    of_class = [chosen[classes[chosen] == label] for label in labels]
     count = np.array([len(part) for part in of_class], np.int32)
-    index = np.zeros((num_classes, max(1, count.max())), np.int32)
+    index = np.zeros((len(labels), max(1, count.max())), np.int32)
     for row, part in zip(index, of_class, strict=True):
         row[:] = part[0] if len(part) else chosen[0]
         row[: len(part)] = part

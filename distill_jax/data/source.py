@@ -3,8 +3,8 @@
 """From a data set on the host to what samplers draw from on the device.
 
 Arrays keep their own type there (a byte for a pixel) and are normalised inside jit. The
-index table holds the examples of each class in a row, and what is missing to the
-largest class is padding that ``count`` tells apart.
+index table holds the examples of each class in a row, or all in one where targets are values;
+what is missing to the largest class is padding that ``count`` tells apart.
 """
 
 import jax
@@ -58,8 +58,8 @@ def to_source(
         deprecations.warn("`index_table`", "`data.select`, or `data.view` of a source")
         rows = _selected(index_table, len(y), data.spec.num_classes)
         x, y = x[rows], y[rows]
-    classes = y if y.ndim == 1 else y.argmax(axis=1)
-    table, count = class_table(classes, data.spec.num_classes)
+    num_classes = data.spec.num_classes
+    table, count = class_table(dataset.groups_of(y, num_classes), max(num_classes, 1))
     return base.Source(
         x=jnp.array(x),
         y=jnp.array(y),
