@@ -168,16 +168,27 @@ class Task(NamedTuple):
     init: Callable[[Key, Any], Variables]  # (key, context)
     train_loss: Callable[[Variables, Key, Any, Any], tuple[Array, PyTree]]
     # (variables, key, data, context) -> per example [B] (weights not applied), stats
-    test_loss: Callable[[Variables, Key, Any, Any], Array]  # ... -> [B]
+    test_loss: Callable[[Variables, Key, Any, Any], Array]  # ... -> [B], where `y` is
+    # as the data have it
     predict: Callable[[Variables, PyTree, Any], Array]  # (variables, x, context)
     features: Callable[[Variables, PyTree, Any], Mapping[str, Array]] | None
     # (variables, x, context) -> {"penultimate": [B, D], ...}, inference mode
-    groups: Callable[[Any], Array]  # (examples) -> [B, G] soft membership
+    groups: Callable[[Any], Array]  # (examples) -> [B, G] soft membership: of classes;
+    # one group where there are none
     targets: Targets  # what `y` means to `train_loss`
     retarget: Callable[[Targets], "Task"]  # the same task for another kind of `y`
     facts: TaskFacts = TaskFacts()
     metrics: Callable[[Variables, Any, Any], Mapping[str, Array]] | None = None
     # (variables, held-out data, context) -> by name [N], whose mean counts, or []
+    encode: Callable[[Array], Array] = lambda y: y
+    # targets as the data have them -> `y` as `train_loss` takes it
+    output_loss: Callable[[Array, Array], Array] | None = None
+    # (what `predict` gives [B, C], `y` [B, C]) -> [B], the loss without its network
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether examples are of classes, which `groups` tells apart."""
+        return self.targets != "values"
 
     @property
     def description(self) -> dict[str, Any]:

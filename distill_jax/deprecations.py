@@ -82,6 +82,7 @@ MODULES = {  # old -> new
     "runtime.shelf": "compute.trace_cache",
     "seeds": "methods.initial_examples",
     "settings": "cli.settings",
+    "tasks.labelled": "tasks.classifying",
 }
 
 NAMES = {  # old name of a module, under the module's new name -> new
@@ -153,6 +154,9 @@ NAMES = {  # old name of a module, under the module's new name -> new
     "runtime.shelf_for": "runtime.trace_cache_for",
     "training.loop.bend": "training.minibatches.augment_batch",
     "storage.distilled.merge": "storage.merging.merge",
+    "tasks.classifying.encode": "tasks.losses.encode",
+    "tasks.classifying.soft_cross_entropy": "tasks.losses.soft_cross_entropy",
+    "tasks.classifying.squared_error": "tasks.losses.squared_error",
 }
 
 # The modules that had the old names.

@@ -79,11 +79,6 @@ class DataSpec:
         """T, the values that are regressed; 0 where examples have classes."""
         return 0 if self.target_mean is None else len(self.target_mean)
 
-    @property
-    def num_outputs(self) -> int:
-        """What a network has to give for one example: C or T numbers."""
-        return self.num_classes or self.num_targets
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:

@@ -3,8 +3,8 @@
 """From a data set on the host to what samplers draw from on the device.
 
 Arrays keep their own type there (a byte for a pixel) and are normalised inside jit. The
-index table holds the examples of each class in a row, or all in one where targets are values;
-what is missing to the largest class is padding that ``count`` tells apart.
+index table holds the examples of each class in a row, or all in one without classes.
+What is missing to the largest class is padding, which ``count`` tells apart.
 """
 
 import jax

@@ -105,7 +105,7 @@ class Comparison:
         """[...] classes or [..., C] targets -> [..., C] labels of the protocol."""
         if checks.has_classes(self.data):
             return self.one_hot(y)
-        return jnp.asarray(y, jnp.float32)
+        return self.task.encode(jnp.asarray(y, jnp.float32))
 
     @property
     def label_words(self) -> str:

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: how a learner trains on data, how it is judged, and how data are grouped."""
 
+from distill_jax.tasks.classifying import classification
 from distill_jax.tasks.judging import is_right, metrics_of, predict_held_out
-from distill_jax.tasks.labelled import classification, encode
+from distill_jax.tasks.losses import encode
 from distill_jax.tasks.networks import init_network, network_shapes
+from distill_jax.tasks.regressing import regression
 
 __all__ = [
     "classification",
@@ -14,4 +16,5 @@ __all__ = [
     "metrics_of",
     "network_shapes",
     "predict_held_out",
+    "regression",
 ]

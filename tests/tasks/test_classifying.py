@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from distill_jax import base, errors, tasks
-from distill_jax.tasks import labelled
+from distill_jax import types as types_lib
+from distill_jax.tasks import losses
 
 
 def linear_net(num_classes=3, num_features=4):
@@ -72,7 +73,7 @@ def test_a_label_that_does_not_sum_to_one_weighs_its_example(examples, variables
 def test_logit_gradient_is_mass_times_softmax_minus_label(x64):
     rng = np.random.default_rng(1)
     z, y = rng.normal(size=(2, 3)), rng.uniform(size=(2, 3))
-    grad = jax.grad(lambda z: labelled.soft_cross_entropy(z, y).sum())(jnp.asarray(z))
+    grad = jax.grad(lambda z: losses.soft_cross_entropy(z, y).sum())(jnp.asarray(z))
     expected = y.sum(1, keepdims=True) * np.exp(log_softmax(z)) - y
     np.testing.assert_allclose(grad, expected, atol=1e-12)
 
@@ -119,6 +120,7 @@ def test_the_other_fields_speak_for_the_network(examples, variables):
         data_name="toy",
         shape=(4,),
         bounds=None,
+        metrics=(types_lib.Metric("accuracy", is_fraction=True, worst=0.0),),
     )
 
 
