@@ -53,6 +53,7 @@ __all__ = [
     "HeldOut",
     "Info",
     "Latent",
+    "Learner",
     "Method",
     "Objective",
     "Pair",
@@ -96,6 +97,7 @@ class Segment(NamedTuple):
 
     start: PyTree
     target: PyTree
+    context: PyTree = None  # [E, ...] of the task that each learned; None without
 
 
 class Synthetic(NamedTuple):
@@ -115,6 +117,13 @@ class Variables(NamedTuple):
 
     params: PyTree
     stats: PyTree  # running statistics of batch norm; {} without it
+
+
+class Learner(NamedTuple):
+    """A network, and the context of the task that it learns; stacked where several."""
+
+    variables: Variables
+    context: PyTree = None  # None, which has no leaves, where tasks have no contexts
 
 
 class Source(NamedTuple):

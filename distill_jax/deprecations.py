@@ -257,6 +257,30 @@ def renamed_arguments(
     return decorate
 
 
+def with_context(fn: _Fn, name: str, num_arguments: int) -> _Fn:
+    """Gives a function that was written before contexts a place for one at its end.
+
+    Args:
+      fn: takes so many arguments, of which the last is a context, or one fewer.
+      name: of the function, for the warning.
+      num_arguments: with the context.
+
+    Returns:
+      A function that takes them all.
+
+    Example:
+      >>> fn = lambda variables, context: (variables, context)
+      >>> with_context(fn, "accuracy_fn", 2) is fn
+      True
+    """
+    try:
+        inspect.signature(fn).bind(*[None] * num_arguments)
+    except TypeError:
+        warn(f"A `{name}` without a context", f"`{name}(..., context)`")
+        return cast(_Fn, lambda *args: fn(*args[:-1]))
+    return fn
+
+
 def warn(old: str, new: str) -> None:
     """Warns at the line of the user's code, so that Python shows it by default.
 

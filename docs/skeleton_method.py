@@ -8,7 +8,6 @@
 A skeleton to copy: it is no paper's method, but a complete one.
 """
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -42,11 +41,10 @@ def moment_matching(task: dj.Task, *, deviation: float = 1.0) -> dj.Objective:
     def init(key, synthetic):
         # What the loss reads beside the synthetic set: here, the network of this step.
         del synthetic
-        key_context, key_net = jax.random.split(key)
-        return task.init(key_net, task.sample_context(key_context))
+        return dj.tasks.init_learner(task, key)  # Its variables and its context.
 
-    def class_moments(variables, x, weight, num_classes):
-        features = features_fn(variables, x, None)["penultimate"]
+    def class_moments(learner, x, weight, num_classes):
+        features = features_fn(learner.variables, x, learner.context)["penultimate"]
         features = features.reshape(num_classes, -1, features.shape[-1])
         weight = jnp.ones(features.shape[:2]) if weight is None else weight
         share = weight.reshape(num_classes, -1)

@@ -17,6 +17,8 @@ from distill_jax.experts.training import (
     label_entropy,
     train_expert,
     train_experts,
+    train_learner,
+    train_learners,
 )
 
 __all__ = [
@@ -33,5 +35,7 @@ __all__ = [
     "random_buffer",
     "train_expert",
     "train_experts",
+    "train_learner",
+    "train_learners",
     "unflatten",
 ]

@@ -4,7 +4,8 @@
 
 ``expert_NNNN.npy`` is ``[K, P]``: K epochs, P parameters in the order of the tree.
 ``experts.json`` says how the experts were trained, on what, how good they are at every
-epoch, and the SHA-256 of each file.
+epoch, the context that each learned where the task has contexts, and the SHA-256 of
+each file.
 """
 
 import contextlib
@@ -13,16 +14,25 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from distill_jax import base, data, errors
 from distill_jax.experts import plan as plans
 from distill_jax.storage import atomic, npz_json
+from distill_jax.types import PyTree
 
-__all__ = ["expert_name", "facts_of", "read_rows", "write_expert"]
+__all__ = [
+    "context_row",
+    "expert_name",
+    "facts_of",
+    "read_contexts",
+    "read_rows",
+    "write_expert",
+]
 
 _FORMAT_VERSION = 1
 # Fields that came later are named only where they differ from what was always so: the
@@ -63,6 +73,42 @@ def facts_of(
         "data": dataset.spec.name,
         "data_fingerprint": dataset.spec.fingerprint,
     }
+
+
+def context_row(contexts: PyTree, place: int) -> dict[str, list[Any]]:
+    """What the row of an expert says of its context; nothing where there is none.
+
+    Args:
+      contexts: ``[G, ...]`` of several experts.
+      place: of the expert among them.
+
+    Example:
+      >>> context_row({"mask": np.eye(2)}, 1), context_row(None, 1)
+      ({'context': [[0.0, 1.0]]}, {})
+    """
+    leaves = [np.asarray(leaf)[place].tolist() for leaf in jax.tree.leaves(contexts)]
+    return {"context": leaves} if leaves else {}
+
+
+def read_contexts(task: base.Task, rows: Sequence[Mapping[str, Any]]) -> PyTree:
+    """The contexts of experts by what their rows say; ``[E, ...]``.
+
+    Raises:
+      InputError: when the rows have no contexts of the task.
+    """
+    shapes = jax.eval_shape(task.sample_context, jax.random.key(0))
+    leaves, structure = jax.tree.flatten(shapes)
+    expected = [leaf.shape for leaf in leaves]
+    stored = [row.get("context", []) for row in rows]
+    if any([np.shape(leaf) for leaf in row] != expected for row in stored):
+        raise errors.InputError(
+            "The experts of this folder learned in other contexts than the task has, "
+            "or in none; use another folder."
+        )
+    return structure.unflatten(
+        np.array([row[number] for row in stored], leaf.dtype)
+        for number, leaf in enumerate(leaves)
+    )
 
 
 def write_expert(

@@ -76,13 +76,14 @@ def make_buffer(
     with _bar(plan.num_experts, len(missing), is_shown) as advance:
         for group in _groups(missing):
             keys = jnp.stack([_key(plan, expert) for expert in group])
-            flat, appraisals = jax.device_get(train(keys, *splits))
+            flat, appraisals, contexts = jax.device_get(train(keys, *splits))
             for place, expert in enumerate(dict.fromkeys(group)):
                 in_memory[expert] = flat[place]
                 rows[files.expert_name(expert)] = {
                     name: [round(float(value), 6) for value in values[place]]
                     for name, values in appraisals._asdict().items()
                 }
+                rows[files.expert_name(expert)] |= files.context_row(contexts, place)
                 if path is not None:
                     files.write_expert(path, expert, in_memory.pop(expert), facts, rows)
                 advance()
@@ -98,6 +99,7 @@ def make_buffer(
         accuracy=np.array([rows[name]["accuracy"] for name in names]),
         entropy=np.array([rows[name]["entropy"] for name in names]),
         template=template,
+        context=files.read_contexts(task, [rows[name] for name in names]),
     )
 
 
@@ -133,6 +135,9 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
         accuracy=unknown,
         entropy=unknown,
         template=template,
+        context=jax.vmap(task.sample_context)(
+            jax.random.split(jax.random.key(plan.seed), plan.num_experts)
+        ),
     )
 
 
@@ -148,17 +153,22 @@ def _template(task: base.Task) -> PyTree:
 
 
 def _trainer(plan: plans.ExpertPlan, task: base.Task):
-    """(keys [G], training split, validation split) -> rows [G, K, P], appraisals."""
+    """(keys [G], training split, judge) -> rows [G, K, P], appraisals, contexts."""
     epochs = np.array(plan.kept())
 
     def one(key, source, judge):
-        expert = training.train_expert(key, task, source, plan)
+        expert, context = training.train_learner(key, task, source, plan)
         appraisal = training.appraise(
-            task, expert, judge.x, judge.y, normalizer=judge.normalizer
+            task,
+            expert,
+            judge.x,
+            judge.y,
+            normalizer=judge.normalizer,
+            context=context,
         )
         leaves = jax.tree.leaves(training.at_epoch(expert, epochs).params)
         flat = [leaf.reshape(len(epochs), -1) for leaf in leaves]
-        return jnp.concatenate(flat, axis=1).astype(plan.dtype), appraisal
+        return jnp.concatenate(flat, axis=1).astype(plan.dtype), appraisal, context
 
     def train(keys, source, judge):
         return pools.map_networks(lambda key: one(key, source, judge), keys)

@@ -51,6 +51,7 @@ class Trajectories:
     num_experts: int = dataclasses.field(metadata={"static": True})
     first_epoch: int = dataclasses.field(metadata={"static": True})
     last_epoch: int = dataclasses.field(metadata={"static": True})
+    context: PyTree = None  # [E, ...] of the task that each learned; None without
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +64,7 @@ class Buffer:
       accuracy: [E, num_epochs + 1] on the validation split, after every epoch.
       entropy: [E, num_epochs + 1] nats, of the labels they give there.
       template: the shapes of the parameters.
+      context: [E, ...] of the task that each learned; None for tasks without contexts.
     """
 
     plan: plans.ExpertPlan
@@ -70,6 +72,7 @@ class Buffer:
     accuracy: np.ndarray
     entropy: np.ndarray
     template: PyTree
+    context: PyTree = None
 
     def __str__(self) -> str:
         end = 100 * self.accuracy[:, -1]
@@ -92,8 +95,16 @@ class Buffer:
         if size <= max_bytes:
             snapshots = jnp.asarray(np.stack(self.snapshots))
         return Trajectories(
-            snapshots, len(self.snapshots), contiguous[0], contiguous[-1]
+            snapshots,
+            len(self.snapshots),
+            contiguous[0],
+            contiguous[-1],
+            jax.tree.map(jnp.asarray, self.context),
         )
+
+    def context_of(self, expert: int) -> Any:
+        """The context that an expert learned in; None for tasks without contexts."""
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[expert]), self.context)
 
     def at(self, expert: int, epoch: int) -> base.Variables:
         """The variables of an expert after an epoch that was kept.

@@ -28,6 +28,8 @@ __all__ = [
     "label_entropy",
     "train_expert",
     "train_experts",
+    "train_learner",
+    "train_learners",
 ]
 
 
@@ -70,11 +72,38 @@ def train_expert(
       2022. Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
       Distillation", 2024.
     """
+    return train_learner(key, task, source, training).variables
+
+
+def train_learner(
+    key: Key, task: base.Task, source: base.Source, training: plan.Training
+) -> base.Learner:
+    """Trains one expert as :func:`train_expert` does, and returns its context too.
+
+    Args:
+      key: of everything random, the context included.
+      task: as there.
+      source: as there.
+      training: as there.
+
+    Returns:
+      The variables with a leading axis E + 1, and the one context that the expert
+      learned in all of its epochs.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> learner = dj.experts.train_learner(
+      ...     jax.random.key(0), task, dj.data.to_source(data),
+      ...     dj.experts.Training(num_epochs=1))
+      >>> print(learner.context)  # Images have none.
+      None
+    """
     key_context, key_init, key_fit = jax.random.split(key, 3)
-    context = task.sample_context(key_context)
-    start = task.init(key_init, context)
+    start, context = tasks.init_learner(task, (key_context, key_init))
     if training.num_epochs == 0:
-        return jax.tree.map(lambda leaf: leaf[None], start)
+        return base.Learner(jax.tree.map(lambda leaf: leaf[None], start), context)
     num_examples, num_classes = source.y.shape[0], source.table.shape[0]
     batch_size = min(training.batch_size, num_examples)
 
@@ -100,9 +129,10 @@ def train_expert(
         num_checkpoints=training.num_epochs,
         sharpness=training.sharpness,  # pyright: ignore[reportArgumentType]
     )
-    return jax.tree.map(
+    variables = jax.tree.map(
         lambda first, rest: jnp.concatenate([first[None], rest]), start, after
     )
+    return base.Learner(variables, context)
 
 
 def train_experts(
@@ -140,10 +170,49 @@ def train_experts(
       >>> {leaf.shape[0] for leaf in jax.tree.leaves(networks)}
       {3}
     """
+    return train_learners(
+        key, task, source, training, num_experts=num_experts
+    ).variables
+
+
+def train_learners(
+    key: Key,
+    task: base.Task,
+    source: base.Source,
+    training: plan.Training,
+    *,
+    num_experts: int,
+) -> base.Learner:
+    """Trains several experts as :func:`train_experts` does, each in its own context.
+
+    Args:
+      key: of everything random, the contexts included.
+      task: as there.
+      source: as there.
+      training: as there.
+      num_experts: E.
+
+    Returns:
+      A :class:`~distill_jax.base.Learner` with a leading axis E.
+
+    Raises:
+      InputError: when there are to be no experts.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
+      >>> learners = dj.experts.train_learners(
+      ...     jax.random.key(0), task, dj.data.to_source(data),
+      ...     dj.experts.Training(num_epochs=1), num_experts=2)
+      >>> {leaf.shape[0] for leaf in jax.tree.leaves(learners)}
+      {2}
+    """
     errors.check_counts(num_experts=num_experts)
 
-    def train(key: Key) -> base.Variables:
-        return at_epoch(train_expert(key, task, source, training), training.num_epochs)
+    def train(key: Key) -> base.Learner:
+        variables, context = train_learner(key, task, source, training)
+        return base.Learner(at_epoch(variables, training.num_epochs), context)
 
     return pool.map_networks(train, jax.random.split(key, num_experts))
 
@@ -155,6 +224,7 @@ def appraise(
     y: Array,
     *,
     normalizer: Any = None,
+    context: Any = None,
 ) -> Appraisal:
     """Tells the accuracy and the softness of the labels of an expert at every epoch.
 
@@ -164,6 +234,7 @@ def appraise(
       x: [N, ...] inputs that it was not trained on; raw where a normaliser is given.
       y: [N] classes.
       normalizer: of the inputs.
+      context: of the task that the expert learned.
 
     Returns:
       An :class:`Appraisal`.
@@ -184,7 +255,9 @@ def appraise(
     """
 
     def one_epoch(variables: base.Variables) -> Appraisal:
-        logits = loop.predict_logits(task, variables, x, normalizer=normalizer)
+        logits = loop.predict_logits(
+            task, variables, x, normalizer=normalizer, context=context
+        )
         is_right = tasks.is_right(logits, y)
         return Appraisal(is_right.mean(), label_entropy(jax.nn.softmax(logits)).mean())
 

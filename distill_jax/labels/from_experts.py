@@ -148,14 +148,23 @@ def _labelling_program(task, training, epochs):
     task = task.retarget("probabilities")
 
     def program(key, source, judge, images):
-        expert = experts.train_expert(key, task, source, training)
+        expert, context = experts.train_learner(key, task, source, training)
         appraisal = experts.appraise(
-            task, expert, judge.x, judge.y, normalizer=judge.normalizer
+            task,
+            expert,
+            judge.x,
+            judge.y,
+            normalizer=judge.normalizer,
+            context=context,
         )
 
         def label(variables):
             logits = loop.predict_logits(
-                task, variables, images, normalizer=source.normalizer
+                task,
+                variables,
+                images,
+                normalizer=source.normalizer,
+                context=context,
             )
             return jax.nn.softmax(logits)
 

@@ -57,12 +57,15 @@ def agreed_examples(
         buffer = buffer_of(dataset)
         x, classes = dataset.train.x, np.asarray(dataset.train.y)
         logits_of = jax.jit(
-            lambda variables, x: loop.predict_logits(
-                task, variables, x, normalizer=spec.normalizer
+            lambda variables, context, x: loop.predict_logits(
+                task, variables, x, normalizer=spec.normalizer, context=context
             )
         )
+        last = buffer.plan.kept()[-1]
         ask = lambda expert, x: np.asarray(
-            logits_of(buffer.at(expert, buffer.plan.kept()[-1]), jnp.asarray(x))
+            logits_of(
+                buffer.at(expert, last), buffer.context_of(expert), jnp.asarray(x)
+            )
         )
         rows = _choose(key, classes, num_per_class, spec.num_classes, buffer, ask, x)
         said = np.stack(

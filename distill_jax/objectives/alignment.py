@@ -13,6 +13,7 @@ al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022.
 
 import functools
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def feature_alignment(
     _check(task, layer_weights, discrimination, batch_size, num_queries)
     limits = limits or dynamic.Limits()
     optimizer = optax.sgd(learning_rate)
-    init_fn = functools.partial(_init_network, task, optimizer)
+    init_fn = functools.partial(_init_learner, task, optimizer)
 
     def init(key: Key, synthetic: base.Synthetic) -> dynamic.Turn:
         del synthetic  # Networks start untrained.
@@ -96,8 +97,9 @@ def feature_alignment(
     def loss(synthetic, key, inner, batch):
         del key  # The network is the one that `advance` left.
         real, by_class = classwise.by_class(synthetic, batch)
-        f_real = _class_features(features_fn, inner.variables, real)
-        f_syn = _class_features(features_fn, inner.variables, by_class)
+        learner = base.Learner(inner.variables, inner.context)
+        f_real = _class_features(features_fn, learner, real)
+        f_syn = _class_features(features_fn, learner, by_class)
         shares = _shares(layer_weights, f_real)
         alignment = _alignment(shares, f_real, f_syn, real.weight, by_class.weight)
         cross_entropy = _cross_entropy(
@@ -121,7 +123,7 @@ def feature_alignment(
             epoch_fn=functools.partial(
                 _train_epoch, task, synthetic, optimizer, batch_size, policy
             ),
-            accuracy_fn=lambda variables: _accuracy(task, variables, queries),
+            accuracy_fn=functools.partial(_accuracy, task, queries),
             limits=limits,
         )
 
@@ -154,12 +156,13 @@ def _cross_entropy(
 
 
 def _class_features(
-    features_fn: checks.FeaturesFn, variables: base.Variables, examples: base.Examples
+    features_fn: checks.FeaturesFn, learner: base.Learner, examples: base.Examples
 ) -> dict[str, Array]:
     """The features of every layer, flattened: examples [C, B, ...] give [C, B, D]."""
+    variables, context = learner
     leading = examples.y.shape[:2]
     layers = blocks.map_rows(
-        lambda x: features_fn(variables, x, None), _flat(examples.x)
+        lambda x: features_fn(variables, x, context), _flat(examples.x)
     )
     return {name: layer.reshape(*leading, -1) for name, layer in layers.items()}
 
@@ -178,12 +181,12 @@ def _flat(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
 
 
-def _init_network(
+def _init_learner(
     task: base.Task, optimizer: optax.GradientTransformation, key: Key
-) -> tuple[base.Variables, optax.OptState]:
-    """A fresh network and its optimiser."""
-    variables = tasks.init_network(task, key)
-    return variables, optimizer.init(variables.params)
+) -> tuple[base.Learner, optax.OptState]:
+    """A fresh network with its context, and its optimiser."""
+    learner = tasks.init_learner(task, key)
+    return learner, optimizer.init(learner.variables.params)
 
 
 def _train_epoch(
@@ -195,6 +198,7 @@ def _train_epoch(
     key: Key,
     variables: base.Variables,
     opt: optax.OptState,
+    context: Any,
 ) -> tuple[base.Variables, optax.OptState]:
     """One epoch of the network on the synthetic examples."""
     return loop.fit_further(
@@ -206,6 +210,7 @@ def _train_epoch(
         optimizer=optimizer,
         num_steps=minibatches.num_steps_per_epoch(len(synthetic.y), batch_size),
         batching=minibatches.Batching(batch_size, policy),
+        context=context,
     )
 
 
@@ -216,10 +221,10 @@ def _queries(real: base.Examples, num_queries: int) -> base.Examples:
 
 
 def _accuracy(
-    task: base.Task, variables: base.Variables, queries: base.Examples
+    task: base.Task, queries: base.Examples, variables: base.Variables, context: Any
 ) -> Array:
     """The share of the queries that the network classifies as they are labelled."""
-    logits = task.predict(variables, queries.x, None)
+    logits = task.predict(variables, queries.x, context)
     is_hit = logits.argmax(axis=-1) == queries.y.argmax(axis=-1)
     return gradient_step.weighted_mean(is_hit.astype(logits.dtype), queries.weight)
 

@@ -5,6 +5,8 @@
 g(A_c) = d/dtheta  sum_b w_cb loss(theta; A_cb) / sum_b w_cb
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -19,7 +21,11 @@ _NUM_FOR_STATISTICS = 16
 
 
 def of_classes(
-    task: base.Task, key: Key, variables: base.Variables, examples: base.Examples
+    task: base.Task,
+    key: Key,
+    variables: base.Variables,
+    examples: base.Examples,
+    context: Any = None,
 ) -> PyTree:
     """The gradient of the mean loss of each class.
 
@@ -28,6 +34,7 @@ def of_classes(
       key: what the task draws from.
       variables: of one network; its statistics are those of :func:`settle`.
       examples: ``[C, B, ...]``.
+      context: of the task that the network learns.
 
     Returns:
       A tree like ``variables.params`` with a leading axis ``C``.
@@ -36,7 +43,7 @@ def of_classes(
       >>> import distill_jax as dj
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
-      >>> variables = dj.tasks.init_network(task, jax.random.key(0))
+      >>> variables = task.init(jax.random.key(0), None)
       >>> x, y = jnp.ones((10, 3, 8, 8, 1)), jnp.eye(10)[:, None].repeat(3, axis=1)
       >>> grads = of_classes(
       ...     task, jax.random.key(1), variables, dj.Examples(x, y))
@@ -45,13 +52,18 @@ def of_classes(
     """
 
     def of_block(number, block):
-        return _gradient(task, jax.random.fold_in(key, number), variables, block)
+        key_block = jax.random.fold_in(key, number)
+        return _gradient(task, key_block, variables, block, context)
 
     return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))
 
 
 def of_examples(
-    task: base.Task, synthetic: base.Synthetic, key: Key, variables: base.Variables
+    task: base.Task,
+    synthetic: base.Synthetic,
+    key: Key,
+    variables: base.Variables,
+    context: Any = None,
 ) -> PyTree:
     """The gradient of the loss of every single example.
 
@@ -60,6 +72,7 @@ def of_examples(
       synthetic: M examples; their weights do not count.
       key: what the task draws from, the same for all of them.
       variables: of one network.
+      context: of the task that it learns.
 
     Returns:
       A tree like ``variables.params`` with a leading axis ``M``.
@@ -68,7 +81,7 @@ def of_examples(
       >>> import distill_jax as dj
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
-      >>> variables = dj.tasks.init_network(task, jax.random.key(0))
+      >>> variables = task.init(jax.random.key(0), None)
       >>> synthetic = dj.Synthetic(jnp.ones((3, 8, 8, 1)), jnp.eye(10)[:3])
       >>> grads = of_examples(task, synthetic, jax.random.key(1), variables)
       >>> grads["dense0"]["kernel"].shape
@@ -78,7 +91,7 @@ def of_examples(
     def one(example):
         alone = jax.tree.map(lambda leaf: leaf[None], example)
         alone = alone._replace(weight=jnp.ones(1, alone.y.dtype))
-        return _gradient(task, key, variables, alone)
+        return _gradient(task, key, variables, alone, context)
 
     return jax.vmap(one)(rows.examples_of(synthetic)._replace(weight=None))
 
@@ -105,7 +118,11 @@ def mean_over_classes(gradients: PyTree, weight: Array | None) -> PyTree:
 
 
 def settle(
-    task: base.Task, key: Key, variables: base.Variables, real: base.Examples
+    task: base.Task,
+    key: Key,
+    variables: base.Variables,
+    real: base.Examples,
+    context: Any = None,
 ) -> base.Variables:
     """Moves statistics of batch norm by some real examples of every class.
 
@@ -114,6 +131,7 @@ def settle(
       key: what the task draws from.
       variables: of one network; returned as they are without statistics.
       real: ``[C, B, ...]``.
+      context: of the task that the network learns.
 
     Example:
       >>> variables = base.Variables({"w": jnp.ones(2)}, {})
@@ -124,20 +142,24 @@ def settle(
         return variables
     take = lambda leaf: leaf[:, :_NUM_FOR_STATISTICS].reshape(-1, *leaf.shape[2:])
     some = jax.tree.map(take, real)._replace(weight=None)
-    return variables._replace(stats=task.train_loss(variables, key, some, None)[1])
+    return variables._replace(stats=task.train_loss(variables, key, some, context)[1])
 
 
 def _gradient(
-    task: base.Task, key: Key, variables: base.Variables, examples: base.Examples
+    task: base.Task,
+    key: Key,
+    variables: base.Variables,
+    examples: base.Examples,
+    context: Any,
 ) -> PyTree:
     """The gradient in the parameters of the sum of weighted losses."""
 
     def loss_fn(params):
         network = base.Variables(params, variables.stats)
         if variables.stats:  # Batch norm with settled statistics.
-            losses = task.test_loss(network, key, examples, None)
+            losses = task.test_loss(network, key, examples, context)
         else:
-            losses, _ = task.train_loss(network, key, examples, None)
+            losses, _ = task.train_loss(network, key, examples, context)
         return jnp.sum(jnp.asarray(examples.weight) * losses)
 
     return jax.grad(loss_fn)(variables.params)

@@ -8,6 +8,7 @@ Zhao and Bilen, "Dataset Condensation with Distribution Matching", 2023, eq. 6.
 """
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,17 @@ import jax.numpy as jnp
 from distill_jax import base, errors, tasks
 from distill_jax.compute import blocks
 from distill_jax.objectives import checks, classwise
-from distill_jax.types import Array, Key
+from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["class_means", "distribution_matching"]
+__all__ = ["Networks", "class_means", "distribution_matching"]
+
+
+class Networks(NamedTuple):
+    """The P networks of a step: the fields of their variables, and their contexts."""
+
+    params: PyTree  # [P, ...]
+    stats: PyTree  # [P, ...]
+    context: Any = None  # [P, ...] of the task that each would learn; None without
 
 
 def distribution_matching(
@@ -25,8 +34,9 @@ def distribution_matching(
 ) -> base.Objective:
     """Matches the mean features of each class under freshly drawn networks.
 
-    The networks are never trained: ``inner`` holds the ``P`` drawn for this step, and
-    ``advance`` draws those of the next. The batch is per class, ``[C, B, ...]``.
+    The networks are never trained: ``inner`` holds the ``P`` drawn for this step, as
+    ``Networks``, and ``advance`` draws those of the next. The batch is per class,
+    ``[C, B, ...]``.
 
     Args:
       task: a task with features.
@@ -54,11 +64,12 @@ def distribution_matching(
     features_fn = checks.check_features(task, "Distribution matching")
     errors.check_counts(num_networks=num_networks)
 
-    def draw(key: Key) -> base.Variables:
-        init_fn = functools.partial(tasks.init_network, task)
-        return jax.vmap(init_fn)(jax.random.split(key, num_networks))
+    def draw(key: Key) -> Networks:
+        init_fn = functools.partial(tasks.init_learner, task)
+        learners = jax.vmap(init_fn)(jax.random.split(key, num_networks))
+        return Networks(*learners.variables, learners.context)
 
-    def init(key: Key, synthetic: base.Synthetic) -> base.Variables:
+    def init(key: Key, synthetic: base.Synthetic) -> Networks:
         del synthetic  # Networks do not depend on the data.
         return draw(key)
 
@@ -68,7 +79,7 @@ def distribution_matching(
         means_fn = functools.partial(_mean_features, features_fn, layer)
         distances = jax.lax.map(
             lambda net: jnp.sum((means_fn(net, real) - means_fn(net, by_class)) ** 2),
-            inner,
+            _learners(inner),
         )
         return jnp.mean(distances), base.Aux()
 
@@ -79,17 +90,24 @@ def distribution_matching(
     return base.Objective(init=init, loss=loss, advance=advance)
 
 
+def _learners(inner: Networks | base.Variables) -> base.Learner:
+    """The networks of a step; variables alone are those of a task without contexts."""
+    variables = base.Variables(inner.params, inner.stats)
+    return base.Learner(variables, getattr(inner, "context", None))
+
+
 def _mean_features(
     features_fn: checks.FeaturesFn,
     layer: str,
-    variables: base.Variables,
+    learner: base.Learner,
     examples: base.Examples,
 ) -> Array:
     """``mean_b f(x[c, b])`` of every class of examples ``[C, B, ...]``; [C, D]."""
+    variables, context = learner
 
     def of_block(number, block):
         del number  # Inference draws nothing.
-        features = features_fn(variables, block.x, None)[layer]
+        features = features_fn(variables, block.x, context)[layer]
         return block.weight @ features.reshape(features.shape[0], -1)
 
     return blocks.class_sums(of_block, jax.vmap(blocks.shares)(examples))

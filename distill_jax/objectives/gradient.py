@@ -107,10 +107,9 @@ def gradient_matching(
     training = training or NetworkTraining()
     _check(task, distance, num_matches, num_networks, training, warm_up)
     checks.check_probes("Gradient matching", probes, _PROBES)
-    init_network = functools.partial(tasks.init_network, task)
     comparison = _Comparison(distance, parameters, is_collective, warm_up)
     pool_options = {
-        "init_fn": init_network,
+        "init_fn": functools.partial(tasks.init_learner, task),
         "optimizer": training.optimizer,
         "max_age": num_matches - 1,
     }
@@ -124,10 +123,10 @@ def gradient_matching(
     def loss(synthetic, key, inner, batch):
         real, by_class = classwise.by_class(synthetic, batch)
         keys = jax.random.split(key, num_networks)
-        networks = pools.members(inner)
+        learners = pools.learners(inner)
         values, g_syn, g_real = pools.map_networks(
             lambda args: _match(task, comparison, by_class, real, *args),
-            (keys, networks, _is_warm(inner, warm_up)),
+            (keys, learners, _is_warm(inner, warm_up)),
         )
         metrics = {
             "real_gradient_norm": _mean_norm(g_real),
@@ -138,8 +137,8 @@ def gradient_matching(
         }
         if "syn_grad_per_example" in probes:
             intermediates["syn_grad_per_example"] = pools.map_networks(
-                lambda args: class_gradients.of_examples(task, synthetic, *args),
-                (keys, networks),
+                lambda args: _gradients_of_examples(task, synthetic, *args),
+                (keys, learners),
             )
         return jnp.mean(values), base.Aux(metrics=metrics, probes=intermediates)
 
@@ -171,13 +170,14 @@ def _match(
     synthetic: base.Examples,
     real: base.Examples,
     key: Key,
-    variables: base.Variables,
+    learner: base.Learner,
     is_warm: Array,
 ) -> tuple[Array, PyTree, PyTree]:
     """L under one network, and the gradients g(S), g(T) of all classes."""
-    variables = class_gradients.settle(task, key, variables, real)
-    g_real = class_gradients.of_classes(task, key, variables, real)
-    g_syn = class_gradients.of_classes(task, key, variables, synthetic)
+    variables, context = learner
+    variables = class_gradients.settle(task, key, variables, real, context)
+    g_real = class_gradients.of_classes(task, key, variables, real, context)
+    g_syn = class_gradients.of_classes(task, key, variables, synthetic, context)
     compare = functools.partial(_distance, comparison)
     value = jnp.zeros(())
     if not comparison.is_collective or comparison.warm_up != (0, 0):
@@ -188,6 +188,14 @@ def _match(
         value = jnp.where(is_warm, value, compare(mean_real, mean_syn))
         g_syn = _where_warm(is_warm, g_syn, mean_syn)
     return value, g_syn, g_real
+
+
+def _gradients_of_examples(
+    task: base.Task, synthetic: base.Synthetic, key: Key, learner: base.Learner
+) -> PyTree:
+    """The gradient of every synthetic example under one network, [M, ...]."""
+    variables, context = learner
+    return class_gradients.of_examples(task, synthetic, key, variables, context)
 
 
 def _distance(comparison: _Comparison, real: PyTree, synthetic: PyTree) -> Array:
@@ -230,6 +238,7 @@ def _train(
     key: Key,
     variables: base.Variables,
     opt: optax.OptState,
+    context: Any,
 ) -> tuple[base.Variables, optax.OptState]:
     """The epochs of one network between two matches."""
     per_epoch = minibatches.num_steps_per_epoch(len(examples.y), training.batch_size)
@@ -244,6 +253,7 @@ def _train(
         batching=minibatches.Batching(
             training.batch_size, training.policy, training.mixing
         ),
+        context=context,
     )
 
 

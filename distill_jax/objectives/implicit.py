@@ -103,7 +103,7 @@ def implicit_bilevel(
     decay = optax.add_decayed_weights(weight_decay)
     trainer = optax.chain(decay, optimizer or optax.adam(1e-2))
     train_fn = functools.partial(_train, task, trainer, num_steps, policy)
-    init_fn = functools.partial(_trained_network, task, trainer, train_fn)
+    init_fn = functools.partial(_trained_learner, task, trainer, train_fn)
     pool_size = {"num_networks": num_networks, "num_active": num_active}
     pool_options = {"optimizer": trainer, "max_age": max_age}
 
@@ -116,7 +116,7 @@ def implicit_bilevel(
         keys = jax.random.split(key, num_active)
         values, diagnostics = pools.map_networks(
             lambda args: _outer_value(problem, synthetic, batch, *args),
-            (keys, pools.members(inner).params),
+            (keys, pools.learners(inner)),
         )
         metrics = _mean_metrics(diagnostics)
         return jnp.mean(values), base.Aux(metrics=metrics)
@@ -149,17 +149,18 @@ def _outer_value(
     synthetic: base.Synthetic,
     real: base.Examples,
     key: Key,
-    params: PyTree,
+    learner: base.Learner,
 ) -> tuple[Array, hypergradient.Diagnostics]:
     """``mean loss(theta*(S); real)`` of one network, with its derivative in S."""
     key_augment, key_inner, key_outer = jax.random.split(key, 3)
+    task, context = problem.task, learner.context
     product_fn = None  # The Hessian itself.
     if problem.curvature == "gauss_newton":
-        product_fn = functools.partial(_gauss_newton, problem, key_augment)
+        product_fn = functools.partial(_gauss_newton, problem, context, key_augment)
     return hypergradient.through_optimum(
-        lambda params, synthetic: _mean_loss(problem.task, params, key_outer, real),
-        functools.partial(_inner_value, problem, key_augment, key_inner),
-        params,
+        lambda params, synthetic: _mean_loss(task, params, key_outer, real, context),
+        functools.partial(_inner_value, problem, context, key_augment, key_inner),
+        learner.variables.params,
         synthetic,
         solver_options=problem.solver_options,
         product_fn=product_fn,
@@ -174,6 +175,7 @@ def _mean_metrics(diagnostics: hypergradient.Diagnostics) -> dict[str, Array]:
 
 def _inner_value(
     problem: _Problem,
+    context: Any,
     key_augment: Key,
     key_loss: Key,
     params: PyTree,
@@ -182,12 +184,13 @@ def _inner_value(
     """``mean loss(theta; S) + w/2 |theta|^2``, what a network is trained to lower."""
     size = optax.tree.norm(params, squared=True)
     examples = _augmented(problem, key_augment, synthetic)
-    mean = _mean_loss(problem.task, params, key_loss, examples)
+    mean = _mean_loss(problem.task, params, key_loss, examples, context)
     return mean + 0.5 * problem.weight_decay * size
 
 
 def _gauss_newton(
     problem: _Problem,
+    context: Any,
     key_augment: Key,
     params: PyTree,
     synthetic: base.Synthetic,
@@ -200,7 +203,9 @@ def _gauss_newton(
         losses = -jnp.sum(examples.y * jax.nn.log_softmax(logits), axis=-1)
         return gradient_step.weighted_mean(losses, examples.weight)
 
-    model_fn = lambda p: problem.task.predict(base.Variables(p, {}), examples.x, None)
+    def model_fn(params):
+        return problem.task.predict(base.Variables(params, {}), examples.x, context)
+
     curved = hypergradient.gauss_newton_product(model_fn, loss_fn, params, vector)
     return jax.tree.map(lambda c, v: c + problem.weight_decay * v, curved, vector)
 
@@ -211,22 +216,26 @@ def _augmented(problem: _Problem, key: Key, synthetic: base.Synthetic) -> base.E
     return minibatches.augment_batch(key, problem.policy, examples)
 
 
-def _mean_loss(task: base.Task, params: PyTree, key: Key, examples: Any) -> Array:
-    losses, _ = task.train_loss(base.Variables(params, {}), key, examples, None)
+def _mean_loss(
+    task: base.Task, params: PyTree, key: Key, examples: Any, context: Any
+) -> Array:
+    losses, _ = task.train_loss(base.Variables(params, {}), key, examples, context)
     return gradient_step.weighted_mean(losses, examples.weight)
 
 
-def _trained_network(
+def _trained_learner(
     task: base.Task,
     trainer: optax.GradientTransformation,
     train_fn: Callable,
     synthetic: base.Synthetic,
     key: Key,
-) -> base.Variables:
-    """A network after the first of its turns."""
+) -> base.Learner:
+    """A network after the first of its turns, and its context."""
     key_net, key_train = jax.random.split(key)
-    variables = tasks.init_network(task, key_net)
-    return train_fn(synthetic, key_train, variables, trainer.init(variables.params))[0]
+    variables, context = tasks.init_learner(task, key_net)
+    opt = trainer.init(variables.params)
+    variables, _ = train_fn(synthetic, key_train, variables, opt, context)
+    return base.Learner(variables, context)
 
 
 def _train(
@@ -238,6 +247,7 @@ def _train(
     key: Key,
     variables: base.Variables,
     opt: optax.OptState,
+    context: Any,
 ) -> tuple[base.Variables, optax.OptState]:
     """A turn of one network, with all examples in each step."""
     return loop.fit_further(
@@ -249,6 +259,7 @@ def _train(
         optimizer=trainer,
         num_steps=num_steps,
         batching=minibatches.Batching(len(synthetic.y), policy),
+        context=context,
     )
 
 

@@ -12,7 +12,7 @@ and the networks' own training may be followed by its implicit derivative: Loo e
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ def kernel_regression(
     task = task.retarget("centred")
     max_age, learning_rate, max_train_examples = training
     optimizer = optax.adam(learning_rate)
-    init_fn = functools.partial(tasks.init_network, task)
+    init_fn = functools.partial(tasks.init_learner, task)
     pool_options = {"init_fn": init_fn, "optimizer": optimizer, "max_age": max_age}
     value_options = (ridge, use_margin, margin_limit, use_flip)
     regression = _Regression(task, features_fn, *value_options)
@@ -128,7 +128,7 @@ def kernel_regression(
         del key  # The active members were drawn by `advance`.
         real = batch._replace(y=batch.y - 1.0 / batch.y.shape[-1])
         values, terms = pools.map_networks(
-            lambda variables: value_fn(variables, synthetic, real), pools.members(inner)
+            lambda learner: value_fn(learner, synthetic, real), pools.learners(inner)
         )
         metrics = {
             "regression": jnp.mean(terms.regression),
@@ -144,9 +144,7 @@ def kernel_regression(
         return pools.advance_pool(
             key_pool,
             inner,
-            train_fn=lambda key, variables, opt: gradient_step.descend(
-                key, variables, opt, task, examples, optimizer=optimizer
-            ),
+            train_fn=functools.partial(_train, task, optimizer, examples),
             **pool_options,
         )
 
@@ -164,9 +162,24 @@ class _Regression(NamedTuple):
     use_flip: bool
 
 
+def _train(
+    task: base.Task,
+    optimizer: optax.GradientTransformation,
+    examples: base.Examples,
+    key: Key,
+    variables: base.Variables,
+    opt: optax.OptState,
+    context: Any,
+) -> tuple[base.Variables, optax.OptState]:
+    """The step of one member, on synthetic examples."""
+    return gradient_step.descend(
+        key, variables, opt, task, examples, optimizer=optimizer, context=context
+    )
+
+
 def _value(
     regression: _Regression,
-    variables: base.Variables,
+    learner: base.Learner,
     synthetic: base.Synthetic,
     real: base.Examples,
 ) -> tuple[Array, ridge_terms.KernelTerms]:
@@ -176,8 +189,8 @@ def _value(
         x_syn = jnp.concatenate([x_syn, jnp.flip(x_syn, axis=-2)])
         y_syn = jnp.concatenate([y_syn, y_syn])
     terms = ridge_terms.kernel_terms(
-        _features(regression, variables, x_syn),
-        _features(regression, variables, real.x),
+        _features(regression, learner, x_syn),
+        _features(regression, learner, real.x),
         y_syn,
         real.y,
         weight=real.weight,
@@ -191,19 +204,22 @@ def _value(
 def _followed_value(
     regression: _Regression,
     options: solvers.SolverOptions,
-    variables: base.Variables,
+    learner: base.Learner,
     synthetic: base.Synthetic,
     real: base.Examples,
 ) -> tuple[Array, ridge_terms.KernelTerms]:
     """The same value; its derivative follows the network to where it is trained to."""
-    task, (params, stats) = regression.task, variables
+    task, ((params, stats), context) = regression.task, learner
+
+    def learner_at(params: PyTree) -> base.Learner:
+        return base.Learner(base.Variables(params, stats), context)
 
     def outputs(params: PyTree, synthetic: base.Synthetic) -> Array:
-        return _outputs(task, base.Variables(params, stats), synthetic.x)
+        return _outputs(task, learner_at(params), synthetic.x)
 
     value, diagnostics = hypergradient.through_optimum(
         lambda params, synthetic: _value(
-            regression, base.Variables(params, stats), synthetic, real
+            regression, learner_at(params), synthetic, real
         ),
         lambda params, synthetic: _mean_error(outputs(params, synthetic), synthetic.y),
         params,
@@ -220,15 +236,17 @@ def _followed_value(
     return value, diagnostics.outer
 
 
-def _features(regression: _Regression, variables: base.Variables, x: PyTree) -> Array:
+def _features(regression: _Regression, learner: base.Learner, x: PyTree) -> Array:
     """F, the features below the last layer; [B, D]."""
-    features_of = lambda x: regression.features_fn(variables, x, None)["penultimate"]
+    variables, context = learner
+    features_of = lambda x: regression.features_fn(variables, x, context)["penultimate"]
     return blocks.map_rows(features_of, x)
 
 
-def _outputs(task: base.Task, variables: base.Variables, x: PyTree) -> Array:
+def _outputs(task: base.Task, learner: base.Learner, x: PyTree) -> Array:
     """What the whole network predicts; [M, C]."""
-    return blocks.map_rows(lambda x: task.predict(variables, x, None), x)
+    variables, context = learner
+    return blocks.map_rows(lambda x: task.predict(variables, x, context), x)
 
 
 def _mean_error(outputs: Array, y: Array) -> Array:

@@ -113,7 +113,7 @@ def trajectory_matching(
         del inner  # Labels are assigned anew.
         _check_rate(synthetic)
         if assigns_labels:
-            y = _target_labels(task, batch.target, synthetic.x)
+            y = _target_labels(task, batch, synthetic.x)
             synthetic = synthetic._replace(y=y)
         num_experts = jax.tree.leaves(batch.start)[0].shape[0]
         keys = jax.random.split(key, num_experts)
@@ -132,7 +132,7 @@ def trajectory_matching(
         del key, inner  # What is assigned depends on the targets alone.
         if not assigns_labels:
             return {}
-        return {"y": _target_labels(task, batch.target, synthetic.x)}
+        return {"y": _target_labels(task, batch, synthetic.x)}
 
     def read(synthetic: base.Synthetic, inner: Any) -> base.Synthetic:
         return synthetic._replace(y=inner["y"]) if assigns_labels else synthetic
@@ -148,6 +148,7 @@ def _match(
     key: Key,
     start: PyTree,
     target: PyTree,
+    context: Any,
     *,
     num_steps: int,
     batch_size: int | None,
@@ -173,18 +174,21 @@ def _match(
                 num_steps=num_steps,
             ),
             policy,
+            context,
         ),
         **options,
     )
     return _squared(end.params, target), _squared(start, target), grads
 
 
-def _target_labels(task: base.Task, targets: PyTree, x: PyTree) -> Array:
+def _target_labels(task: base.Task, segment: base.Segment, x: PyTree) -> Array:
     """The mean of the probabilities that the target networks give; [M, C]."""
-    labels_of = lambda params: jax.nn.softmax(
-        task.predict(base.Variables(params, {}), x, None)
-    )
-    return jax.lax.stop_gradient(pools.map_networks(labels_of, targets).mean(axis=0))
+
+    def labels_of(learner: base.Learner) -> Array:
+        return jax.nn.softmax(task.predict(learner.variables, x, learner.context))
+
+    experts = base.Learner(base.Variables(segment.target, {}), segment.context)
+    return jax.lax.stop_gradient(pools.map_networks(labels_of, experts).mean(axis=0))
 
 
 def _squared(tree: PyTree, other: PyTree) -> Array:

@@ -70,7 +70,8 @@ def trajectory_segments(
         unflatten = lambda vector: experts.unflatten(vector, template)
         parts = jax.vmap(jax.vmap(unflatten))(vectors)
         take = lambda place: jax.tree.map(lambda leaf: leaf[:, place], parts)
-        return base.Segment(start=take(0), target=take(1))
+        context = jax.tree.map(lambda leaf: leaf[chosen], source.context)
+        return base.Segment(start=take(0), target=take(1), context=context)
 
     return sample
 

@@ -33,7 +33,7 @@ class Scores(NamedTuple):
 
 def rate(
     task: base.Task,
-    networks: base.Variables,
+    networks: base.Learner | base.Variables,
     source: base.Source,
     *,
     score: str | per_example.ScoreFn = "grand",
@@ -47,8 +47,9 @@ def rate(
 
     Args:
       task: what the networks were trained for.
-      networks: variables with a leading axis E, as
-        :func:`~distill_jax.experts.train_experts` gives them.
+      networks: with a leading axis E, as
+        :func:`~distill_jax.experts.train_learners` gives them; variables alone, as of
+        :func:`~distill_jax.experts.train_experts`, where the task has no contexts.
       source: from ``dj.data.to_source``; labels are classes [N] or targets [N, C].
       score: a name in :data:`SCORES`, or ``(task, variables, examples, context) ->
         [B]`` that takes every example alone.
@@ -58,7 +59,8 @@ def rate(
       :class:`Scores` in the order of the source.
 
     Raises:
-      InputError: for an unknown score, or a chunk of no examples.
+      InputError: for an unknown score, a chunk of no examples, or networks that lack
+        the contexts in which they were trained.
 
     Example:
       >>> import distill_jax as dj, jax
@@ -80,20 +82,27 @@ def rate(
     if chunk_size < 1:
         raise errors.InputError(f"`chunk_size` must be at least 1, got {chunk_size}.")
     num_classes = source.table.shape[0]
-    context = task.sample_context(jax.random.key(0))
+    learners = pool.as_learner(networks)
+    contexts = jax.eval_shape(task.sample_context, jax.random.key(0))
+    if jax.tree.structure(contexts) != jax.tree.structure(learners.context):
+        raise errors.InputError(
+            "The networks have no contexts, but the task has some, without which a "
+            "network says nothing: give the learners of `experts.train_learners`."
+        )
 
-    def score_rows(variables: base.Variables, raw: base.Examples) -> Array:
+    def score_rows(learner: base.Learner, raw: base.Examples) -> Array:
         x = data_lib.normalize(source.normalizer, raw.x)
         y = raw.y if raw.y.ndim == 2 else jax.nn.one_hot(raw.y, num_classes)
-        return score_fn(task, variables, raw._replace(x=x, y=y), context)
+        examples = raw._replace(x=x, y=y)
+        return score_fn(task, learner.variables, examples, learner.context)
 
-    def score_all(variables: base.Variables) -> Array:
-        fn = functools.partial(score_rows, variables)
+    def score_all(learner: base.Learner) -> Array:
+        fn = functools.partial(score_rows, learner)
         index = jnp.arange(len(source.y), dtype=jnp.int32)
         examples = base.Examples(source.x, source.y, index=index)
         return blocks.map_chunks(fn, examples, chunk_size)
 
-    scores = pool.map_networks(score_all, networks)  # [E, N]
+    scores = pool.map_networks(score_all, learners)  # [E, N]
     num_networks = scores.shape[0]
     spread = jnp.std(scores, axis=0, ddof=1) if num_networks > 1 else jnp.nan
     error = jnp.broadcast_to(spread / num_networks**0.5, scores.shape[1:])

@@ -5,12 +5,13 @@
 from distill_jax.tasks.classifying import classification
 from distill_jax.tasks.judging import is_right, metrics_of, predict_held_out
 from distill_jax.tasks.losses import encode
-from distill_jax.tasks.networks import init_network, network_shapes
+from distill_jax.tasks.networks import init_learner, init_network, network_shapes
 from distill_jax.tasks.regressing import regression
 
 __all__ = [
     "classification",
     "encode",
+    "init_learner",
     "init_network",
     "is_right",
     "metrics_of",

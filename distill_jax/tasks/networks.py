@@ -1,40 +1,47 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Fresh networks of a task: the context is drawn first, then weights for it.
+"""Untrained learners: a context is drawn first, then a network for it.
 
-    context ~ task.sample_context,    theta ~ task.init( . , context)
-
-Where a training or an evaluation needs the context too it draws both itself.
+context ~ task.sample_context,    theta ~ task.init( . , context)
 """
 
 import jax
 
-from distill_jax import base
+from distill_jax import base, deprecations
 from distill_jax.types import Key
 
-__all__ = ["init_network", "network_shapes"]
+__all__ = ["init_learner", "init_network", "network_shapes"]
 
 
-def init_network(task: base.Task, key: Key) -> base.Variables:
+def init_learner(task: base.Task, key: Key | tuple[Key, Key]) -> base.Learner:
     """Draws a context and an untrained network for it.
 
     Args:
       task: gives both.
-      key: is split in two, the first half for the context.
+      key: is split in two, the first half for the context; or the two halves.
 
     Returns:
-      The variables of one network. ``jax.vmap`` over keys gives many.
+      A :class:`~distill_jax.base.Learner`. ``jax.vmap`` over keys gives many.
 
     Example:
       >>> import distill_jax as dj, jax
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
-      >>> variables = dj.tasks.init_network(task, jax.random.key(0))
-      >>> variables.params["dense0"]["kernel"].shape
+      >>> learner = dj.tasks.init_learner(task, jax.random.key(0))
+      >>> learner.variables.params["dense0"]["kernel"].shape
       (64, 8)
+      >>> print(learner.context)  # Images have none.
+      None
     """
-    key_context, key_net = jax.random.split(key)
-    return task.init(key_net, task.sample_context(key_context))
+    key_context, key_net = key if isinstance(key, tuple) else jax.random.split(key)
+    context = task.sample_context(key_context)
+    return base.Learner(task.init(key_net, context), context)
+
+
+def init_network(task: base.Task, key: Key) -> base.Variables:
+    """Draws what :func:`init_learner` draws, and forgets the context."""
+    deprecations.warn("tasks.init_network", "tasks.init_learner(...).variables")
+    return init_learner(task, key).variables
 
 
 def network_shapes(task: base.Task) -> base.Variables:
@@ -53,4 +60,5 @@ def network_shapes(task: base.Task) -> base.Variables:
       >>> dj.tasks.network_shapes(task).params["dense0"]["kernel"].shape
       (64, 8)
     """
-    return jax.eval_shape(lambda key: init_network(task, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: init_learner(task, key), jax.random.key(0))
+    return shapes.variables

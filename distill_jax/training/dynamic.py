@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
-from distill_jax.types import Array, Key
+from distill_jax import base, deprecations, errors
+from distill_jax.training import pool
+from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Limits", "Turn", "Window", "empty_window", "first_turn", "next_turn"]
 
@@ -49,13 +50,17 @@ class Turn(NamedTuple):
     accuracy: Array  # [] the last of them, or of the network before it
     num_epochs: Array  # [] int32, epochs of the last turn
     generation: Array  # [] int32, how many networks there were before it
+    context: PyTree = None  # of the task that the network learns; None without
 
 
-# key -> variables and the optimiser's state of a fresh network
-InitFn = Callable[[Key], tuple[base.Variables, optax.OptState]]
-# key, variables, opt -> both after one more epoch
-EpochFn = Callable[[Key, base.Variables, optax.OptState], tuple[base.Variables, Any]]
-AccuracyFn = Callable[[base.Variables], Array]
+# key -> a fresh learner and its optimiser's state; of a task without contexts the
+# variables alone will do
+InitFn = Callable[[Key], tuple[base.Learner | base.Variables, optax.OptState]]
+# key, variables, opt, context -> variables and opt after one more epoch
+EpochFn = Callable[
+    [Key, base.Variables, optax.OptState, Any], tuple[base.Variables, Any]
+]
+AccuracyFn = Callable[[base.Variables, Any], Array]  # (variables, context)
 
 
 def first_turn(key: Key, init_fn: InitFn, limits: Limits) -> Turn:
@@ -63,7 +68,7 @@ def first_turn(key: Key, init_fn: InitFn, limits: Limits) -> Turn:
 
     Args:
       key: the random key.
-      init_fn: ``key -> (variables, opt)``.
+      init_fn: ``key -> (learner, opt)``.
       limits: the size of the window counts.
 
     Returns:
@@ -86,10 +91,11 @@ def first_turn(key: Key, init_fn: InitFn, limits: Limits) -> Turn:
                 f"`{name}` is a difference of two accuracies, 0 or more, got "
                 f"{getattr(limits, name)}."
             )
-    variables, opt = init_fn(key)
+    network, opt = init_fn(key)
+    variables, context = pool.as_learner(network)
     zero = jnp.zeros((), jnp.int32)
     window = empty_window(limits.window_size)
-    return Turn(variables, opt, window, jnp.zeros(()), zero, zero)
+    return Turn(variables, opt, window, jnp.zeros(()), zero, zero, context)
 
 
 def next_turn(
@@ -106,9 +112,10 @@ def next_turn(
     Args:
       key: the random key.
       turn: the network, and what is known of it.
-      init_fn: ``key -> (variables, opt)`` of a fresh network.
-      epoch_fn: ``(key, variables, opt) -> (variables, opt)`` after one more epoch.
-      accuracy_fn: ``variables -> scalar``.
+      init_fn: ``key -> (learner, opt)`` of a fresh network, which brings a context.
+      epoch_fn: ``(key, variables, opt, context) -> (variables, opt)`` after one more
+        epoch.
+      accuracy_fn: ``(variables, context) -> scalar``.
       limits: when to stop and to replace.
 
     Returns:
@@ -118,31 +125,41 @@ def next_turn(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> init_fn = lambda key: (base.Variables(jnp.zeros(()), {}), ())
-      >>> climb = lambda key, variables, opt: (
+      >>> climb = lambda key, variables, opt, context: (
       ...     base.Variables(variables.params + 0.01, {}), opt)
       >>> limits = Limits(window_size=2, settled_spread=0.0, moved_spread=0.0)
       >>> turn = next_turn(
       ...     jax.random.key(1), first_turn(jax.random.key(0), init_fn, limits),
       ...     init_fn=init_fn, epoch_fn=climb, limits=limits,
-      ...     accuracy_fn=lambda variables: variables.params)
+      ...     accuracy_fn=lambda variables, context: variables.params)
       >>> int(turn.num_epochs), int(turn.generation)
       (2, 0)
     """
+    epoch_fn = deprecations.with_context(epoch_fn, "epoch_fn", 4)
+    accuracy_fn = deprecations.with_context(accuracy_fn, "accuracy_fn", 2)
     key_init, key_train = jax.random.split(key)
-    accuracy = accuracy_fn(turn.variables)
+    accuracy = accuracy_fn(turn.variables, turn.context)
     window = _push(turn.window, accuracy)
     accuracy = accuracy.astype(turn.accuracy.dtype)
 
     def replaced() -> Turn:
         empty = empty_window(limits.window_size)
         generation = turn.generation + 1
-        return Turn(*init_fn(key_init), empty, accuracy, jnp.int32(0), generation)
+        network, opt = init_fn(key_init)
+        variables, context = pool.as_learner(network)
+        return Turn(variables, opt, empty, accuracy, jnp.int32(0), generation, context)
 
     def trained() -> Turn:
         variables, opt, num_epochs = _train(
             key_train, turn, epoch_fn, accuracy_fn, limits
         )
-        return Turn(variables, opt, window, accuracy, num_epochs, turn.generation)
+        return turn._replace(
+            variables=variables,
+            opt=opt,
+            window=window,
+            accuracy=accuracy,
+            num_epochs=num_epochs,
+        )
 
     is_settled = _is_full(window) & (_spread(window) < limits.settled_spread)
     return jax.lax.cond(is_settled, replaced, trained)
@@ -171,8 +188,8 @@ def _train(
     def epoch(carry):
         variables, opt, window, num_epochs = carry
         key_epoch = jax.random.fold_in(key, num_epochs)
-        variables, opt = epoch_fn(key_epoch, variables, opt)
-        window = _push(window, accuracy_fn(variables))
+        variables, opt = epoch_fn(key_epoch, variables, opt, turn.context)
+        window = _push(window, accuracy_fn(variables, turn.context))
         return variables, opt, window, num_epochs + 1
 
     start = (turn.variables, turn.opt, empty_window(limits.window_size), jnp.int32(0))

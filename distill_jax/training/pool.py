@@ -1,6 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A stacked pool of networks of different ages, some of which are active at a time.
+"""A stacked pool of learners of different ages, some of which are active at a time.
 
 Active members are trained a little and grow a turn older; a member past the maximal age
 is replaced by a fresh one, of the next generation. All of it happens inside jit, so
@@ -10,21 +10,23 @@ Nezhadarya and Ba, "Dataset Distillation using Neural Feature Regression", 2022.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, errors
+from distill_jax import base, deprecations, errors
 from distill_jax.compute import parallel, randomness
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
     "Pool",
     "advance_pool",
+    "as_learner",
     "check_pool",
     "init_pool",
+    "learners",
     "map_networks",
     "members",
 ]
@@ -38,11 +40,18 @@ class Pool(NamedTuple):
     age: Array  # [P] int32, turns of training taken since the member was fresh
     generation: Array  # [P] int32, how many members stood in this place before
     active: Array  # [A] int32, the members of this step
+    context: PyTree = None  # [P, ...] of the task that each learns; None without
+
+
+# key -> a fresh member; of a task without contexts the variables alone will do
+InitFn = Callable[[Key], base.Learner | base.Variables]
+# key, variables, opt, context -> variables and opt after a turn of training
+TrainFn = Callable[[Key, base.Variables, optax.OptState, Any], tuple]
 
 
 def init_pool(
     key: Key,
-    init_fn: Callable[[Key], base.Variables],
+    init_fn: InitFn,
     optimizer: optax.GradientTransformation,
     *,
     num_networks: int,
@@ -53,7 +62,7 @@ def init_pool(
 
     Args:
       key: the random key.
-      init_fn: ``key -> Variables`` of one network.
+      init_fn: ``key -> Learner``, or ``Variables`` of a task without contexts.
       optimizer: how members are trained.
       num_networks: ``P``.
       num_active: ``A``, how many take part in each step, at most ``P``.
@@ -76,14 +85,31 @@ def init_pool(
     """
     check_pool(num_networks, num_active, max_age)
     key_nets, key_active = jax.random.split(key)
-    variables = jax.vmap(init_fn)(jax.random.split(key_nets, num_networks))
+    fresh = jax.vmap(lambda key: as_learner(init_fn(key)))(
+        jax.random.split(key_nets, num_networks)
+    )
     return Pool(
-        variables=variables,
-        opt=jax.vmap(optimizer.init)(variables.params),
+        variables=fresh.variables,
+        opt=jax.vmap(optimizer.init)(fresh.variables.params),
         age=jnp.arange(num_networks, dtype=jnp.int32) * max_age // num_networks,
         generation=jnp.zeros(num_networks, jnp.int32),
         active=_draw_active(key_active, num_networks, num_active),
+        context=fresh.context,
     )
+
+
+def as_learner(network: base.Learner | base.Variables) -> base.Learner:
+    """Makes a learner of a network that has no context.
+
+    Args:
+      network: variables, or a learner, which is returned as it is.
+
+    Example:
+      >>> variables = base.Variables(params=1, stats={})
+      >>> as_learner(variables)
+      Learner(variables=Variables(params=1, stats={}), context=None)
+    """
+    return network if isinstance(network, base.Learner) else base.Learner(network)
 
 
 def check_pool(num_networks: int, num_active: int, max_age: int) -> None:
@@ -115,16 +141,30 @@ def members(pool: Pool) -> base.Variables:
       >>> members(pool).params.tolist()
       [2.0]
     """
-    return _taken(pool.variables, pool.active)
+    return learners(pool).variables
+
+
+def learners(pool: Pool) -> base.Learner:
+    """The active members with their contexts, ``[A, ...]``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from distill_jax import base
+      >>> variables = base.Variables(jnp.arange(3.0), {})
+      >>> pool = Pool(variables, (), jnp.zeros(3), jnp.zeros(3), jnp.array([2]))
+      >>> learners(pool._replace(context=jnp.array([5, 6, 7]))).context.tolist()
+      [7]
+    """
+    return _taken(base.Learner(pool.variables, pool.context), pool.active)
 
 
 def advance_pool(
     key: Key,
     pool: Pool,
     *,
-    init_fn: Callable[[Key], base.Variables],
+    init_fn: InitFn,
     optimizer: optax.GradientTransformation,
-    train_fn: Callable[[Key, base.Variables, optax.OptState], tuple],
+    train_fn: TrainFn,
     max_age: int,
 ) -> Pool:
     """Trains the active members, replaces the old, draws the next active ones.
@@ -132,9 +172,10 @@ def advance_pool(
     Args:
       key: the random key.
       pool: the pool.
-      init_fn: ``key -> Variables`` of a fresh network.
+      init_fn: the one that the pool was made with; a fresh member brings a context.
       optimizer: the one that the pool was made with.
-      train_fn: ``(key, variables, opt) -> (variables, opt)``, a turn of one member.
+      train_fn: ``(key, variables, opt, context) -> (variables, opt)``, a turn of one
+        member.
       max_age: a member of this age or older is replaced instead of trained.
 
     Returns:
@@ -144,7 +185,7 @@ def advance_pool(
       >>> import jax, jax.numpy as jnp, optax
       >>> from distill_jax import base
       >>> init_fn = lambda key: base.Variables({"w": jnp.ones(())}, {})
-      >>> halve = lambda key, variables, opt: (
+      >>> halve = lambda key, variables, opt, context: (
       ...     jax.tree.map(lambda leaf: leaf / 2, variables), opt)
       >>> pool = init_pool(jax.random.key(0), init_fn, optax.sgd(0.25),
       ...                  num_networks=1, num_active=1, max_age=2)
@@ -155,35 +196,40 @@ def advance_pool(
     """
     num_active, num_networks = pool.active.shape[0], pool.age.shape[0]
     key_members, key_active = jax.random.split(key)
+    train_fn = deprecations.with_context(train_fn, "train_fn", 4)
 
-    def turn(key, variables, opt, age):
+    def turn(key, learner, opt, age):
         key_init, key_train = jax.random.split(key)
 
         def grown():
-            return *train_fn(key_train, variables, opt), age + 1
+            variables, moved = train_fn(key_train, learner.variables, opt, context)
+            return base.Learner(variables, context), moved, age + 1
 
         def fresh():
-            variables = init_fn(key_init)
-            return variables, optimizer.init(variables.params), jnp.zeros_like(age)
+            new = as_learner(init_fn(key_init))
+            return new, optimizer.init(new.variables.params), jnp.zeros_like(age)
+
+        context = learner.context
 
         if max_age == 0:
             return fresh()
         return jax.lax.cond(age >= max_age, fresh, grown)
 
     keys = jax.random.split(key_members, num_active)
-    variables, opt, age = map_networks(
+    learner, opt, age = map_networks(
         lambda args: turn(*args),
-        (keys, *_taken((pool.variables, pool.opt, pool.age), pool.active)),
+        (keys, learners(pool), *_taken((pool.opt, pool.age), pool.active)),
     )
     put = lambda old, new: _replaced(old, pool.active, new)
     return Pool(
-        variables=put(pool.variables, variables),
+        variables=put(pool.variables, learner.variables),
         opt=put(pool.opt, opt),
         age=put(pool.age, age),
         generation=put(
             pool.generation, _taken(pool.generation, pool.active) + (age == 0)
         ),
         active=_draw_active(key_active, num_networks, num_active),
+        context=put(pool.context, learner.context),
     )
 
 

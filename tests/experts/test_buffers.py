@@ -101,7 +101,7 @@ def test_what_is_there_is_not_trained_again(made, digits, task, tmp_path, monkey
         dataclasses.replace(PLAN, num_experts=3), task, digits, folder=folder
     )
     assert len(more.snapshots) == 3
-    monkeypatch.setattr(training, "train_expert", None)  # Would raise.
+    monkeypatch.setattr(training, "train_learner", None)  # Would raise.
     fewer = experts_lib.make_buffer(
         dataclasses.replace(PLAN, num_experts=1), task, digits, folder=folder
     )

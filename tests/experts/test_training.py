@@ -121,7 +121,8 @@ def test_no_epochs_leave_the_network_as_it_was_drawn(digits):
     key, source = jax.random.key(4), data_lib.to_source(data)
     untrained = experts.Training(num_epochs=0)
     expert = experts.train_expert(key, task, source, untrained)
-    start = jax.tree.map(lambda leaf: leaf[None], tasks.init_network(task, key))
+    learner = tasks.init_learner(task, key)
+    start = jax.tree.map(lambda leaf: leaf[None], learner.variables)
     jax.tree.map(np.testing.assert_array_equal, expert, start)
 
 

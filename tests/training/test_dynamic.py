@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dynamic loops on made-up accuracies, whose ends are counted by hand."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,11 +21,11 @@ def accuracies(curve):
     curve = jnp.asarray(curve)
     return {
         "init_fn": lambda key: (base.Variables(jnp.int32(0), {}), ()),
-        "epoch_fn": lambda key, variables, opt: (
+        "epoch_fn": lambda key, variables, opt, context: (
             base.Variables(variables.params + 1, {}),
             opt,
         ),
-        "accuracy_fn": lambda variables: curve[
+        "accuracy_fn": lambda variables, context: curve[
             jnp.minimum(variables.params, len(curve) - 1)
         ],
     }
@@ -123,6 +125,71 @@ def test_turns_may_be_mapped_over_networks():
         lambda key, turn: dynamic.next_turn(key, turn, **parts, limits=limits)
     )(keys, turns)
     assert after.num_epochs.tolist() == [3, 7]
+
+
+def test_a_network_is_trained_and_measured_in_its_context_until_it_is_replaced():
+    limits = dynamic.Limits(0.04, 0.5, max_epochs=2, window_size=2)
+
+    def init_fn(key):  # The accuracy stands still, so that a network stays two turns.
+        context = jax.random.uniform(key)
+        return base.Learner(base.Variables(jnp.zeros(()), {}), context), ()
+
+    parts = {
+        "init_fn": init_fn,
+        "epoch_fn": lambda key, variables, opt, context: (
+            base.Variables(variables.params + context, {}),
+            opt,
+        ),
+        "accuracy_fn": lambda variables, context: context,
+    }
+    turn = dynamic.first_turn(jax.random.key(0), init_fn, limits)
+    step = jax.jit(
+        lambda key, turn: dynamic.next_turn(key, turn, **parts, limits=limits)
+    )
+    turns = [turn]
+    for number in range(6):
+        turns.append(step(jax.random.key(number), turns[-1]))
+    assert [int(turn.generation) for turn in turns] == [0, 0, 1, 1, 2, 2, 3]
+    assert len({float(turn.context) for turn in turns}) == 4
+    for before, after in itertools.pairwise(turns):
+        np.testing.assert_array_equal(after.accuracy, before.context)
+        num_epochs = int(after.num_epochs)
+        assert num_epochs == (0 if after.generation > before.generation else 2)
+        np.testing.assert_allclose(
+            after.variables.params, num_epochs * after.context, rtol=1e-6
+        )
+
+
+def test_a_turn_without_a_context_has_the_leaves_that_it_always_had():
+    init_fn = accuracies([0.5])["init_fn"]
+    turn = dynamic.first_turn(jax.random.key(0), init_fn, dynamic.Limits())
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(turn)]
+    assert paths == [
+        ".variables.params",
+        ".window.values",
+        ".window.num_pushed",
+        ".accuracy",
+        ".num_epochs",
+        ".generation",
+    ]
+
+
+def test_functions_written_before_contexts_still_work_and_warn():
+    parts = accuracies(RISING)
+    limits = dynamic.Limits(0.02, 0.05, max_epochs=7, window_size=3)
+    turn = dynamic.first_turn(jax.random.key(0), parts["init_fn"], limits)
+    former = {
+        "init_fn": parts["init_fn"],
+        "epoch_fn": lambda key, variables, opt: parts["epoch_fn"](
+            key, variables, opt, None
+        ),
+        "accuracy_fn": lambda variables: parts["accuracy_fn"](variables, None),
+    }
+    with pytest.warns(DeprecationWarning, match="without a context") as warned:
+        turned = dynamic.next_turn(jax.random.key(1), turn, **former, limits=limits)
+    assert len(warned) == 2
+    now = dynamic.next_turn(jax.random.key(1), turn, **parts, limits=limits)
+    jax.tree.map(np.testing.assert_array_equal, turned, now)
 
 
 @pytest.mark.parametrize(

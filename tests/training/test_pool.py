@@ -18,7 +18,7 @@ def init_fn(key):
     return base.Variables({"w": jnp.ones(())}, {"seen": jnp.zeros(())})
 
 
-def train_fn(key, variables, opt):
+def train_fn(key, variables, opt, context):
     params = {"w": variables.params["w"] / 2}
     return base.Variables(params, {"seen": variables.stats["seen"] + 1}), opt
 
@@ -34,7 +34,7 @@ def make(num_networks=4, num_active=2, max_age=8):
     )
 
 
-def advance(key, pool, max_age=8):
+def advance(key, pool, max_age=8, init_fn=init_fn, train_fn=train_fn):
     return pools.advance_pool(
         key, pool, init_fn=init_fn, optimizer=SGD, train_fn=train_fn, max_age=max_age
     )
@@ -81,6 +81,63 @@ def test_members_are_the_active_ones():
         variables=base.Variables({"w": jnp.arange(4.0)}, {"seen": jnp.zeros(4)})
     )
     np.testing.assert_array_equal(pools.members(pool).params["w"], [3.0, 1.0])
+
+
+def init_with_context(key):
+    """A network whose weight is its context."""
+    context = {"number": jax.random.uniform(key)}
+    variables = base.Variables({"w": context["number"]}, {"seen": jnp.zeros(())})
+    return base.Learner(variables, context)
+
+
+def train_with_context(key, variables, opt, context):
+    params = {"w": variables.params["w"] + context["number"]}
+    return base.Variables(params, variables.stats), opt
+
+
+def test_a_member_keeps_its_context_until_it_is_replaced():
+    options = {"num_networks": 3, "num_active": 2, "max_age": 3}
+    pool = pools.init_pool(jax.random.key(2), init_with_context, SGD, **options)
+    step = jax.jit(
+        lambda key, pool: advance(key, pool, 3, init_with_context, train_with_context)
+    )
+    numbers = [set() for _ in range(3)]
+    for turn in range(30):
+        pool = step(jax.random.key(turn), pool)
+        w, context = pool.variables.params["w"], pool.context["number"]
+        for member in range(3):
+            numbers[member].add((int(pool.generation[member]), float(context[member])))
+        fresh = np.asarray(pool.generation) > 0  # Of others the counter is staggered.
+        np.testing.assert_allclose(
+            np.asarray(w)[fresh], np.asarray((1 + pool.age) * context)[fresh], rtol=1e-5
+        )
+    learners = pools.learners(pool)
+    np.testing.assert_array_equal(
+        learners.context["number"], pool.context["number"][pool.active]
+    )
+    for member in range(3):  # One context for each generation, and each another one.
+        generations, contexts = zip(*numbers[member], strict=True)
+        assert len(set(contexts)) == len(numbers[member]) == max(generations) + 1 > 1
+
+
+def test_a_pool_without_contexts_has_the_leaves_that_it_always_had():
+    leaves = jax.tree.leaves_with_path(make())
+    paths = [jax.tree_util.keystr(path) for path, _ in leaves]
+    assert paths == [
+        ".variables.params['w']",
+        ".variables.stats['seen']",
+        ".age",
+        ".generation",
+        ".active",
+    ]
+
+
+def test_a_turn_written_before_contexts_still_works_and_warns():
+    former = lambda key, variables, opt: train_fn(key, variables, opt, None)
+    with pytest.warns(DeprecationWarning, match="`train_fn` without a context"):
+        pool = advance(jax.random.key(1), make(), train_fn=former)
+    now = advance(jax.random.key(1), make())
+    jax.tree.map(np.testing.assert_array_equal, pool, now)
 
 
 @pytest.mark.parametrize("num_active", [0, 5])
