@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from distill_jax.base import (
         Aux,
+        Contextual,
         Decoder,
         Examples,
         HeldOut,
@@ -70,6 +71,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Aux",
+    "Contextual",
     "Decoder",
     "DistilledSet",
     "Examples",
@@ -123,6 +125,7 @@ __all__ = [
 _PLACES = {  # module -> the public names that are taken from it
     "base": (
         "Aux",
+        "Contextual",
         "Decoder",
         "Examples",
         "HeldOut",

@@ -48,6 +48,7 @@ from distill_jax.types import Array, Key, Metric, PyTree, Targets
 __all__ = [
     "Aux",
     "Batch",
+    "Contextual",
     "Decoder",
     "Examples",
     "HeldOut",
@@ -87,6 +88,17 @@ class Pair(NamedTuple):
 
     match: Any  # what the synthetic examples are compared with
     train: Any  # what the networks are trained on
+
+
+class Contextual(NamedTuple):
+    """K contexts of a task, and real examples of each.
+
+    In every one of them a learner is trained on the synthetic examples and judged on
+    its own real ones. An objective whose networks hold contexts already refuses it.
+    """
+
+    examples: Any  # `Examples` [K, B, ...]; None where losses need none (physics)
+    context: PyTree  # [K, ...]
 
 
 class Segment(NamedTuple):
@@ -274,7 +286,8 @@ class Method(NamedTuple):
 
 
 # A batch is any pytree that the objective names: `Examples`, per-class `Examples` with
-# a leading axis [C, B], a segment of an expert's trajectory, a pair of batches.
+# a leading axis [C, B], a segment of an expert's trajectory, a pair of batches, or
+# examples in each of several contexts.
 Batch = Any
 Sampler = Callable[[Key, Array, Any], Batch]  # (key, step, source) -> batch; pure
 
@@ -286,6 +299,8 @@ def matched(batch: Batch) -> Any:
       >>> matched(Pair(match="compared", train="trained on")), matched("compared")
       ('compared', 'compared')
     """
+    if isinstance(batch, Contextual):
+        return batch.examples
     return batch.match if isinstance(batch, Pair) else batch
 
 
@@ -296,6 +311,8 @@ def replace_matched(batch: Batch, examples: Any) -> Batch:
       >>> replace_matched(Pair(match=1, train=2), 3), replace_matched(1, 3)
       (Pair(match=3, train=2), 3)
     """
+    if isinstance(batch, Contextual):
+        return batch._replace(examples=examples)
     return batch._replace(match=examples) if isinstance(batch, Pair) else examples
 
 

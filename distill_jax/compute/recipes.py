@@ -24,6 +24,7 @@ def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampl
       axis: the axis of the examples in the batch: 0 for ``[B, ...]``, 1 for the
         per-class ``[C, B, ...]``. Its length must be a multiple of the devices. In a
         :class:`~distill_jax.base.Pair` it is that of ``match``; for ``train`` it is 0.
+        A :class:`~distill_jax.base.Contextual` has examples ``[K, B, ...]``.
 
     Returns:
       A sampler of the same numbers, with every field sharded along that axis.
@@ -47,6 +48,8 @@ def shard_batches(sampler: base.Sampler, mesh: Mesh, *, axis: int) -> base.Sampl
         batch = sampler(key, step, source)
         if isinstance(batch, base.Pair):
             return base.Pair(place(batch.match, axis), place(batch.train, 0))
+        if isinstance(batch, base.Contextual):  # Each device has all contexts.
+            return batch._replace(examples=place(batch.examples, axis))
         return place(batch, axis)
 
     return sample

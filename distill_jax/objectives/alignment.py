@@ -96,6 +96,7 @@ def feature_alignment(
 
     def loss(synthetic, key, inner, batch):
         del key  # The network is the one that `advance` left.
+        checks.check_no_contexts(batch, "Feature alignment", checks.HAS_OWN)
         real, by_class = classwise.by_class(synthetic, batch)
         learner = base.Learner(inner.variables, inner.context)
         f_real = _class_features(features_fn, learner, real)

@@ -8,8 +8,15 @@ from typing import Any
 from distill_jax import base, errors
 from distill_jax.types import Array, PyTree
 
-__all__ = ["check_features", "check_probabilities", "check_probes"]
+__all__ = [
+    "check_features",
+    "check_no_contexts",
+    "check_probabilities",
+    "check_probes",
+]
 
+# Why an objective with a pool of networks cannot take contexts from a batch.
+HAS_OWN = "its networks were drawn with contexts of their own"
 FeaturesFn = Callable[[base.Variables, PyTree, Any], Mapping[str, Array]]
 
 
@@ -33,6 +40,31 @@ def check_probabilities(task: base.Task, use: str) -> None:
         raise errors.InputError(
             f'{use}, but the task has targets of the kind "{task.targets}"; use '
             '`task.retarget("probabilities")`.'
+        )
+
+
+def check_no_contexts(batch: base.Batch, objective: str, reason: str) -> None:
+    """Raises where a batch brings contexts to an objective that has no use for them.
+
+    Args:
+      batch: what the loss was given.
+      objective: its name, at the beginning of the sentence.
+      reason: why it cannot use them.
+
+    Raises:
+      InputError: for a :class:`~distill_jax.base.Contextual`, or a
+        :class:`~distill_jax.base.Pair` with one.
+
+    Example:
+      >>> batch = base.Examples(x=1, y=2)
+      >>> check_no_contexts(batch, "Distribution matching", "its networks have some")
+    """
+    parts = batch if isinstance(batch, base.Pair) else (batch,)
+    if any(isinstance(part, base.Contextual) for part in parts):
+        raise errors.InputError(
+            f"{objective} cannot take a batch of contexts (`Contextual`), because "
+            f"{reason}; give it examples alone, or use `unrolled_training`, which "
+            "trains a network in each context of the batch."
         )
 
 

@@ -121,6 +121,7 @@ def gradient_matching(
         )
 
     def loss(synthetic, key, inner, batch):
+        checks.check_no_contexts(batch, "Gradient matching", checks.HAS_OWN)
         real, by_class = classwise.by_class(synthetic, batch)
         keys = jax.random.split(key, num_networks)
         learners = pools.learners(inner)

@@ -113,6 +113,7 @@ def implicit_bilevel(
         )
 
     def loss(synthetic, key, inner, batch):
+        checks.check_no_contexts(batch, "The implicit objective", checks.HAS_OWN)
         keys = jax.random.split(key, num_active)
         values, diagnostics = pools.map_networks(
             lambda args: _outer_value(problem, synthetic, batch, *args),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from distill_jax import base, errors
 from distill_jax.inner import ntk
 from distill_jax.inner import ridge as ridges
+from distill_jax.objectives import checks
 from distill_jax.training import gradient_step
 
 __all__ = ["kernel_inducing_points"]
@@ -78,6 +79,9 @@ def kernel_inducing_points(
 
     def loss(synthetic, key, inner, batch):
         del key, inner  # Deterministic, and without state.
+        checks.check_no_contexts(
+            batch, "A fixed kernel", "it has no network that could learn in them"
+        )
         y_real = batch.y - 1.0 / batch.y.shape[-1]
         predicted = ridges.kernel_predict(
             kernel(synthetic.x, synthetic.x),

@@ -126,6 +126,7 @@ def kernel_regression(
 
     def loss(synthetic, key, inner, batch):
         del key  # The active members were drawn by `advance`.
+        checks.check_no_contexts(batch, "A kernel objective", checks.HAS_OWN)
         real = batch._replace(y=batch.y - 1.0 / batch.y.shape[-1])
         values, terms = pools.map_networks(
             lambda learner: value_fn(learner, synthetic, real), pools.learners(inner)

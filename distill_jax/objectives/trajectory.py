@@ -111,6 +111,9 @@ def trajectory_matching(
 
     def loss(synthetic, key, inner, batch):
         del inner  # Labels are assigned anew.
+        checks.check_no_contexts(
+            batch, "Trajectory matching", "its segments hold those of the experts"
+        )
         _check_rate(synthetic)
         if assigns_labels:
             y = _target_labels(task, batch, synthetic.x)

@@ -54,6 +54,10 @@ def unrolled_training(
 ) -> base.Objective:
     """Judges the set by networks that are trained on it, through their training.
 
+    Batches are real :class:`~distill_jax.base.Examples`, and each network draws a
+    context of the task for itself; or a :class:`~distill_jax.base.Contextual`, whose
+    contexts the networks are trained and judged in.
+
     Args:
       task: says what the labels of the set are. The loss on real examples is the
         cross-entropy for class probabilities, the squared error for centred labels.
@@ -67,7 +71,8 @@ def unrolled_training(
       policy: what augmentation is drawn from in every step, or None.
       remat: what the backward pass computes again, see
         :func:`~distill_jax.inner.unroll.train_student`.
-      num_networks: fresh networks of each outer step; the loss is their mean.
+      num_networks: fresh networks of each outer step, and of each context where the
+        batch has several; the loss is their mean.
       probes: what the loss gives for transforms: ``"syn_grad"``, the gradients of the
         steps that are differentiated, leaves ``[networks, W, ...]``, or nothing.
 
@@ -119,8 +124,8 @@ def unrolled_training(
                 "`transforms.learn_rate`, or give an optax transformation."
             )
         value, first, grads = pools.map_networks(
-            lambda key: _outer_value(training, key, synthetic, batch),
-            jax.random.split(key, num_networks),
+            lambda args: _outer_value(training, synthetic, batch, *args),
+            _networks_of(batch, key, num_networks),
         )
         metrics = {"window_start": first.mean(dtype=value.dtype)}
         intermediates = {"syn_grad": grads} if training.has_gradients else {}
@@ -148,13 +153,30 @@ class _Training(NamedTuple):
     has_gradients: bool  # whether those of the window are given too
 
 
+def _networks_of(
+    batch: base.Batch, key: Key, num_networks: int
+) -> tuple[Key, Array | None]:
+    """The keys of the networks, and which of the batch's contexts each is trained in.
+
+    The examples of the batch are not repeated for networks that share a context.
+    """
+    if not isinstance(batch, base.Contextual):
+        return jax.random.split(key, num_networks), None
+    num_contexts = jax.tree.leaves(batch.context)[0].shape[0]
+    number = jnp.repeat(jnp.arange(num_contexts), num_networks)
+    return jax.random.split(key, num_contexts * num_networks), number
+
+
 def _outer_value(
-    training: _Training, key: Key, synthetic: base.Synthetic, real: base.Examples
+    training: _Training,
+    synthetic: base.Synthetic,
+    batch: base.Batch,
+    key: Key,
+    number: Array | None,
 ) -> tuple[Array, Array, PyTree | None]:
     """The loss of theta_{t+W} on real examples, t, and gradients if asked for."""
     task = training.task
     key_context, key_net, key_start, key_batches, key_steps = jax.random.split(key, 5)
-    context = task.sample_context(key_context)
     num_examples = synthetic.y.shape[0]
     batches = minibatches.consecutive_batches(
         key_batches,
@@ -163,11 +185,12 @@ def _outer_value(
         num_steps=training.num_steps,
     )
     first = _window_start(training, key_start)
-    feed = unroll.Feed(batches, training.policy, context)
+    learner, real = _start(task, batch, number, (key_context, key_net))
+    feed = unroll.Feed(batches, training.policy, learner.context)
     rate = synthetic.learning_rate
     variables, opt = unroll.lead_student(
         key_steps,
-        task.init(key_net, context),
+        learner.variables,
         task,
         synthetic,
         optimizer=training.make_optimizer(jax.lax.stop_gradient(rate)),
@@ -186,7 +209,17 @@ def _outer_value(
         derivative=unroll.Derivative(remat=training.remat),
         has_gradients=training.has_gradients,
     )
-    return _judge(task, variables, key_steps, real, context), first, grads
+    return _judge(task, variables, key_steps, real, learner.context), first, grads
+
+
+def _start(
+    task: base.Task, batch: base.Batch, number: Array | None, keys: tuple[Key, Key]
+) -> tuple[base.Learner, Any]:
+    """An untrained network, and the real examples that it will be judged by."""
+    if number is None:
+        return tasks.init_learner(task, keys), batch
+    real, context = jax.tree.map(lambda leaf: leaf[number], batch)
+    return base.Learner(task.init(keys[1], context), context), real
 
 
 def _window_start(training: _Training, key: Key) -> Array:
@@ -201,7 +234,7 @@ def _judge(
     task: base.Task,
     variables: base.Variables,
     key: Key,
-    batch: base.Examples,
+    batch: base.Examples | None,
     context: Any,
 ) -> Array:
     """The mean loss on real examples; its derivative is taken block by block.
@@ -209,6 +242,8 @@ def _judge(
     The gradient is computed with the value, at parameters held constant, and attached
     to it: what remains of a large real batch is one tree of parameters.
     """
+    if batch is None:  # The loss needs the context alone, such as a residual does.
+        return jnp.mean(task.test_loss(variables, key, None, context))
     batch = batch._replace(y=tasks.encode(batch.y, task.targets))
 
     def losses_fn(params, batch):
