@@ -30,7 +30,7 @@ OBJECTIVES = {
         distance="mse",
         num_matches=9,
         training=objectives.NetworkTraining(optax.sgd(0.5), num_epochs=2),
-        has_example_probe=True,
+        probes=("syn_grad", "syn_grad_per_example"),
     ),
     "gradient trained on real examples": lambda task: objectives.gradient_matching(
         task,
