@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from distill_jax import base, errors
+from distill_jax.storage import label_checks
 from distill_jax.types import Key
 
 __all__ = ["check_class_major", "distill"]
@@ -41,7 +42,8 @@ def distill(
 
     Raises:
       InputError: from ``init``, when a learned key has no optimiser, an optimiser has
-        no learned key, or the initial set is not class-major.
+        no learned key, the initial set is not class-major, or its labels are not
+        finite.
 
     Example:
       >>> import distill_jax as dj
@@ -63,6 +65,7 @@ def distill(
 
     def init(key: Key, initial: base.Examples) -> base.State:
         check_class_major(initial)
+        _check_finite(initial)
         key_latent, key_inner = jax.random.split(key)
         latent = decoder.init(key_latent, initial)
         inner = objective.init(key_inner, decoder.decode(latent))
@@ -120,6 +123,16 @@ def check_class_major(initial: base.Examples) -> None:
             f"{num_rows // num_classes} rows for each of the {num_classes} classes. "
             f"The classes begin {classes[:8].tolist()}."
         )
+
+
+def _check_finite(initial: base.Examples) -> None:
+    """Raises for labels that are no numbers; what they mean, the protocol says."""
+    for name in ("y", "target"):
+        for labels in jax.tree.leaves(getattr(initial, name)):
+            if not isinstance(labels, jax.core.Tracer):
+                label_checks.check_labels(
+                    labels, "values", name=f"The initial `{name}`"
+                )
 
 
 def _partition(optimizer: Optimizer, learned: dict) -> optax.GradientTransformation:

@@ -98,7 +98,13 @@ def random_soft(
     key_expert, key_students = jax.random.split(key)
     images = comparison.data.train.x[index]
     soft = labels.expert_labels(
-        key_expert, comparison.task, comparison.data, training, images, epochs=epochs
+        key_expert,
+        comparison.task,
+        comparison.data,
+        training,
+        images,
+        epochs=epochs,
+        allow_diverged=True,  # Its students count as wrong; the other arms are told.
     )
     candidates = []
     for y in soft.labels:

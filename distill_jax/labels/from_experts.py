@@ -49,6 +49,7 @@ def expert_labels(
     images: Any,
     *,
     epochs: Sequence[int] | None = None,
+    allow_diverged: bool = False,
 ) -> ExpertLabels:
     """Trains an expert on the training split and lets it label images.
 
@@ -64,6 +65,8 @@ def expert_labels(
         ``dataset.train.x[index]``; any number of leading axes.
       epochs: T numbers of completed epochs, from 0 (untrained) to E, after which the
         expert labels; by default as :func:`epoch_grid` spaces them.
+      allow_diverged: whether labels that are not finite are given back, where they
+        would end in an error.
 
     Returns:
       :class:`ExpertLabels`: labels [T, ..., C] with the leading axes of the images,
@@ -72,6 +75,7 @@ def expert_labels(
     Raises:
       InputError: when an epoch is outside the training, or the images have another
         shape than the data set.
+      DivergedError: when labels are not finite, since the training diverged.
 
     Example:
       >>> import distill_jax as dj, jax
@@ -104,6 +108,8 @@ def expert_labels(
         jnp.asarray(images).reshape(-1, *shape),
     )
     appraisal, labels = jax.device_get(outcome.value)
+    if not allow_diverged:
+        _check_finite(labels, grid)
     return ExpertLabels(
         labels=labels.reshape(len(grid), *leading, labels.shape[-1]),
         epochs=grid,
@@ -172,6 +178,16 @@ def _labelling_program(task, training, epochs):
         return appraisal, jax.lax.map(label, chosen)
 
     return program
+
+
+def _check_finite(labels: np.ndarray, epochs: tuple[int, ...]) -> None:
+    """Raises for labels [T, N, C] of an expert that diverged."""
+    for epoch, label in zip(epochs, labels, strict=True):
+        if not np.isfinite(label).all():
+            raise errors.DivergedError(
+                f"The labels of the expert are not finite after epoch {epoch}, since "
+                "its training diverged; lower its learning rate, or ask it earlier."
+            )
 
 
 def _leading_axes(shape: tuple[int, ...], example: tuple[int, ...]) -> tuple[int, ...]:

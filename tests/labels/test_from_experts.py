@@ -68,3 +68,15 @@ def test_images_of_another_shape_are_told(digits, shape):
         labels.expert_labels(
             jax.random.key(0), task, data, TRAINING, np.zeros(shape, np.uint8)
         )
+
+
+def test_labels_of_an_expert_that_diverged_are_refused(digits):
+    data, task = digits
+    training = experts.Training(num_epochs=2, learning_rate=1e30)
+    ask = lambda **options: labels.expert_labels(
+        jax.random.key(3), task, data, training, data.test.x[:7], **options
+    )
+    with pytest.raises(errors.DivergedError, match="not finite after epoch 1, since"):
+        ask()
+    assert np.isfinite(ask(epochs=[0]).labels).all()  # Asked before it diverges.
+    assert np.isnan(ask(allow_diverged=True).labels).all()

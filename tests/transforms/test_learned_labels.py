@@ -75,6 +75,18 @@ def test_labels_that_a_kind_cannot_start_from_are_refused(kind, y, sentence):
         learned(kind=kind).init(KEY, INITIAL._replace(y=y))
 
 
+def test_initial_labels_are_finite_whatever_they_mean():
+    method = dj.distill(
+        base.Objective(lambda *a: {}, lambda *a: (0.0, base.Aux()), lambda *a: {}),
+        decoder=dj.plain_decoder(),
+        optimizer=optax.sgd(1.0),
+    )
+    for name in ("y", "target"):
+        initial = INITIAL._replace(**{name: INITIAL.y.at[1].set(jnp.inf)})
+        with pytest.raises(errors.InputError, match=f"The initial `{name}` holds"):
+            method.init(KEY, initial)
+
+
 def test_logits_and_free_masses_may_be_learned_further():
     logits = INITIAL._replace(y=INITIAL.y * 3 - 5)
     learned(kind="logits", scale=None).init(KEY, logits)
