@@ -6,6 +6,7 @@ from distill_jax.evaluation import fairness, protocol
 from distill_jax.evaluation.baselines import arms, synthetic_arm
 from distill_jax.evaluation.comparison import Arm, RunOptions
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
+from distill_jax.evaluation.grid import Grid, evaluate_grid
 from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
@@ -18,11 +19,13 @@ from distill_jax.evaluation.training import train
 __all__ = [
     "Arm",
     "Evaluation",
+    "Grid",
     "Protocol",
     "RunOptions",
     "Transfer",
     "arms",
     "evaluate",
+    "evaluate_grid",
     "fairness",
     "interval",
     "kernel_ridge_accuracy",

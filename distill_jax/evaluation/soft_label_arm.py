@@ -18,7 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import deprecations, errors, experts, labels
+from distill_jax import base, deprecations, errors, experts, labels
+from distill_jax.evaluation import grid
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
 from distill_jax.types import Key
@@ -77,6 +78,9 @@ def random_soft(
     Returns:
       The arm ``"random-soft"``.
 
+    Raises:
+      DivergedError: if the expert diverges before it is asked for a label.
+
     Example:
       >>> import distill_jax as dj, jax
       >>> from distill_jax.evaluation import comparison, soft_label_arm
@@ -106,18 +110,24 @@ def random_soft(
         epochs=epochs,
         allow_diverged=True,  # Its students count as wrong; the other arms are told.
     )
-    candidates = []
-    for y in soft.labels:
-        # The same networks for every epoch: what differs are the labels alone.
-        students = comparison.train_subsets(
-            key_students, index, comparison.encode(y), rate
-        )
-        candidates.append((comparison.measure(students, "validation"), students))
-    means = [validation.mean for validation, _ in candidates]
+    soft = _with_finite_labels(soft, training)
+    # The same networks for every epoch: what differs are the labels alone.
+    students = grid.evaluate_grid(
+        key_students,
+        comparison.task,
+        base.Synthetic(images, comparison.encode(soft.labels), None, rate),
+        comparison.data,
+        comparison.protocol,
+        num_seeds=comparison.num_runs,
+        splits=("validation",),
+        normalizer=comparison.data.spec.normalizer,
+        num_kept=comparison.num_checkpoints,
+        side_by_side=comparison.side_by_side,
+    )
+    means = students.accuracies("validation").mean(axis=1)
     best = int(np.argmax(means))  # The earliest of equals.
-    students = candidates[best][1]
-    tested = comparison.measure(students._replace(compile_seconds=0.0, run_seconds=0.0))
-    timed = [soft, *(validation for validation, _ in candidates), tested]
+    tested = comparison.measure(students.students(best))
+    timed = [soft, students, tested]
     num_rows = index.shape[1]
     size = images[0].nbytes + num_rows * 4 * soft.labels.shape[-1]
     note = _note(training, soft, soft.epochs[best])
@@ -126,6 +136,21 @@ def random_soft(
         seconds=sum(part.run_seconds for part in timed),
         compile_seconds=sum(part.compile_seconds for part in timed),
     )
+
+
+def _with_finite_labels(
+    soft: labels.ExpertLabels, training: experts.Training
+) -> labels.ExpertLabels:
+    """The epochs by which the expert has not diverged; raises where there is none."""
+    kept = [i for i, y in enumerate(soft.labels) if np.isfinite(y).all()]
+    if not kept:
+        raise errors.DivergedError(
+            "The expert of the arm random-soft diverged: its labels are not finite "
+            f"after any of the epochs {list(soft.epochs)}. Lower its learning rate "
+            f"({training.learning_rate:.3g})."
+        )
+    epochs = tuple(soft.epochs[i] for i in kept)
+    return soft._replace(labels=soft.labels[np.array(kept)], epochs=epochs)
 
 
 def _note(training: experts.Training, soft: labels.ExpertLabels, epoch: int) -> str:

@@ -7,10 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from distill_jax import base, errors, evaluation, experts, nets, selection, tasks
+from distill_jax import (
+    base,
+    errors,
+    evaluation,
+    experts,
+    labels,
+    nets,
+    selection,
+    tasks,
+)
 from distill_jax import data as data_lib
 from distill_jax.compute import programs
-from distill_jax.evaluation import fairness, runs, soft_label_arm
+from distill_jax.evaluation import fairness, grid, runs, soft_label_arm
 from distill_jax.selection import stratified
 
 PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
@@ -114,22 +123,55 @@ def test_the_epoch_of_the_expert_is_chosen_without_the_test_set(
     digits, few, monkeypatch
 ):
     data, task = digits
-    splits = []
-    measure = runs.measure
+    splits, asked = [], []
+    measure, evaluate_grid = runs.measure, grid.evaluate_grid
 
     def spy(task, trained, data, *, split="test", side_by_side="auto"):
         splits.append(split)
         return measure(task, trained, data, split=split, side_by_side=side_by_side)
 
+    def spy_on_grid(*args, **options):
+        asked.append(options["splits"])
+        return evaluate_grid(*args, **options)
+
     monkeypatch.setattr(runs, "measure", spy)
+    monkeypatch.setattr(grid, "evaluate_grid", spy_on_grid)
     bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 3, "auto")
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=3)
     arm = soft_label_arm.random_soft(
         jax.random.key(3), bench, None, index, EXPERT, epochs=EPOCHS
     )
-    assert splits == ["validation"] * 3 + ["test"]
+    assert asked == [("validation",)]
+    assert splits == ["test"]
     assert "after epoch" in arm.note
     assert "chosen on the validation split" in arm.note
+
+
+def test_students_of_one_epoch_after_the_other_give_the_same_soft_arm(digits):
+    data, task = digits
+    bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 2, "map", 2)
+    index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=2)
+    key = jax.random.key(3)
+    arm = soft_label_arm.random_soft(key, bench, None, index, EXPERT, epochs=EPOCHS)
+    key_expert, key_students = jax.random.split(key)
+    images = data.train.x[index]
+    soft = labels.expert_labels(key_expert, task, data, EXPERT, images, epochs=EPOCHS)
+    trained = [bench.train_subsets(key_students, index, y, None) for y in soft.labels]
+    means = [bench.measure(each, "validation").mean for each in trained]
+    best = int(np.argmax(means))
+    assert f"after epoch {soft.epochs[best]} of" in arm.note
+    np.testing.assert_array_equal(
+        arm.evaluation.curve, bench.measure(trained[best]).curve
+    )
+
+
+def test_an_expert_that_diverges_is_told(digits):
+    data, task = digits
+    bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 1, "map")
+    index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=1)
+    wild = experts.Training(num_epochs=2, learning_rate=1e30)
+    with pytest.raises(errors.DivergedError, match=r"epochs \[1, 2\]. Lower its learn"):
+        soft_label_arm.random_soft(jax.random.key(3), bench, None, index, wild)
 
 
 def test_an_arm_is_a_row_of_the_report(five):
@@ -188,7 +230,7 @@ def test_the_seconds_of_the_soft_arm_hold_the_expert_and_every_epoch(
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=1)
     expert = evaluation.usual_expert(bench.protocol, num_epochs=2)
     arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, expert)
-    assert len(outcomes) == 6  # The expert, twice students and their test, the test.
+    assert len(outcomes) == 3  # The expert, all students, the test.
     assert arm.seconds == pytest.approx(sum(o.run_seconds for o in outcomes))
     assert arm.compile_seconds == pytest.approx(
         sum(o.compile_seconds for o in outcomes)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_errors
 
 import distill_jax as dj
 from distill_jax import base, errors, evaluation, types
 from distill_jax.evaluation import checks, results
-from tests.support import toy_errors
 
 PROTOCOL = evaluation.Protocol(
     num_steps=30, learning_rate=0.05, weight_decay=0.0, targets="values"
