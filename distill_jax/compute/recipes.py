@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distill_jax import base
+from distill_jax import base, errors
 from distill_jax.compute import parallel
 
 __all__ = ["shard_batches", "spread_recipe"]
@@ -67,6 +67,9 @@ def spread_recipe(recipe: base.Recipe, data: Any, mesh: Mesh) -> base.Recipe:
     Returns:
       A recipe of the same numbers, up to the order of sums.
 
+    Raises:
+      InputError: for a mesh of data, where batches are contexts without examples.
+
     Example:
       >>> import distill_jax as dj
       >>> data = dj.data.load("digits")
@@ -84,6 +87,12 @@ def spread_recipe(recipe: base.Recipe, data: Any, mesh: Mesh) -> base.Recipe:
         )
     source = recipe.source_fn(data)
     batch = jax.eval_shape(recipe.sampler, jax.random.key(0), 0, source)
+    if base.matched(batch) is None:
+        raise errors.InputError(
+            "The batches of this recipe are contexts without examples, so there are no "
+            "data to spread over devices: use a mesh with the axis "
+            '"networks", `device_mesh(axis="networks")`.'
+        )
     # A segment has experts in the place of examples.
     is_segment = isinstance(batch, base.Segment)
     axis = 0 if is_segment else base.matched(batch).y.ndim - 2

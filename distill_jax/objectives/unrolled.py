@@ -162,7 +162,7 @@ def _networks_of(
     """
     if not isinstance(batch, base.Contextual):
         return jax.random.split(key, num_networks), None
-    num_contexts = jax.tree.leaves(batch.context)[0].shape[0]
+    num_contexts = jax.tree.leaves(batch)[0].shape[0]
     number = jnp.repeat(jnp.arange(num_contexts), num_networks)
     return jax.random.split(key, num_contexts * num_networks), number
 

@@ -68,6 +68,15 @@ def implicit(task: base.Task, **size: int) -> base.Recipe:
     return methods.bptt(task, **kwargs)._replace(method=method)
 
 
+def unrolled_in_contexts(task: base.Task, **size: int) -> base.Recipe:
+    """Networks are trained and judged in the contexts that a batch brings."""
+    recipe = methods.bptt(task, num_inner_steps=2, batch_size=16, **size)
+    sampler = dj.samplers.in_contexts(
+        task.sample_context, recipe.sampler, num_contexts=2
+    )
+    return recipe._replace(sampler=sampler)
+
+
 # One for each file of mathematics, and one more where two paths lead through it.
 OBJECTIVES = {
     "distribution": lambda task, **size: methods.dm(
@@ -98,6 +107,7 @@ OBJECTIVES = {
     "unrolled": lambda task, **size: methods.bptt(
         task, num_inner_steps=2, batch_size=16, augmentation="none", **size
     ),
+    "unrolled, contexts of the batch": unrolled_in_contexts,
     "implicit": implicit,
 }
 

@@ -185,6 +185,8 @@ def test_networks_are_drawn_in_contexts_of_the_task(name):
     inner = OBJECTIVES[name](plain()).init(jax.random.key(7), synthetic())
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(inner)]
     assert not [path for path in paths if "context" in path]
+    if name == "distribution":  # A checkpoint knows leaves by their paths.
+        assert {path.partition("[")[0] for path in paths} == {".params"}
 
 
 def test_an_unrolled_network_draws_a_context_where_the_batch_brings_none():

@@ -55,6 +55,18 @@ def test_examples_in_contexts_are_weighed_by_their_index():
     np.testing.assert_array_equal(batch.examples.weight, table[batch.examples.index])
 
 
+def test_contexts_without_examples_are_not_data_that_can_be_spread():
+    recipe = base.Recipe(
+        method=base.Method(lambda: None, lambda: None, lambda: None),
+        sampler=samplers.in_contexts(jax.random.uniform, num_contexts=4),
+        initial_fn=lambda key, data: data,
+        source_fn=lambda data: None,
+        protocol=None,
+    )
+    with pytest.raises(errors.InputError, match="contexts without examples"):
+        recipes.spread_recipe(recipe, None, parallel.device_mesh(4))
+
+
 def test_examples_in_contexts_are_sharded_and_the_contexts_are_whole():
     mesh = parallel.device_mesh(4)
     shard = recipes.shard_batches(sampler(), mesh, axis=1)
