@@ -304,12 +304,13 @@ def _to_distilled(
     spec, protocol = built.dataset.spec, built.recipe.protocol
     rate = synthetic.learning_rate
     rows = ("x", "y", "weight", "target")
+    target_scale = {n: getattr(spec, n) for n in ("target_mean", "target_std")}
     return dj.DistilledSet(
         **{n: jax.tree.map(np.asarray, getattr(synthetic, n)) for n in rows},
         learning_rate=None if rate is None else float(rate),
         targets=protocol.targets,
         label_mass=protocol.label_mass,
-        normalizer=spec.normalizer._asdict(),
+        normalizer={**spec.normalizer._asdict(), **target_scale},
         recipe={
             "loss": built.task.retarget(protocol.targets).facts.loss,
             "network": dict(built.task.facts.network),

@@ -78,7 +78,9 @@ class DistilledSet:
       targets: what ``y`` is: "probabilities", "centred" or "values".
       normalizer: arrays ``scale``, ``mean``, ``std``, for ZCA ``whiten`` and
         ``unwhiten`` [D, D], and ``pixel_range`` [2], the ``u`` of black and white where
-        it is not 0 and 1. Entries that are ``None`` are left out; empty for none.
+        it is not 0 and 1; for values ``target_mean`` and ``target_std`` [C], with which
+        a raw value is ``y * target_std + target_mean``. Entries that are ``None`` are
+        left out; empty for none.
       recipe: how a network is trained on the set: the description of the network, the
         optimiser, steps, augmentation and loss.
       data_fingerprint: SHA-256 of the data the set was distilled from.

@@ -13,6 +13,7 @@ from distill_jax.storage import label_checks
 __all__ = ["NORMALIZER_FIELDS", "check_normalizer", "check_rows", "check_targets"]
 
 NORMALIZER_FIELDS = ("scale", "mean", "std", "whiten", "unwhiten", "pixel_range")
+_TARGET_FIELDS = ("target_mean", "target_std")  # Of values; since version 2.
 
 
 def check_rows(x: Any, y: Any, weight: Any, target: Any) -> None:
@@ -93,11 +94,14 @@ def check_normalizer(normalizer: Mapping[str, Any], x: Any) -> None:
       >>> check_normalizer({"scale": 1, "mean": 0, "std": 1}, np.ones((2, 3)))
     """
     names = set(normalizer)
-    is_complete = {"scale", "mean", "std"} <= names <= set(NORMALIZER_FIELDS)
-    if names and (not is_complete or ("whiten" in names) != ("unwhiten" in names)):
+    known = {*NORMALIZER_FIELDS, *_TARGET_FIELDS}
+    pairs = (("whiten", "unwhiten"), _TARGET_FIELDS)
+    is_complete = {"scale", "mean", "std"} <= names <= known
+    if names and not (is_complete and all(len({*p} & names) != 1 for p in pairs)):
         raise errors.InputError(
             f"The normaliser has {sorted(names)}, which cannot be inverted; it needs "
-            "scale, mean and std, and whiten and unwhiten together or not at all."
+            "scale, mean and std, whiten and unwhiten together or not at all, and "
+            "target_mean and target_std likewise."
         )
     if names and isinstance(x, Mapping):
         raise errors.InputError(

@@ -198,6 +198,10 @@ def test_what_is_no_picture_is_refused(shape):
             {"normalizer": {"scale": 1, "mean": 0, "std": 1, "whiten": np.eye(2)}},
             "together or not at all",
         ),
+        (
+            {"normalizer": {"scale": 1, "mean": 0, "std": 1, "target_std": 1}},
+            "target_mean and target_std likewise",
+        ),
         ({"config": {"net": {"fn": print}}}, r"`config.net.fn` is a builtin_function"),
         ({"recipe": {"steps": [1, object()]}}, r"`recipe.steps\[1\]` is a object"),
     ],

@@ -206,3 +206,48 @@ def test_methods_whose_labels_have_a_free_mass_say_so(digits):
         judge(dj.evaluation.Protocol(num_steps=5))
     stored = dj.DistilledSet(found.x, found.y, label_mass=recipe.protocol.label_mass)
     assert "of free mass" in repr(stored)
+
+
+def test_values_that_are_regressed_are_learned_and_stored(tmp_path):
+    """Labels start at zero, the mean; places stay what they are."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3)).astype(np.float32)
+    y = (5 + x @ np.array([3.0, -2.0, 0.5])).astype(np.float32)
+    data = dj.data.from_arrays(x, y, targets="values")
+    task = dj.tasks.regression(dj.nets.mlp(1, hidden=()), data.spec)
+    protocol = dj.evaluation.Protocol(
+        num_steps=100, learning_rate=0.1, weight_decay=0.0, targets="values"
+    )
+
+    def initial_fn(key, data):
+        del key  # The first examples.
+        places = dj.data.normalize(data.spec.normalizer, data.train.x[:12])
+        return base.Examples(places, jnp.zeros((12, 1)))
+
+    def loss(synthetic, key, inner, batch):
+        """Of the linear regression on the set, which has a closed form."""
+        gram = synthetic.x.T @ synthetic.x + 1e-3 * jnp.eye(3)
+        weights = jnp.linalg.solve(gram, synthetic.x.T @ synthetic.y)
+        return jnp.mean((batch.x @ weights - task.encode(batch.y)) ** 2), base.Aux()
+
+    method = dj.distill(
+        base.Objective(lambda *a: {}, loss, lambda *a: {}),
+        decoder=learned(kind="values"),
+        optimizer={"x": optax.set_to_zero(), "y": optax.adam(0.1)},
+    )
+    recipe = recipe_of(method, None, initial_fn=initial_fn, protocol=protocol)
+    state, _ = dj.run(recipe, data, num_steps=100, key=KEY)
+    found = method.read(state)
+    assert float(found.y.min()) < 0  # No probabilities.
+    scale = {n: getattr(data.spec, n) for n in ("target_mean", "target_std")}
+    stored = dj.DistilledSet(
+        found.x,
+        found.y,
+        targets="values",
+        normalizer={**data.spec.normalizer._asdict(), **scale},
+    )
+    again = dj.DistilledSet.load(stored.save(tmp_path))
+    assert again.normalizer["target_mean"] == pytest.approx(data.train.y.mean())
+    synthetic = dj.evaluation.to_synthetic(again)
+    result = dj.evaluate(task, synthetic, data, protocol=protocol, num_runs=1, key=KEY)
+    assert result.scores["r2"][0] > 0.95
