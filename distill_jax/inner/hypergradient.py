@@ -58,8 +58,10 @@ def through_optimum(
     """The outer value at an optimum, with the derivative that follows the optimum.
 
     The value is ``outer_fn(params, synthetic)``. Differentiated once in ``synthetic``
-    it gives dF/dS, with ``params`` as theta*; ``params`` itself gets no gradient. The
-    system is solved with the value, under ``jit``, ``vmap`` and ``lax.map`` alike.
+    it gives dF/dS, with ``params`` as theta*; ``params`` itself gets no gradient. That
+    dF/dS can be differentiated in what ``outer_fn`` closes over, such as the weights of
+    real examples, through the iterations that solve the system. The system is solved
+    with the value, under ``jit``, ``vmap`` and ``lax.map`` alike.
 
     Away from an optimum the number is an approximation, the better the smaller
     ``inner_gradient_norm``. Conjugate gradients need a positive definite operator: an
@@ -115,11 +117,11 @@ def through_optimum(
             curved = product_fn(params, fixed, vector)
         return jax.flatten_util.ravel_pytree(curved)[0] + solver_options.damping * flat
 
-    v = jax.lax.stop_gradient(_solved(operator, b, solver_options))
+    v = _solved(operator, b, solver_options)
 
     along_v = lambda synthetic: _along(inner_fn, params, unflatten(v), synthetic)
     direct = jax.grad(outer_only, argnums=1, allow_int=True)(params, fixed)
-    implicit = jax.grad(along_v, allow_int=True)(fixed)
+    at_rest, implicit = jax.value_and_grad(along_v, allow_int=True)(fixed)
     followed = along_v(_clipped(synthetic, direct, implicit, solver_options))
     value, aux = outer_fn(params, synthetic), None
     if has_aux:
@@ -130,8 +132,8 @@ def through_optimum(
         _tree_size(direct),
         _tree_size(implicit),
     )
-    # The derivative of what follows the optimum, and none of its value.
-    value = value + (followed - jax.lax.stop_gradient(followed))
+    # The derivative in S of what follows the optimum, and none of its value.
+    value = value + _derivative(followed) - _derivative(at_rest)
     return value, Diagnostics(aux, *jax.lax.stop_gradient(numbers))
 
 
@@ -205,11 +207,18 @@ def _clipped(
     return jax.tree.map(_scale_derivative, synthetic, factors)
 
 
+def _derivative(number: Array) -> Array:
+    """Zero, with the derivative of the number."""
+    return number - jax.lax.stop_gradient(number)
+
+
 def _size(leaf: Array) -> Array:
     """The norm of a leaf of a gradient; 0 for that of integers."""
     if leaf.dtype == jax.dtypes.float0:
         return jnp.zeros(())
-    return jnp.sqrt(jnp.sum(jnp.square(leaf)))
+    squared = jnp.sum(jnp.square(leaf))
+    is_zero = squared == 0  # Where the root has no derivative.
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squared)))
 
 
 def _tree_size(tree: PyTree) -> Array:
@@ -221,10 +230,13 @@ def _clip_factor(
     direct: Array, implicit: Array, ratio: float | None, norm: float | None
 ) -> Array:
     """What the implicit part of one leaf is multiplied with, at most 1."""
-    bound = jnp.full_like(implicit, jnp.inf if norm is None else norm)
+    factor, size = jnp.ones_like(implicit), solvers.positive_or_one(implicit)
+    if norm is not None:
+        factor = jnp.minimum(norm / size, factor)
     if ratio is not None:
-        bound = jnp.minimum(bound, jnp.where(direct > 0, ratio * direct, jnp.inf))
-    return jnp.minimum(bound / solvers.positive_or_one(implicit), 1.0)
+        share = jnp.minimum(ratio * direct / size, factor)
+        factor = jnp.where(direct > 0, share, factor)
+    return factor
 
 
 def _scale_derivative(leaf: Any, factor: Array) -> Any:

@@ -186,12 +186,13 @@ def _match(
 
 def _target_labels(task: base.Task, segment: base.Segment, x: PyTree) -> Array:
     """The mean of the probabilities that the target networks give; [M, C]."""
+    x = jax.lax.stop_gradient(x)  # Labels are assigned, and no part of what is learned.
 
     def labels_of(learner: base.Learner) -> Array:
         return jax.nn.softmax(task.predict(learner.variables, x, learner.context))
 
     experts = base.Learner(base.Variables(segment.target, {}), segment.context)
-    return jax.lax.stop_gradient(pools.map_networks(labels_of, experts).mean(axis=0))
+    return pools.map_networks(labels_of, experts).mean(axis=0)
 
 
 def _squared(tree: PyTree, other: PyTree) -> Array:

@@ -240,7 +240,9 @@ def _judge(
     """The mean loss on real examples; its derivative is taken block by block.
 
     The gradient is computed with the value, at parameters held constant, and attached
-    to it: what remains of a large real batch is one tree of parameters.
+    to it: what remains of a large real batch is one tree of parameters. It is a
+    function of the real examples and their weights, in which it can be differentiated
+    again; a second derivative in the synthetic examples would miss its curvature.
     """
     if batch is None:  # The loss needs the context alone, such as a residual does.
         return jnp.mean(task.test_loss(variables, key, None, context))
@@ -263,7 +265,7 @@ def _judge(
     size = blocks.fitting_size(lambda batch: losses_fn(at, batch), weighted)
     value, grads = blocks.batch_sum(of_block, weighted, size)
     displacement = jax.tree.map(jnp.subtract, variables.params, at)
-    return value + optax.tree.vdot(jax.lax.stop_gradient(grads), displacement)
+    return value + optax.tree.vdot(grads, displacement)
 
 
 def _maker(optimizer: Optimizer) -> Callable[[Any], optax.GradientTransformation]:
