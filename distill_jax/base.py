@@ -75,7 +75,7 @@ __all__ = [
 class Examples(NamedTuple):
     """Examples of a task, real or initial: what samplers yield and learners read."""
 
-    x: PyTree  # [B, ...] inputs in the space the networks see
+    x: PyTree  # [B, ...] inputs in the space the networks see, or arrays by name
     y: Array  # [B, C] class probabilities, centred labels or regression values
     weight: Array | None = None  # [B]
     # [B] int32, position in the data set

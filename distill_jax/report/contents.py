@@ -300,11 +300,13 @@ def _check_classes(contents: Contents) -> None:
 
 def _check_labels(contents: Contents) -> None:
     """Raises unless labels can be shown."""
-    if contents.targets not in _TARGETS:
-        raise errors.InputError(
-            f"`targets` is {contents.targets!r}, which says nothing about the labels. "
-            f"{errors.nearest(str(contents.targets), _TARGETS)}"
-        )
+    for name, known in (("targets", _TARGETS), ("label_mass", ("one", "free"))):
+        word = getattr(contents, name)
+        if word not in known:
+            raise errors.InputError(
+                f"`{name}` is {word!r}, which says nothing about the labels. "
+                f"{errors.nearest(str(word), known)}"
+            )
     labels = contents.labels
     if labels is None:
         return

@@ -29,6 +29,7 @@ IMAGES = np.zeros((3, 2, 4, 4, 1), np.uint8)
         ({"labels": np.zeros(3)}, r"`labels` has the shape \[3\]"),
         ({"labels": np.full((2, 2), np.nan)}, "not finite"),
         ({"targets": "probability"}, 'Did you mean "probabilities"'),
+        ({"label_mass": "fre"}, 'Did you mean "free"'),
         ({"history": [(1, 2.0)]}, "A row of `history` has 2 entries"),
         ({"evaluations": [(1, 2.0, 0.5)]}, "A row of `evaluations` has 3 entries"),
         ({"arms": [{"name": "x", "acuracy_mean": 1}]}, 'Did you mean "accuracy_mean"'),

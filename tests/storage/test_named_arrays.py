@@ -3,7 +3,11 @@
 """Sets of several arrays, types that are kept, and what labels a set may have."""
 
 import json
+import os
+import pathlib
 import re
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -72,6 +76,20 @@ def test_points_are_read_with_numpy_alone(tmp_path):
         np.testing.assert_array_equal(file["x_inside"], points().x["inside"])
     assert facts["format_version"] == 2  # An earlier library asks for a newer one.
     assert facts["arrays"]["x_boundary"] == {"shape": [4, 1], "dtype": "float64"}
+
+
+def test_storing_reading_and_merging_need_numpy_alone(tmp_path):
+    points().save(tmp_path)
+    code = (
+        "import sys\nfrom distill_jax.storage import distilled, merging\n"
+        f"one = distilled.DistilledSet.load({str(tmp_path)!r})\n"
+        f"merging.merge(one, one).save({str(tmp_path)!r})\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    root = pathlib.Path(dj.__file__).parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    assert subprocess.run([sys.executable, "-c", code], env=env).returncode == 0
+    assert distilled.DistilledSet.load(tmp_path).num_examples == 18
 
 
 def test_solutions_with_a_boundary_value_each_are_labelled_together(tmp_path):
