@@ -108,7 +108,7 @@ def random_soft(
         training,
         images,
         epochs=epochs,
-        allow_diverged=True,  # Its students count as wrong; the other arms are told.
+        allow_diverged=True,  # Epochs at which it has diverged are left out below.
     )
     soft = _with_finite_labels(soft, training)
     # The same networks for every epoch: what differs are the labels alone.
