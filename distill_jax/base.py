@@ -42,7 +42,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from distill_jax import deprecations
+from distill_jax import deprecations, errors
 from distill_jax.types import Array, Key, Metric, PyTree, Targets
 
 __all__ = [
@@ -228,6 +228,14 @@ class Aux(NamedTuple):
     probes: Mapping[str, PyTree] = {}  # differentiable intermediates for transforms
 
 
+def _no_place(*networks: "Learner | Variables") -> PyTree:
+    """The inner state that holds these networks, of an objective that names none."""
+    raise errors.InputError(
+        "This objective does not say which inner state holds given networks; give it "
+        "the field `at`, a function of networks."
+    )
+
+
 class Objective(NamedTuple):
     """The mathematics of a paper."""
 
@@ -239,6 +247,8 @@ class Objective(NamedTuple):
     read: Callable[[Synthetic, PyTree], Synthetic] = lambda synthetic, inner: synthetic
     # (synthetic, inner) -> the set to be stored; another where labels are assigned
     probes: tuple[str, ...] = ()  # names of what the loss gives in `Aux.probes`
+    at: Callable[..., PyTree] = _no_place
+    # (*networks) -> the inner state that holds these `Learner`s, or `Variables`
 
 
 class Latent(NamedTuple):

@@ -76,7 +76,9 @@ def moment_matching(task: dj.Task, *, deviation: float = 1.0) -> dj.Objective:
         del inner  # Nothing is assigned by the method itself.
         return synthetic
 
-    return dj.Objective(init=init, loss=loss, advance=advance, read=read)
+    # Where the loss is asked for at a given network, that is the inner state.
+    at = dj.tasks.as_learner
+    return dj.Objective(init=init, loss=loss, advance=advance, read=read, at=at)
 
 
 def moments(

@@ -128,7 +128,17 @@ def feature_alignment(
             limits=limits,
         )
 
-    return base.Objective(init=init, loss=loss, advance=advance)
+    def at(*networks: base.Learner | base.Variables) -> dynamic.Turn:
+        if len(networks) != 1:
+            raise errors.InputError(
+                f"Feature alignment holds one network, got {len(networks)}; take the "
+                "mean of its losses at each of them, by `jax.vmap` or one by one."
+            )
+        (learner,) = map(tasks.as_learner, networks)
+        opt = optimizer.init(learner.variables.params)
+        return dynamic.first_turn(jax.random.key(0), lambda key: (learner, opt), limits)
+
+    return base.Objective(init=init, loss=loss, advance=advance, at=at)
 
 
 def _alignment(

@@ -69,6 +69,10 @@ def distribution_matching(
         learners = jax.vmap(init_fn)(jax.random.split(key, num_networks))
         return Networks(*learners.variables, learners.context)
 
+    def at(*networks: base.Learner | base.Variables) -> Networks:
+        learners = tasks.stack_learners(*networks)
+        return Networks(*learners.variables, learners.context)
+
     def init(key: Key, synthetic: base.Synthetic) -> Networks:
         del synthetic  # Networks do not depend on the data.
         return draw(key)
@@ -88,7 +92,7 @@ def distribution_matching(
         del inner, synthetic, batch  # Fresh networks for every step.
         return draw(key)
 
-    return base.Objective(init=init, loss=loss, advance=advance)
+    return base.Objective(init=init, loss=loss, advance=advance, at=at)
 
 
 def _learners(inner: Networks | base.Variables) -> base.Learner:

@@ -123,7 +123,7 @@ def gradient_matching(
     def loss(synthetic, key, inner, batch):
         checks.check_no_contexts(batch, "Gradient matching", checks.HAS_OWN)
         real, by_class = classwise.by_class(synthetic, batch)
-        keys = jax.random.split(key, num_networks)
+        keys = jax.random.split(key, len(inner.active))
         learners = pools.learners(inner)
         values, g_syn, g_real = pools.map_networks(
             lambda args: _match(task, comparison, by_class, real, *args),
@@ -153,7 +153,8 @@ def gradient_matching(
         )
 
     names = tuple(dict.fromkeys(("syn_grad", *probes)))
-    return base.Objective(init=init, loss=loss, advance=advance, probes=names)
+    at = functools.partial(pools.pool_of, optimizer=training.optimizer)
+    return base.Objective(init, loss, advance, probes=names, at=at)
 
 
 class _Comparison(NamedTuple):

@@ -114,7 +114,7 @@ def implicit_bilevel(
 
     def loss(synthetic, key, inner, batch):
         checks.check_no_contexts(batch, "The implicit objective", checks.HAS_OWN)
-        keys = jax.random.split(key, num_active)
+        keys = jax.random.split(key, len(inner.active))
         values, diagnostics = pools.map_networks(
             lambda args: _outer_value(problem, synthetic, batch, *args),
             (keys, pools.learners(inner)),
@@ -132,7 +132,8 @@ def implicit_bilevel(
             **pool_options,
         )
 
-    return base.Objective(init=init, loss=loss, advance=advance)
+    at = functools.partial(pools.pool_of, optimizer=trainer)
+    return base.Objective(init=init, loss=loss, advance=advance, at=at)
 
 
 class _Problem(NamedTuple):

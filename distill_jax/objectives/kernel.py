@@ -149,7 +149,8 @@ def kernel_regression(
             **pool_options,
         )
 
-    return base.Objective(init=init, loss=loss, advance=advance)
+    at = functools.partial(pools.pool_of, optimizer=optimizer)
+    return base.Objective(init=init, loss=loss, advance=advance, at=at)
 
 
 class _Regression(NamedTuple):

@@ -73,6 +73,10 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
         )
         return Stages(jnp.zeros((), jnp.int32), tuple(inner))
 
+    def at(*networks: base.Learner | base.Variables) -> Stages:
+        inner = (objective.at(*networks) for objective in objectives)
+        return Stages(jnp.zeros((), jnp.int32), tuple(inner))
+
     def loss(synthetic, key, inner, batch):
         losses = [
             functools.partial(_loss_of, objective, key, state, batch)
@@ -106,6 +110,7 @@ def in_stages(stages: Sequence[tuple[base.Objective, int]]) -> base.Objective:
         advance=advance,
         read=read,
         probes=_common_probes(objectives),
+        at=at,
     )
 
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, deprecations, errors
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax.augmentation import policies
 from distill_jax.inner import unroll
 from distill_jax.objectives import checks
@@ -110,11 +110,11 @@ def trajectory_matching(
     )
 
     def loss(synthetic, key, inner, batch):
-        del inner  # Labels are assigned anew.
         checks.check_no_contexts(
             batch, "Trajectory matching", "its segments hold those of the experts"
         )
         _check_rate(synthetic)
+        batch = _with_starts(inner, batch)  # Labels are assigned anew.
         if assigns_labels:
             y = _target_labels(task, batch, synthetic.x)
             synthetic = synthetic._replace(y=y)
@@ -132,17 +132,38 @@ def trajectory_matching(
         return value, base.Aux(metrics=metrics, probes=intermediates)
 
     def advance(key, inner, synthetic, batch):
-        del key, inner  # What is assigned depends on the targets alone.
+        del key  # What is assigned depends on the targets alone.
         if not assigns_labels:
-            return {}
-        return {"y": _target_labels(task, batch, synthetic.x)}
+            return inner
+        batch = _with_starts(inner, batch)
+        return {**inner, "y": _target_labels(task, batch, synthetic.x)}
 
     def read(synthetic: base.Synthetic, inner: Any) -> base.Synthetic:
         return synthetic._replace(y=inner["y"]) if assigns_labels else synthetic
 
-    return base.Objective(
-        init=init, loss=loss, advance=advance, read=read, probes=tuple(probes)
-    )
+    return base.Objective(init, loss, advance, read, tuple(probes), _at)
+
+
+def _at(*networks: base.Learner | base.Variables) -> dict[str, base.Learner]:
+    """The inner state by which students start at these networks, not at experts."""
+    return {"start": tasks.stack_learners(*networks)}
+
+
+def _with_starts(inner: dict[str, Any], segment: base.Segment) -> base.Segment:
+    """The segment with the starts that the inner state holds, if it does."""
+    if "start" not in inner:
+        return segment
+    learners: base.Learner = inner["start"]
+    num_experts = jax.tree.leaves(segment.target)[0].shape[0]
+    num_networks = jax.tree.leaves(learners)[0].shape[0]
+    if num_networks not in (1, num_experts):
+        raise errors.InputError(
+            f"The batch has segments of {num_experts} experts, but the inner state "
+            f"holds {num_networks} networks; give `at` one, or as many."
+        )
+    repeat = lambda leaf: jnp.broadcast_to(leaf, (num_experts, *leaf.shape[1:]))
+    start, context = jax.tree.map(repeat, (learners.variables.params, learners.context))
+    return segment._replace(start=start, context=context)
 
 
 def _match(

@@ -116,7 +116,6 @@ def unrolled_training(
     checks.check_probes("Unrolled training", probes, ("syn_grad",))
 
     def loss(synthetic, key, inner, batch):
-        del inner  # Networks are fresh.
         if is_learned and synthetic.learning_rate is None:
             raise errors.InputError(
                 "The optimiser is a function of a learned learning rate, but the "
@@ -125,7 +124,7 @@ def unrolled_training(
             )
         value, first, grads = pools.map_networks(
             lambda args: _outer_value(training, synthetic, batch, *args),
-            _networks_of(batch, key, num_networks),
+            _networks_of(inner, batch, key, num_networks),
         )
         metrics = {"window_start": first.mean(dtype=value.dtype)}
         intermediates = {"syn_grad": grads} if training.has_gradients else {}
@@ -136,6 +135,7 @@ def unrolled_training(
         loss=loss,
         advance=lambda key, inner, synthetic, batch: inner,
         probes=tuple(probes),
+        at=lambda *networks: {"start": tasks.stack_learners(*networks)},
     )
 
 
@@ -154,17 +154,21 @@ class _Training(NamedTuple):
 
 
 def _networks_of(
-    batch: base.Batch, key: Key, num_networks: int
-) -> tuple[Key, Array | None]:
-    """The keys of the networks, and which of the batch's contexts each is trained in.
+    inner: dict[str, base.Learner], batch: base.Batch, key: Key, num_networks: int
+) -> tuple[Key, Array | None, base.Learner | None]:
+    """The keys of the networks, their contexts in the batch, and those that are given.
 
     The examples of the batch are not repeated for networks that share a context.
     """
+    if inner:
+        checks.check_no_contexts(batch, "A given network", checks.HAS_OWN)
+        num_networks = jax.tree.leaves(inner["start"])[0].shape[0]
+        return jax.random.split(key, num_networks), None, inner["start"]
     if not isinstance(batch, base.Contextual):
-        return jax.random.split(key, num_networks), None
+        return jax.random.split(key, num_networks), None, None
     num_contexts = jax.tree.leaves(batch)[0].shape[0]
     number = jnp.repeat(jnp.arange(num_contexts), num_networks)
-    return jax.random.split(key, num_contexts * num_networks), number
+    return jax.random.split(key, num_contexts * num_networks), number, None
 
 
 def _outer_value(
@@ -173,6 +177,7 @@ def _outer_value(
     batch: base.Batch,
     key: Key,
     number: Array | None,
+    learner: base.Learner | None,
 ) -> tuple[Array, Array, PyTree | None]:
     """The loss of theta_{t+W} on real examples, t, and gradients if asked for."""
     task = training.task
@@ -185,7 +190,9 @@ def _outer_value(
         num_steps=training.num_steps,
     )
     first = _window_start(training, key_start)
-    learner, real = _start(task, batch, number, (key_context, key_net))
+    real = batch
+    if learner is None:
+        learner, real = _start(task, batch, number, (key_context, key_net))
     feed = unroll.Feed(batches, training.policy, learner.context)
     rate = synthetic.learning_rate
     variables, opt = unroll.lead_student(

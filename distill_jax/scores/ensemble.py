@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base, deprecations, errors, experts
+from distill_jax import base, deprecations, errors, experts, tasks
 from distill_jax import data as data_lib
 from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
@@ -82,7 +82,7 @@ def rate(
     if chunk_size < 1:
         raise errors.InputError(f"`chunk_size` must be at least 1, got {chunk_size}.")
     num_classes = source.table.shape[0]
-    learners = pool.as_learner(networks)
+    learners = tasks.as_learner(networks)
     contexts = jax.eval_shape(task.sample_context, jax.random.key(0))
     if jax.tree.structure(contexts) != jax.tree.structure(learners.context):
         raise errors.InputError(

@@ -5,10 +5,17 @@
 from distill_jax.tasks.classifying import classification
 from distill_jax.tasks.judging import is_right, metrics_of, predict_held_out
 from distill_jax.tasks.losses import encode
-from distill_jax.tasks.networks import init_learner, init_network, network_shapes
+from distill_jax.tasks.networks import (
+    as_learner,
+    init_learner,
+    init_network,
+    network_shapes,
+    stack_learners,
+)
 from distill_jax.tasks.regressing import regression
 
 __all__ = [
+    "as_learner",
     "classification",
     "encode",
     "init_learner",
@@ -18,4 +25,5 @@ __all__ = [
     "network_shapes",
     "predict_held_out",
     "regression",
+    "stack_learners",
 ]

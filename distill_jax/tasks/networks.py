@@ -6,11 +6,32 @@ context ~ task.sample_context,    theta ~ task.init( . , context)
 """
 
 import jax
+import jax.numpy as jnp
 
-from distill_jax import base, deprecations
+from distill_jax import base, deprecations, errors
 from distill_jax.types import Key
 
-__all__ = ["init_learner", "init_network", "network_shapes"]
+__all__ = [
+    "as_learner",
+    "init_learner",
+    "init_network",
+    "network_shapes",
+    "stack_learners",
+]
+
+
+def as_learner(network: base.Learner | base.Variables) -> base.Learner:
+    """Makes a learner of a network that has no context.
+
+    Args:
+      network: variables, or a learner, which is returned as it is.
+
+    Example:
+      >>> variables = base.Variables(params=1, stats={})
+      >>> as_learner(variables)
+      Learner(variables=Variables(params=1, stats={}), context=None)
+    """
+    return network if isinstance(network, base.Learner) else base.Learner(network)
 
 
 def init_learner(task: base.Task, key: Key | tuple[Key, Key]) -> base.Learner:
@@ -62,3 +83,28 @@ def network_shapes(task: base.Task) -> base.Variables:
     """
     shapes = jax.eval_shape(lambda key: init_learner(task, key), jax.random.key(0))
     return shapes.variables
+
+
+def stack_learners(*networks: base.Learner | base.Variables) -> base.Learner:
+    """Puts networks one above the other, with their contexts.
+
+    Args:
+      *networks: learners, or the variables of networks without contexts.
+
+    Returns:
+      A :class:`~distill_jax.base.Learner` with a leading axis in each leaf.
+
+    Raises:
+      InputError: without a network.
+
+    Example:
+      >>> from distill_jax import base
+      >>> import jax.numpy as jnp
+      >>> one, two = (base.Variables(jnp.full(2, n), {}) for n in (1.0, 2.0))
+      >>> stack_learners(one, two).variables.params.tolist()
+      [[1.0, 1.0], [2.0, 2.0]]
+    """
+    if not networks:
+        raise errors.InputError("There must be at least one network, got none.")
+    stack = lambda *leaves: jnp.stack(leaves)
+    return jax.tree.map(stack, *map(as_learner, networks))

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, deprecations, errors
-from distill_jax.training import pool
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = ["Limits", "Turn", "Window", "empty_window", "first_turn", "next_turn"]
@@ -92,7 +91,7 @@ def first_turn(key: Key, init_fn: InitFn, limits: Limits) -> Turn:
                 f"{getattr(limits, name)}."
             )
     network, opt = init_fn(key)
-    variables, context = pool.as_learner(network)
+    variables, context = tasks.as_learner(network)
     zero = jnp.zeros((), jnp.int32)
     window = empty_window(limits.window_size)
     return Turn(variables, opt, window, jnp.zeros(()), zero, zero, context)
@@ -146,7 +145,7 @@ def next_turn(
         empty = empty_window(limits.window_size)
         generation = turn.generation + 1
         network, opt = init_fn(key_init)
-        variables, context = pool.as_learner(network)
+        variables, context = tasks.as_learner(network)
         return Turn(variables, opt, empty, accuracy, jnp.int32(0), generation, context)
 
     def trained() -> Turn:

@@ -16,19 +16,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, deprecations, errors
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax.compute import parallel, randomness
 from distill_jax.types import Array, Key, PyTree
 
 __all__ = [
     "Pool",
     "advance_pool",
-    "as_learner",
     "check_pool",
     "init_pool",
     "learners",
     "map_networks",
     "members",
+    "pool_of",
 ]
 
 
@@ -85,7 +85,7 @@ def init_pool(
     """
     check_pool(num_networks, num_active, max_age)
     key_nets, key_active = jax.random.split(key)
-    fresh = jax.vmap(lambda key: as_learner(init_fn(key)))(
+    fresh = jax.vmap(lambda key: tasks.as_learner(init_fn(key)))(
         jax.random.split(key_nets, num_networks)
     )
     return Pool(
@@ -98,18 +98,33 @@ def init_pool(
     )
 
 
-def as_learner(network: base.Learner | base.Variables) -> base.Learner:
-    """Makes a learner of a network that has no context.
+def pool_of(
+    *networks: base.Learner | base.Variables, optimizer: optax.GradientTransformation
+) -> Pool:
+    """Makes a pool that holds given networks, as if each were fresh and all active.
 
     Args:
-      network: variables, or a learner, which is returned as it is.
+      *networks: learners, or the variables of networks without contexts.
+      optimizer: how members are trained.
+
+    Returns:
+      The :class:`Pool`.
 
     Example:
-      >>> variables = base.Variables(params=1, stats={})
-      >>> as_learner(variables)
-      Learner(variables=Variables(params=1, stats={}), context=None)
+      >>> pool = pool_of(base.Variables(jnp.ones(2), {}), optimizer=optax.sgd(0.1))
+      >>> pool.active.tolist(), pool.variables.params.tolist()
+      ([0], [[1.0, 1.0]])
     """
-    return network if isinstance(network, base.Learner) else base.Learner(network)
+    stacked = tasks.stack_learners(*networks)
+    none = jnp.zeros(len(networks), jnp.int32)
+    return Pool(
+        variables=stacked.variables,
+        opt=jax.vmap(optimizer.init)(stacked.variables.params),
+        age=none,
+        generation=none,
+        active=jnp.arange(len(networks), dtype=jnp.int32),
+        context=stacked.context,
+    )
 
 
 def check_pool(num_networks: int, num_active: int, max_age: int) -> None:
@@ -206,7 +221,7 @@ def advance_pool(
             return base.Learner(variables, context), moved, age + 1
 
         def fresh():
-            new = as_learner(init_fn(key_init))
+            new = tasks.as_learner(init_fn(key_init))
             return new, optimizer.init(new.variables.params), jnp.zeros_like(age)
 
         context = learner.context
