@@ -124,7 +124,9 @@ def feature_alignment(
             epoch_fn=functools.partial(
                 _train_epoch, task, synthetic, optimizer, batch_size, policy
             ),
-            accuracy_fn=functools.partial(_accuracy, task, queries),
+            accuracy_fn=lambda variables, context: _accuracy(
+                task, variables, queries, context
+            ),
             limits=limits,
         )
 
@@ -232,7 +234,10 @@ def _queries(real: base.Examples, num_queries: int) -> base.Examples:
 
 
 def _accuracy(
-    task: base.Task, queries: base.Examples, variables: base.Variables, context: Any
+    task: base.Task,
+    variables: base.Variables,
+    queries: base.Examples,
+    context: Any = None,
 ) -> Array:
     """The share of the queries that the network classifies as they are labelled."""
     logits = task.predict(variables, queries.x, context)
