@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from distill_jax import base, deprecations, errors, experts, labels
-from distill_jax.evaluation import grid
+from distill_jax.evaluation import grid, results
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.evaluation.comparison import Arm, Comparison, make_arm
 from distill_jax.types import Key
@@ -76,10 +76,8 @@ def random_soft(
         :func:`distill_jax.labels.epoch_grid` spaces them.
 
     Returns:
-      The arm ``"random-soft"``.
-
-    Raises:
-      DivergedError: if the expert diverges before it is asked for a label.
+      The arm ``"random-soft"``. After epochs by which the expert has diverged it is not
+      tried; where it has at all of them nothing is learned, and nothing is right.
 
     Example:
       >>> import distill_jax as dj, jax
@@ -108,9 +106,17 @@ def random_soft(
         training,
         images,
         epochs=epochs,
-        allow_diverged=True,  # Epochs at which it has diverged are left out below.
+        allow_diverged=True,  # Epochs at which it has diverged are left out.
     )
-    soft = _with_finite_labels(soft, training)
+    kept = [i for i, y in enumerate(soft.labels) if np.isfinite(y).all()]
+    num_rows = index.shape[1]
+    size = images[0].nbytes + num_rows * 4 * soft.labels.shape[-1]
+    if not kept:
+        note = f"no students: {_divergence(training, soft)}"
+        return _timed(_nothing(comparison), num_rows, size, note, [soft])
+    soft = soft._replace(
+        labels=soft.labels[np.array(kept)], epochs=tuple(soft.epochs[i] for i in kept)
+    )
     # The same networks for every epoch: what differs are the labels alone.
     students = grid.evaluate_grid(
         key_students,
@@ -127,30 +133,39 @@ def random_soft(
     means = students.accuracies("validation").mean(axis=1)
     best = int(np.argmax(means))  # The earliest of equals.
     tested = comparison.measure(students.students(best))
-    timed = [soft, students, tested]
-    num_rows = index.shape[1]
-    size = images[0].nbytes + num_rows * 4 * soft.labels.shape[-1]
     note = _note(training, soft, soft.epochs[best])
+    timed = [soft, students, tested]
+    return _timed(tested, num_rows, size, note, timed)
+
+
+def _timed(
+    result: results.Evaluation,
+    num_rows: int,
+    size: int,
+    note: str,
+    parts: Sequence[Any],
+) -> Arm:
+    """The arm, which took as long as its parts."""
     return dataclasses.replace(
-        make_arm("random-soft", tested, num_rows, size, note),
-        seconds=sum(part.run_seconds for part in timed),
-        compile_seconds=sum(part.compile_seconds for part in timed),
+        make_arm("random-soft", result, num_rows, size, note),
+        seconds=sum(part.run_seconds for part in parts),
+        compile_seconds=sum(part.compile_seconds for part in parts),
     )
 
 
-def _with_finite_labels(
-    soft: labels.ExpertLabels, training: experts.Training
-) -> labels.ExpertLabels:
-    """The epochs by which the expert has not diverged; raises where there is none."""
-    kept = [i for i, y in enumerate(soft.labels) if np.isfinite(y).all()]
-    if not kept:
-        raise errors.DivergedError(
-            "The expert of the arm random-soft diverged: its labels are not finite "
-            f"after any of the epochs {list(soft.epochs)}. Lower its learning rate "
-            f"({training.learning_rate:.3g})."
-        )
-    epochs = tuple(soft.epochs[i] for i in kept)
-    return soft._replace(labels=soft.labels[np.array(kept)], epochs=epochs)
+def _nothing(comparison: Comparison) -> results.Evaluation:
+    """The result of students that there are none of: all wrong."""
+    shape = comparison.num_runs, comparison.num_checkpoints
+    return results.summarize(
+        np.zeros(shape), is_test=True, num_diverged=comparison.num_runs
+    )
+
+
+def _divergence(training: experts.Training, soft: labels.ExpertLabels) -> str:
+    return (
+        f"the expert diverged, its labels are not finite after the epochs "
+        f"{list(soft.epochs)}; lower its learning rate ({training.learning_rate:.3g})"
+    )
 
 
 def _note(training: experts.Training, soft: labels.ExpertLabels, epoch: int) -> str:

@@ -170,8 +170,13 @@ def test_an_expert_that_diverges_is_told(digits):
     bench = evaluation.comparison.Comparison(task, data, PROTOCOL, 1, "map")
     index = selection.random_subsets(jax.random.key(2), data, 1, num_draws=1)
     wild = experts.Training(num_epochs=2, learning_rate=1e30)
-    with pytest.raises(errors.DivergedError, match=r"epochs \[1, 2\]. Lower its learn"):
-        soft_label_arm.random_soft(jax.random.key(3), bench, None, index, wild)
+    arm = soft_label_arm.random_soft(jax.random.key(3), bench, None, index, wild)
+    assert "epochs [1, 2]; lower its learning rate (1e+30)" in arm.note
+    assert (arm.evaluation.mean, arm.evaluation.num_diverged) == (0, 1)
+    row = soft_label_arm.random_soft(
+        jax.random.key(3), bench, None, index, wild, epochs=[0, 2]
+    )
+    assert "after epoch 0 of 2" in row.note
 
 
 def test_an_arm_is_a_row_of_the_report(five):
