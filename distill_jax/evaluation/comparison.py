@@ -110,7 +110,11 @@ class Comparison:
     @property
     def label_words(self) -> str:
         """What the labels of the real data are called."""
-        return "hard labels" if checks.has_classes(self.data) else "their targets"
+        return (
+            "hard labels"
+            if checks.has_classes(self.data)
+            else "the targets of the data"
+        )
 
     @property
     def label_bytes(self) -> int:

@@ -87,7 +87,7 @@ def test_arms_without_classes_are_three(lines):
     assert [arm.num_examples for arm in arms] == [40, 6, 6]
     assert [arm.bytes_stored for arm in arms] == [40 * 20, 6 * 20, 6 * 20]
     assert "40 of" not in arms[0].note
-    assert "their targets" in arms[0].note
+    assert "the targets of the data" in arms[0].note
     rows = [arm.to_row() for arm in arms]
     assert all(row["squared_error_mean"] > 0 and row["r2_mean"] < 1 for row in rows)
     assert all("accuracy_mean" not in row for row in rows)
