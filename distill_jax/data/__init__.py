@@ -18,6 +18,7 @@ from distill_jax.data.dataset import (
 from distill_jax.data.normalizer import (
     Normalizer,
     denormalize,
+    identity_normalizer,
     mean_std_normalizer,
     normalize,
     pixel_bounds,
@@ -41,6 +42,7 @@ __all__ = [
     "describe",
     "from_arrays",
     "groups_of",
+    "identity_normalizer",
     "load",
     "make_selection",
     "mean_std_normalizer",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.data import normalizer as normalizers
+from distill_jax.data import spec as specs
 
 __all__ = [
     "Arrays",
@@ -28,6 +28,7 @@ __all__ = [
     "groups_of",
 ]
 
+DataSpec = specs.DataSpec
 SPLITS = ("train", "validation", "test")
 
 
@@ -46,38 +47,6 @@ class RawSet(NamedTuple):
     class_names: tuple[str, ...]  # none where `y` are values
     scale: float = 1 / 255  # raw value -> unit value
     pixel_range: tuple[float, float] = (0.0, 1.0)  # unit values of black and white
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DataSpec:
-    """What a data set is, apart from its examples.
-
-    Attributes:
-      name: the name it was loaded by.
-      shape: the shape of one example, ``(H, W, channels)`` for images.
-      num_classes: ``C``; 0 where targets are values to be regressed.
-      class_names: ``C`` names, in the order of the class numbers.
-      normalizer: raw inputs to what the networks see.
-      fingerprint: sha256 of the raw arrays and of the kind of normaliser.
-      normalization: the kind of normaliser, with "auto" resolved.
-      target_mean: [T], of each target of the training split, where they are values.
-      target_std: [T], likewise; 1 for a target that is constant.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    num_classes: int
-    class_names: tuple[str, ...]
-    normalizer: normalizers.Normalizer
-    fingerprint: str
-    normalization: str = "none"
-    target_mean: np.ndarray | None = None
-    target_std: np.ndarray | None = None
-
-    @property
-    def num_targets(self) -> int:
-        """T, the values that are regressed; 0 where examples have classes."""
-        return 0 if self.target_mean is None else len(self.target_mean)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ __all__ = [
     "PUBLISHED",
     "Normalizer",
     "denormalize",
+    "identity_normalizer",
     "mean_std_normalizer",
     "normalize",
     "pixel_bounds",
@@ -58,6 +59,20 @@ class Normalizer(NamedTuple):
     whiten: Any = None  # [D, D] or None
     unwhiten: Any = None  # [D, D] or None
     pixel_range: Any = UNIT_RANGE  # [2] unit values shown as black and white
+
+
+def identity_normalizer(num_channels: int) -> Normalizer:
+    """Makes the normaliser that leaves inputs as they are.
+
+    Args:
+      num_channels: the size of the last axis of an example.
+
+    Example:
+      >>> normalize(identity_normalizer(1), np.array([[0.5]])).tolist()
+      [[0.5]]
+    """
+    zero, one = np.zeros(num_channels, np.float32), np.ones(num_channels, np.float32)
+    return Normalizer(np.float32(1), zero, one)
 
 
 def normalize(normalizer: Normalizer, x: Any) -> Array:

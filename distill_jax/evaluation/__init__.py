@@ -8,6 +8,7 @@ from distill_jax.evaluation.comparison import Arm, RunOptions
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
 from distill_jax.evaluation.grid import Grid, evaluate_grid
 from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
+from distill_jax.evaluation.optimizers import make_optimizer, make_schedule
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
@@ -29,6 +30,8 @@ __all__ = [
     "fairness",
     "interval",
     "kernel_ridge_accuracy",
+    "make_optimizer",
+    "make_schedule",
     "measure",
     "protocol",
     "protocol_of",

@@ -4,19 +4,26 @@
 
 from distill_jax.objectives.alignment import feature_alignment
 from distill_jax.objectives.distances import gradient_distance
-from distill_jax.objectives.distribution import distribution_matching
+from distill_jax.objectives.distribution import class_means, distribution_matching
 from distill_jax.objectives.gradient import NetworkTraining, gradient_matching
 from distill_jax.objectives.implicit import implicit_bilevel
 from distill_jax.objectives.inducing import kernel_inducing_points
 from distill_jax.objectives.kernel import MemberTraining, kernel_regression
+from distill_jax.objectives.ridge_terms import (
+    KernelTerms,
+    kernel_terms,
+    label_margin,
+)
 from distill_jax.objectives.stages import in_stages
 from distill_jax.objectives.trajectory import trajectory_matching
 from distill_jax.objectives.unrolled import Windows, unrolled_training
 
 __all__ = [
+    "KernelTerms",
     "MemberTraining",
     "NetworkTraining",
     "Windows",
+    "class_means",
     "distribution_matching",
     "feature_alignment",
     "gradient_distance",
@@ -25,6 +32,8 @@ __all__ = [
     "in_stages",
     "kernel_inducing_points",
     "kernel_regression",
+    "kernel_terms",
+    "label_margin",
     "trajectory_matching",
     "unrolled_training",
 ]

@@ -11,7 +11,7 @@ those (Cazenavette et al., "Dataset Distillation by Matching Training Trajectori
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -37,6 +37,7 @@ def trajectory_matching(
     *,
     num_steps: int,
     batch_size: int | None = None,
+    batches: Callable[[Key], tuple[Array, Array]] | None = None,
     policy: policies.Policy | None = None,
     estimator: unroll.Estimator = "exact",
     remat: unroll.Remat = "step",
@@ -53,6 +54,9 @@ def trajectory_matching(
       task: a task whose ``y`` are class probabilities.
       num_steps: N, steps of the student.
       batch_size: synthetic examples of each of them; all by default.
+      batches: in place of ``batch_size``, a function of a key that gives the rows
+        ``[N, B]`` and their weights ``[N, B]`` of all steps, as
+        :func:`~distill_jax.training.minibatches.consecutive_batches` does.
       policy: what augmentation is drawn from in every step, or None.
       estimator: ``"exact"``, or ``"tesla"``, which holds the student's parameters
         constant in each gradient; see :mod:`distill_jax.inner.unroll`.
@@ -91,7 +95,7 @@ def trajectory_matching(
       Trajectories", 2022, eq. 2. Justin Cui et al., "Scaling Up Dataset Distillation to
       ImageNet-1K with Constant Memory", 2023, section 3 and, for the labels, 3.3.
     """
-    _check(task, num_steps, batch_size)
+    _check(task, num_steps, batch_size, batches)
     unroll.check_unroll(estimator, remat)
     checks.check_probes("Trajectory matching", probes, ("syn_grad",))
 
@@ -103,6 +107,7 @@ def trajectory_matching(
         _match,
         task,
         num_steps=num_steps,
+        batches=batches,
         batch_size=batch_size,
         policy=policy,
         derivative=unroll.Derivative(estimator, remat),
@@ -175,6 +180,7 @@ def _match(
     context: Any,
     *,
     num_steps: int,
+    batches: Callable[[Key], tuple[Array, Array]] | None,
     batch_size: int | None,
     policy: policies.Policy | None,
     **options: Any,
@@ -183,6 +189,12 @@ def _match(
     assert synthetic.learning_rate is not None  # Checked before.
     key_batches, key_steps = jax.random.split(key)
     num_examples = synthetic.y.shape[0]
+    draw_fn = batches or functools.partial(
+        minibatches.consecutive_batches,
+        num_examples=num_examples,
+        batch_size=batch_size or num_examples,
+        num_steps=num_steps,
+    )
     end, grads = unroll.train_student(
         key_steps,
         base.Variables(start, {}),
@@ -190,16 +202,7 @@ def _match(
         synthetic,
         num_steps=num_steps,
         optimizer=optax.sgd(synthetic.learning_rate),
-        feed=unroll.Feed(
-            minibatches.consecutive_batches(
-                key_batches,
-                num_examples=num_examples,
-                batch_size=batch_size or num_examples,
-                num_steps=num_steps,
-            ),
-            policy,
-            context,
-        ),
+        feed=unroll.Feed(draw_fn(key_batches), policy, context),
         **options,
     )
     return _squared(end.params, target), _squared(start, target), grads
@@ -231,7 +234,9 @@ def _check_rate(synthetic: base.Synthetic) -> None:
         )
 
 
-def _check(task: base.Task, num_steps: int, batch_size: int | None) -> None:
+def _check(
+    task: base.Task, num_steps: int, batch_size: int | None, batches: Callable | None
+) -> None:
     checks.check_probabilities(
         task, "Students of trajectory matching learn by the cross-entropy"
     )
@@ -240,3 +245,8 @@ def _check(task: base.Task, num_steps: int, batch_size: int | None) -> None:
             f"`num_steps` of the student must be 0 or more, got {num_steps}."
         )
     errors.check_counts(batch_size=1 if batch_size is None else batch_size)
+    if batch_size is not None and batches is not None:
+        raise errors.InputError(
+            "`batches` says which examples the student sees, and so does `batch_size`, "
+            f"{batch_size}; give one of them."
+        )

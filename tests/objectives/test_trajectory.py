@@ -385,3 +385,43 @@ def test_errors_say_what_to_use():
     objective = objectives.trajectory_matching(task, num_steps=1)
     with pytest.raises(errors.InputError, match="learn_rate"):
         objective.loss(synthetic._replace(learning_rate=None), KEY, {}, segment)
+
+
+def test_a_student_sees_the_batches_that_it_is_told(x64):
+    """Two steps on rows that are chosen, by hand."""
+    rows, weight = jnp.array([[0, 1], [2, 0]]), jnp.array([[1.0, 1.0], [1.0, 0.0]])
+    spec = dj.data.DataSpec.of((3,), 2)
+    net = dj.nets.from_functions(
+        lambda key, shape: {"w": jnp.zeros((3, 2))}, lambda p, x: x @ p["w"]
+    )
+    objective = objectives.trajectory_matching(
+        dj.tasks.classification(net, spec),
+        num_steps=2,
+        batches=lambda key: (rows, weight),
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 3)), np.eye(2)[[0, 0, 1, 1]]
+    start, target = (rng.normal(size=(3, 2)) for _ in range(2))
+    w = start
+    for chosen in ([0, 1], [2]):
+        p = np.exp(x[chosen] @ w)
+        p /= p.sum(1, keepdims=True)
+        w = w - 0.3 * x[chosen].T @ (p - y[chosen]) / len(chosen)
+    expected = np.sum((w - target) ** 2) / np.sum((start - target) ** 2)
+    segment = base.Segment(
+        *({"w": jnp.asarray(each)[None]} for each in (start, target))
+    )
+    synthetic = base.Synthetic(
+        jnp.asarray(x), jnp.asarray(y), learning_rate=jnp.asarray(0.3)
+    )
+    found, _ = objective.loss(synthetic, jax.random.key(0), {}, segment)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_batches_and_their_size_are_not_both_taken():
+    spec = dj.data.DataSpec.of((3,), 2)
+    task = dj.tasks.classification(dj.nets.mlp(2, hidden=(2,)), spec)
+    with pytest.raises(errors.InputError, match="so does `batch_size`, 2; give one"):
+        objectives.trajectory_matching(
+            task, num_steps=2, batch_size=2, batches=lambda key: None
+        )

@@ -32,7 +32,7 @@ def smooth_task(targets="probabilities"):
         lambda params, x: hidden(params, x) @ params["b"],
         lambda params, x: {"penultimate": hidden(params, x), "block0": x},
     )
-    spec = dj.data.DataSpec("toy", SHAPE, C, ("a", "b"), None, "")
+    spec = dj.data.DataSpec.of(SHAPE, C)
     return dj.tasks.classification(net, spec).retarget(targets)
 
 

@@ -145,8 +145,7 @@ def toy(seed=0):
     net = dj.nets.from_functions(
         lambda key, shape: {"kernel": kernel}, lambda p, x: x @ p["kernel"]
     )
-    names = ("a",) * NUM_CLASSES
-    spec = dj.data.DataSpec("toy", (NUM_FEATURES,), NUM_CLASSES, names, None, "")
+    spec = dj.data.DataSpec.of((NUM_FEATURES,), NUM_CLASSES)
     batch = base.Examples(
         normal(NUM_CLASSES, 5, NUM_FEATURES), jnp.repeat(y[:, None], 5, axis=1)
     )
