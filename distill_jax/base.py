@@ -81,6 +81,7 @@ class Examples(NamedTuple):
     # [B] int32, position in the data set
     index: Array | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
     target: Array | None = None  # [B, C] what a representation learns; `y` where None
+    group: Array | None = None  # [B] int32, the class, where labels need not tell it
 
 
 class Pair(NamedTuple):

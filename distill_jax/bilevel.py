@@ -103,19 +103,27 @@ def distill(
 def check_class_major(initial: base.Examples) -> None:
     """Raises unless the rows of an initial set are class-major with M / C per class.
 
-    Only one-hot or otherwise peaked labels name a class; an initial set with a single
-    target column, one without labels, or one that is being traced, is let through.
+    The class of a row is its ``group``, or what a hard label names. Where neither is
+    there (soft labels, values), and in a set that is being traced, rows are taken to be
+    in order.
+
+    Args:
+      initial: the set.
+
+    Raises:
+      InputError: when a class has more rows than another, or rows are out of order.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> check_class_major(base.Examples(jnp.zeros((2, 3)), jnp.eye(2)))
     """
-    is_known = initial.y is not None and not isinstance(initial.y, jax.core.Tracer)
-    if not is_known or initial.y.ndim != 2 or initial.y.shape[1] < 2:
-        return
-    num_rows, num_classes = initial.y.shape
+    classes, num_classes = _classes(initial)
+    num_rows = len(classes)
     if num_rows % num_classes:
         raise errors.InputError(
             f"The initial set has {num_rows} rows for {num_classes} classes; it needs "
             "the same number of rows for every class."
         )
-    classes = np.asarray(initial.y).argmax(axis=1)
     expected = np.repeat(np.arange(num_classes), num_rows // num_classes)
     if not np.array_equal(classes, expected):
         raise errors.InputError(
@@ -133,6 +141,21 @@ def _check_finite(initial: base.Examples) -> None:
                 label_checks.check_labels(
                     labels, "values", name=f"The initial `{name}`"
                 )
+
+
+def _classes(initial: base.Examples) -> tuple[np.ndarray, int]:
+    """The class of each row [M] and their number; one class where none is known."""
+    known = initial.y if initial.group is None else initial.group
+    if known is None or isinstance(known, jax.core.Tracer | Mapping):
+        return np.zeros(0, np.int32), 1
+    known = np.asarray(known)
+    if initial.group is not None:
+        return known, int(known.max(initial=0)) + 1
+    # Hard labels are two numbers in all: one-hot, centred or smoothed.
+    is_hard = known.ndim == 2 and known.shape[1] > 1 and len(np.unique(known)) == 2
+    if not is_hard or ((known == known.max()).sum(axis=1) != 1).any():
+        return np.zeros(0, np.int32), 1
+    return known.argmax(axis=1), known.shape[1]
 
 
 def _partition(optimizer: Optimizer, learned: dict) -> optax.GradientTransformation:

@@ -29,7 +29,7 @@ def examples_of(batch: Any) -> base.Examples:
     Example:
       >>> synthetic = base.Synthetic(x=1, y=2, learning_rate=3, target=4)
       >>> examples_of(synthetic)
-      Examples(x=1, y=2, weight=None, index=None, target=4)
+      Examples(x=1, y=2, weight=None, index=None, target=4, group=None)
     """
     fields = (name for name in base.Examples._fields if name in batch._fields)
     return base.Examples(**{name: getattr(batch, name) for name in fields})

@@ -49,7 +49,7 @@ def train_expert(
 
     Args:
       key: of everything random.
-      task: a classification task with ``"probabilities"`` as targets.
+      task: whose network is trained.
       source: the real training set; its labels are classes [N] or targets [N, C].
       training: how; E epochs.
 
@@ -109,7 +109,8 @@ def train_learner(
 
     def prepare(batch: base.Examples) -> base.Examples:
         y = batch.y if batch.y.ndim == 2 else jax.nn.one_hot(batch.y, num_classes)
-        return batch._replace(x=data_lib.normalize(source.normalizer, batch.x), y=y)
+        x = data_lib.normalize(source.normalizer, batch.x)
+        return batch._replace(x=x, y=task.encode(y))
 
     after = loop.fit(
         key_fit,

@@ -16,7 +16,8 @@ __all__ = ["datm"]
 def datm(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     experts: recipes.Experts = None,
     buffer: recipes.Folder = None,
     num_student_steps: int | None = None,
@@ -76,10 +77,14 @@ def datm(
     options.check_momentum(label_momentum=label_momentum)
     if threshold is None:
         threshold = 1.1 if num_per_class == 1 else 1.0
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, protocol=protocol, bend=bend
+    )
+    shared.check_classes("DATM learns the logits of classes")
     return recipes.segment_recipe(
         "datm",
         task,
-        ingredients.Shared(num_per_class, protocol=protocol, bend=bend),
+        shared,
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(
             num_student_steps, num_expert_epochs, first_start, last_start, window

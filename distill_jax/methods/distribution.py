@@ -21,7 +21,8 @@ __all__ = ["cafe", "dm"]
 def dm(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 256,
     learning_rate: float | None = None,
     momentum: float = 0.5,
@@ -55,9 +56,11 @@ def dm(
     Reference:
       Bo Zhao, Hakan Bilen, "Dataset Condensation with Distribution Matching", 2023.
     """
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
     if learning_rate is None:
-        learning_rate = published.picture_rate("dm", task, num_per_class)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+        learning_rate = published.picture_rate("dm", task, shared.num_of_each)
     augmentation = ingredients.strategy(task, augmentation)
     objective = objectives.distribution_matching(task, num_networks=num_networks)
     method = shared.distill(
@@ -78,7 +81,8 @@ def dm(
 def cafe(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     num_steps: int,
     batch_size: int = 256,
     learning_rate: float = 0.1,
@@ -138,7 +142,10 @@ def cafe(
     Reference:
       Kai Wang et al., "CAFE: Learning to Condense Dataset by Aligning Features", 2022.
     """
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
+    shared.check_classes("CAFE classifies real examples by the centres of classes")
     augmentation = ingredients.strategy(task, augmentation)
     policy = policies.parse(augmentation)
     objective = objectives.feature_alignment(

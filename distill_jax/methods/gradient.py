@@ -20,7 +20,8 @@ __all__ = ["dc", "dcc", "dsa", "dsac"]
 def dc(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 256,
     learning_rate: float | None = None,
     momentum: float = 0.5,
@@ -65,7 +66,9 @@ def dc(
     """
     return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Descent(learning_rate, momentum, batch_size),
         recipes.Match(distance, augmentation, num_networks),
         recipes.Training(num_matches, num_epochs, network_learning_rate),
@@ -77,7 +80,8 @@ def dc(
 def dsa(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 256,
     learning_rate: float | None = None,
     momentum: float = 0.5,
@@ -110,7 +114,9 @@ def dsa(
     """
     return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Descent(learning_rate, momentum, batch_size),
         recipes.Match(distance, augmentation, num_networks),
         recipes.Training(num_matches, num_epochs, network_learning_rate),
@@ -122,7 +128,8 @@ def dsa(
 def dcc(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 256,
     learning_rate: float | None = None,
     momentum: float = 0.5,
@@ -159,7 +166,9 @@ def dcc(
     """
     return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Descent(learning_rate, momentum, batch_size),
         recipes.Match(distance, augmentation, num_networks, warm_up),
         recipes.Training(num_matches, num_epochs, network_learning_rate),
@@ -171,7 +180,8 @@ def dcc(
 def dsac(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 256,
     learning_rate: float | None = None,
     momentum: float = 0.5,
@@ -204,7 +214,9 @@ def dsac(
     """
     return recipes.gradient_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Descent(learning_rate, momentum, batch_size),
         recipes.Match(distance, augmentation, num_networks, warm_up),
         recipes.Training(num_matches, num_epochs, network_learning_rate),

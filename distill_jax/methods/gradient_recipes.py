@@ -78,7 +78,7 @@ def gradient_recipe(
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
       >>> recipe = gradient_recipe(
-      ...     task, ingredients.Shared(num_per_class=1), Descent(0.1, 0.5, 8),
+      ...     task, ingredients.Shared(task, 1), Descent(0.1, 0.5, 8),
       ...     Match("mse", "none", 1), Training(2, 1, 0.01),
       ...     protocol=plain_protocol(task))
       >>> recipe.protocol.augmentation
@@ -86,13 +86,13 @@ def gradient_recipe(
     """
     loops = published.loops(
         "dc" if match.warm_up is None else "dcc",
-        shared.num_per_class,
+        shared.num_of_each,
         num_matches=training.num_matches,
         num_epochs=training.num_epochs,
     )
     learning_rate = descent.learning_rate
     if learning_rate is None:
-        learning_rate = published.picture_rate("dc", task, shared.num_per_class)
+        learning_rate = published.picture_rate("dc", task, shared.num_of_each)
     is_by_output = match.distance == "per_output_cosine"
     policy = policies.parse(ingredients.strategy(task, match.augmentation))
     objective = objectives.gradient_matching(

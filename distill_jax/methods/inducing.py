@@ -19,7 +19,8 @@ __all__ = ["kip"]
 def kip(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     num_steps: int,
     batch_size: int = 5000,
     learning_rate: float = 4e-2,
@@ -57,7 +58,7 @@ def kip(
         :func:`~distill_jax.evaluation.kernel_ridge_accuracy` says.
 
     Returns:
-      A :class:`~distill_jax.base.Recipe` with centred targets.
+      A :class:`~distill_jax.base.Recipe` with centred targets, or values.
 
     Example:
       >>> import jax
@@ -74,23 +75,26 @@ def kip(
       Ridge-Regression", 2021, algorithm 1; its released code.
     """
     options.check_positive(batch_size=batch_size)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
     label_rate = learning_rate if label_learning_rate is None else label_learning_rate
     adam = lambda rate: optax.adam(ingredients.cosine(rate, num_steps, final_rate))
     optimizer = {"x": adam(learning_rate)}
-    decoder = _centre_labels(shared.decoder())
+    decoder = shared.decoder()
+    if task.has_classes:
+        decoder = _centre_labels(decoder)
     if use_learned_labels:
         # The kind that takes labels as they stand: they are centred already.
         decoder = transforms.learn_labels(decoder, kind="values")
         optimizer["y"] = adam(label_rate)
     objective = objectives.kernel_inducing_points(
-        kernel=kernel, depth=depth, ridge=ridge
+        kernel=kernel, depth=depth, ridge=ridge, task=task
     )
-    num_examples = shared.num_examples_per_class * task.facts.num_classes
     return shared.recipe(
         shared.distill(objective, optimizer, decoder=decoder),
         _at_most(batch_size),
-        protocol=protocols.frepo_protocol(num_examples, use_flip=use_flip),
+        protocol=protocols.frepo_protocol(shared.num_rows, use_flip=use_flip),
     )
 
 

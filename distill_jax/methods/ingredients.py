@@ -4,11 +4,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import optax
 
-from distill_jax import base, bilevel, data, transforms
+from distill_jax import base, bilevel, data, errors, transforms
 from distill_jax.augmentation import drawing, policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import initial_examples
@@ -29,20 +29,64 @@ class Shared:
     functions, and is explained in :data:`~distill_jax.methods.options.OPTIONS`.
 
     Example:
-      >>> Shared(num_per_class=2, factor=3).num_examples_per_class
-      18
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), spec)
+      >>> Shared(task, num_per_class=2, factor=3).num_rows
+      180
     """
 
-    num_per_class: int
+    task: base.Task
+    num_per_class: int | None = None
+    num_examples: int | None = None
     initialisation: initial_examples.Initialisation = "real"
     factor: int = 1
     protocol: protocols.Protocol | None = None
     bend: bending.Bends = None
 
+    def __post_init__(self) -> None:
+        if self.task.targets == "centred":
+            raise errors.InputError(
+                "A named method says itself how labels are written, but the task has "
+                'them centred; pass `task.retarget("probabilities")`.'
+            )
+        wanted, other = "num_per_class", "num_examples"
+        what = "classes; say how many pictures of each are stored"
+        if not self.task.has_classes:
+            wanted, other = other, wanted
+            what = "targets that are values; say how many examples are stored in all"
+        if getattr(self, wanted) is None or getattr(self, other) is not None:
+            raise errors.InputError(
+                f"The task has {what}, as `{wanted}`, and leave `{other}` out (got "
+                f"num_per_class={self.num_per_class}, "
+                f"num_examples={self.num_examples})."
+            )
+
+    def check_classes(self, why: str) -> None:
+        """Raises where examples have no classes; ``why`` begins the sentence."""
+        if not self.task.has_classes:
+            raise errors.InputError(
+                f"{why}, but the targets of the task are values to be regressed; use "
+                "another method, such as `dm`, `dc`, `mtt`, `bptt`, `frepo` or `kip`."
+            )
+
     @property
-    def num_examples_per_class(self) -> int:
-        """The examples of each class that the stored pictures decode into."""
-        return self.num_per_class * self.factor**2
+    def num_of_each(self) -> int:
+        """The stored pictures of each class, or all where there are none."""
+        number = self.num_per_class if self.task.has_classes else self.num_examples
+        assert number is not None  # As was checked.
+        return number
+
+    @property
+    def num_rows(self) -> int:
+        """M, the examples that all stored pictures decode into."""
+        num_groups = self.task.facts.num_classes if self.task.has_classes else 1
+        return self.num_of_each * self.factor**2 * num_groups
+
+    @property
+    def label_kind(self) -> Literal["centred", "values"]:
+        """How labels that are regressed on are written, and learned."""
+        return "centred" if self.task.has_classes else "values"
 
     @property
     def probes(self) -> tuple[str, ...]:
@@ -79,11 +123,15 @@ class Shared:
         source_fn: Callable[[data.Dataset], Any] = data.to_source,
     ) -> base.Recipe:
         """The recipe of a method; ``protocol`` is that of its paper."""
+        encode = None
+        if not self.task.has_classes:
+            encode = self.task.encode
+            protocol = dataclasses.replace(protocol, targets="values")
         return base.Recipe(
             method=method,
             sampler=sampler,
             initial_fn=initial_examples.initial_fn(
-                self.initialisation, self.num_examples_per_class
+                self.initialisation, self.num_of_each * self.factor**2, encode=encode
             ),
             source_fn=source_fn,
             protocol=self.protocol or protocol,
@@ -104,9 +152,7 @@ def class_source(dataset: data.Dataset) -> base.Source:
       >>> class_source(dj.data.load("digits")).count.shape
       (10,)
     """
-    data.check_num_per_class(
-        dataset.train.y, 1, dataset.spec.num_classes, "the training set"
-    )
+    data.check_num_per_class(dataset, 1)
     return data.to_source(dataset)
 
 
@@ -133,7 +179,7 @@ def strategy(task: base.Task, augmentation: str) -> str:
     Args:
       task: its facts may name the data set and the shape of its examples.
       augmentation: a strategy string, ``"none"`` or ``"auto"``: all six operations of
-        DSA, without ``flip`` for digits and letters.
+        DSA, without ``flip`` for digits and letters, and none for what is no picture.
 
     Returns:
       A strategy string.
@@ -147,11 +193,14 @@ def strategy(task: base.Task, augmentation: str) -> str:
       >>> strategy(dj.tasks.classification(dj.nets.mlp(10), spec), "auto")
       'color_crop_cutout_scale_rotate'
     """
+    shape = task.facts.shape
+    if augmentation == "auto" and shape and len(shape) != 3:
+        return "none"
     if augmentation == "auto":
         augmentation = _DSA.replace("flip_", "") if is_digits(task) else _DSA
     policy = policies.parse(augmentation)
-    if policy is not None and task.facts.shape:
-        drawing.check_shape(policy, task.facts.shape)
+    if policy is not None and shape:
+        drawing.check_shape(policy, shape)
     return augmentation
 
 

@@ -19,7 +19,10 @@ Initialisation = Literal["real", "noise", "class_mean"]
 
 
 def initial_fn(
-    kind: Initialisation, num_per_class: int
+    kind: Initialisation,
+    num_per_class: int,
+    *,
+    encode: Callable[[Array], Array] | None = None,
 ) -> Callable[[Key, data.Dataset], base.Examples]:
     """Makes the function that draws the initial examples of a distilled set.
 
@@ -28,11 +31,15 @@ def initial_fn(
         ``"noise"``: standard normal inputs; ``"class_mean"``: each class is dealt into
         ``num_per_class`` random parts, and each part is averaged; every class is first
         cut to the size of the smallest, at random, so that all parts are equally large.
-      num_per_class: examples of each class.
+      num_per_class: examples of each class; or all, where targets are values.
+      encode: how values are written for the task, see
+        :class:`~distill_jax.base.Task`.
 
     Returns:
       A function ``(key, data set) -> Examples`` of ``M = C num_per_class`` class-major
-      rows, in the space the networks see, with one-hot labels.
+      rows, in the space the networks see, with one-hot labels and the class of each
+      row as its ``group``. Values are those of the examples that were drawn, or means
+      where these are; noise takes those of random examples.
 
     Raises:
       InputError: for an unknown kind, a count below 1, or (from the function) when a
@@ -57,20 +64,22 @@ def initial_fn(
 
     def draw(key: Key, dataset: data.Dataset) -> base.Examples:
         num_classes = dataset.spec.num_classes
-        if kind != "noise":
-            data.check_num_per_class(
-                dataset.train.y, num_per_class, num_classes, "the training set"
-            )
-        x = draws[kind](key, dataset, num_per_class)
-        y = np.eye(num_classes, dtype=jnp.result_type(float)).repeat(num_per_class, 0)
-        return base.Examples(x=x, y=jnp.asarray(y))
+        if kind != "noise" or not num_classes:
+            data.check_num_per_class(dataset, num_per_class)
+        x, y = draws[kind](key, dataset, num_per_class)
+        group = np.arange(max(num_classes, 1), dtype=np.int32).repeat(num_per_class)
+        if num_classes:
+            y = jnp.asarray(np.eye(num_classes, dtype=jnp.result_type(float))[group])
+        elif encode is not None:
+            y = encode(y)
+        return base.Examples(x=x, y=y, group=jnp.asarray(group))
 
     return draw
 
 
-def _real(key: Key, dataset: data.Dataset, num: int) -> Array:
+def _real(key: Key, dataset: data.Dataset, num: int) -> tuple[Array, Array]:
     batch = _per_class(num, key, data.to_source(dataset))
-    return batch.x.reshape(-1, *batch.x.shape[2:])
+    return batch.x.reshape(-1, *batch.x.shape[2:]), _flat(batch.y)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -79,14 +88,25 @@ def _per_class(num: int, key: Key, source: base.Source) -> base.Examples:
     return samplers.per_class(num)(key, jnp.zeros(()), source)
 
 
-def _noise(key: Key, dataset: data.Dataset, num: int) -> Array:
-    num_rows = num * dataset.spec.num_classes
-    return jax.random.normal(key, (num_rows, *dataset.spec.shape))
+def _noise(key: Key, dataset: data.Dataset, num: int) -> tuple[Array, Array | None]:
+    num_classes, shape = dataset.spec.num_classes, dataset.spec.shape
+    if num_classes:
+        return jax.random.normal(key, (num * num_classes, *shape)), None
+    key_x, key_y = jax.random.split(key)
+    return jax.random.normal(key_x, (num, *shape)), _real(key_y, dataset, num)[1]
 
 
-def _class_mean(key: Key, dataset: data.Dataset, num: int) -> Array:
+def _class_mean(key: Key, dataset: data.Dataset, num: int) -> tuple[Array, Array]:
     source = data.to_source(dataset)
     smallest = int(source.count.min())
     batch = _per_class(smallest - smallest % num, key, source)
-    parts = batch.x.reshape(-1, batch.x.shape[1] // num, *batch.x.shape[2:])
-    return parts.mean(axis=1)
+    part = batch.x.shape[1] // num
+    parts = batch.x.reshape(-1, part, *batch.x.shape[2:])
+    return parts.mean(axis=1), _flat(batch.y).reshape(-1, part, batch.y.shape[-1]).mean(
+        axis=1
+    )
+
+
+def _flat(y: Array) -> Array:
+    """[G, B, ...] as [G B, ...]."""
+    return y.reshape(-1, *y.shape[2:])

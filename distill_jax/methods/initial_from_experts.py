@@ -51,9 +51,7 @@ def agreed_examples(
 
     def draw(key: Key, dataset: data.Dataset) -> base.Examples:
         spec = dataset.spec
-        data.check_num_per_class(
-            dataset.train.y, num_per_class, spec.num_classes, "the training set"
-        )
+        data.check_num_per_class(dataset, num_per_class)
         buffer = buffer_of(dataset)
         x, classes = dataset.train.x, np.asarray(dataset.train.y)
         logits_of = jax.jit(
@@ -74,6 +72,7 @@ def agreed_examples(
         return base.Examples(
             x=data.normalize(spec.normalizer, jnp.asarray(x[rows])),
             y=agreed_logits(jnp.asarray(said), jnp.asarray(classes[rows])),
+            group=jnp.asarray(classes[rows]),
         )
 
     return draw

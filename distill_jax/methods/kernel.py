@@ -18,7 +18,8 @@ __all__ = ["frepo", "rcig"]
 def frepo(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     num_steps: int,
     batch_size: int = 1024,
     learning_rate: float = 3e-4,
@@ -55,7 +56,7 @@ def frepo(
         has them for colour pictures.
 
     Returns:
-      A :class:`~distill_jax.base.Recipe` with centred targets.
+      A :class:`~distill_jax.base.Recipe` with centred targets, or values.
 
     Example:
       >>> import jax
@@ -77,7 +78,9 @@ def frepo(
         raise errors.InputError(f'There is no outer optimiser "{optimizer}". {hint}')
     label_rate = learning_rate if label_learning_rate is None else label_learning_rate
     cosine = lambda rate: ingredients.cosine(rate, num_steps, final_rate)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
     objective = objectives.kernel_regression(
         task,
         num_networks=num_networks,
@@ -92,12 +95,12 @@ def frepo(
             "x": makers[optimizer](cosine(learning_rate)),
             "y": makers[optimizer](cosine(label_rate)),
         },
-        decoder=transforms.learn_labels(shared.decoder(), kind="centred"),
+        decoder=transforms.learn_labels(shared.decoder(), kind=shared.label_kind),
     )
     return shared.recipe(
         method,
         samplers.uniform(batch_size),
-        protocol=_protocol(task, shared, use_flip),
+        protocol=_protocol(shared, use_flip),
     )
 
 
@@ -105,7 +108,8 @@ def frepo(
 def rcig(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 1024,
     learning_rate: float = 3e-3,
     label_learning_rate: float = 3e-3,
@@ -169,16 +173,17 @@ def rcig(
             f"`num_implicit` must be 0 for no implicit derivative, or more, got "
             f"{num_implicit}."
         )
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
+    shared.check_classes("RCIG lowers the cross-entropy of a prediction")
     num_classes = task.facts.num_classes
     objective = objectives.kernel_regression(
         task,
         num_networks=num_networks,
         num_active=num_active,
         training=objectives.MemberTraining(max_age, network_learning_rate),
-        ridge=5e-4 * shared.num_examples_per_class * num_classes
-        if ridge is None
-        else ridge,
+        ridge=5e-4 * shared.num_rows if ridge is None else ridge,
         margin_limit=0.5 / num_classes,
         use_flip=use_flip,
         num_implicit=num_implicit,
@@ -199,13 +204,10 @@ def rcig(
     return shared.recipe(
         method,
         samplers.uniform(batch_size),
-        protocol=_protocol(task, shared, use_flip),
+        protocol=_protocol(shared, use_flip),
     )
 
 
-def _protocol(
-    task: base.Task, shared: ingredients.Shared, use_flip: bool
-) -> protocols.Protocol:
+def _protocol(shared: ingredients.Shared, use_flip: bool) -> protocols.Protocol:
     """That of FRePo, which depends on the number of examples."""
-    num_examples = shared.num_examples_per_class * task.facts.num_classes
-    return protocols.frepo_protocol(num_examples, use_flip=use_flip)
+    return protocols.frepo_protocol(shared.num_rows, use_flip=use_flip)

@@ -18,7 +18,8 @@ __all__ = ["idc"]
 def idc(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     batch_size: int = 64,
     learning_rate: float | None = None,
     momentum: float = 0.5,
@@ -75,9 +76,11 @@ def idc(
       Parameterization", 2022.
     """
     options.check_positive(num_train_examples=num_train_examples)
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
     if learning_rate is None:
-        learning_rate = published.picture_rate("idc", task, num_per_class)
+        learning_rate = published.picture_rate("idc", task, shared.num_of_each)
     if distance is None:
         is_grey = task.facts.data_name in ("mnist", "fashion_mnist")
         distance = "l1" if is_grey else "mse"

@@ -83,6 +83,11 @@ OPTIONS: Mapping[str, Option] = {
         "class probabilities."
     ),
     "num_per_class": Option("stored pictures of each class.", errors.check_counts),
+    "num_examples": Option(
+        "stored examples in all, in place of ``num_per_class``, where targets are "
+        "values to be regressed.",
+        errors.check_counts,
+    ),
     "batch_size": Option("real examples of each class in a step."),
     "learning_rate": Option("learning rate of the pictures.", check_positive),
     "momentum": Option(

@@ -111,7 +111,7 @@ def picture_rate(
     if method == "dm":
         return 10.0 if num_per_class >= 100 else 1.0
     is_grey = task.facts.data_name in ("mnist", "fashion_mnist")
-    size = task.facts.shape[0] if task.facts.shape else 32
+    size = task.facts.shape[0] if len(task.facts.shape) == 3 else 32
     unit_rate = (1e-4 if is_grey else 5e-3) * num_per_class / 10 * (size / 32) ** 2
     low, high = task.facts.bounds or ([0.0], [1.0])
     return unit_rate * float(np.mean(np.subtract(high, low)) ** 2)

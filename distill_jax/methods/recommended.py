@@ -27,7 +27,8 @@ _SHORT = {
 def auto(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     num_steps: int,
     warm_share: float = 1.0,
     batch_size: int = 256,
@@ -105,7 +106,10 @@ def auto(
     options.check_positive(unrolled_rate=unrolled_rate)
     options.check_share("the steps", warm_share=warm_share)
     factor = _factor(task, num_per_class) if factor is None else factor
-    shared = ingredients.Shared(num_per_class, initialisation, factor, protocol, bend)
+    shared = ingredients.Shared(
+        task, num_per_class, num_examples, initialisation, factor, protocol, bend
+    )
+    shared.check_classes("`auto` lowers the cross-entropy of a prediction")
     unrolling = recipes.Unrolling("random", num_inner_steps, window, augmentation)
     student = recipes.Student("adam", network_learning_rate, network_batch_size)
     num_warm = round(warm_share * num_steps)
@@ -149,8 +153,8 @@ def auto(
     )
 
 
-def _factor(task: base.Task, num_per_class: int) -> int:
+def _factor(task: base.Task, num_per_class: int | None) -> int:
     """Quarters are worth it where they show something and examples are few."""
     shape = task.facts.shape
     is_large = len(shape) == 3 and min(shape[:2]) >= 24
-    return 2 if is_large and num_per_class < 5 else 1
+    return 2 if is_large and (num_per_class or 5) < 5 else 1

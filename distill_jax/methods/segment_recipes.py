@@ -145,7 +145,7 @@ def segment_recipe(
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
       >>> recipe = segment_recipe(
-      ...     "mtt", task, ingredients.Shared(num_per_class=1),
+      ...     "mtt", task, ingredients.Shared(task, 1),
       ...     Paths({"num_experts": 2}, None, 1), Segments(3, 1, 0, 2),
       ...     Student(10, "none", "exact", "step"), Descent(10.0, 0.5),
       ...     LearnedRate(1e-5, 0.1, "log"))
@@ -155,7 +155,7 @@ def segment_recipe(
     chosen = segments._asdict() | descent._asdict() | rate._asdict()
     chosen |= {"batch_size": student.batch_size}
     chosen |= labels._asdict() if labels is not None else {}
-    settings = _settings(method, task, shared.num_per_class, chosen)
+    settings = _settings(method, task, shared.num_of_each, chosen)
     strategy = ingredients.strategy(task, student.augmentation)
     sampler = _sampler(task, settings, paths.num_experts_per_step)
     plan = _plan(settings, paths.experts, strategy, has_labels=labels is not None)
@@ -189,7 +189,7 @@ def segment_recipe(
     )
     if labels is not None:
         agreed = initial_from_experts.agreed_examples(
-            task, shared.num_per_class, buffer_of
+            task, shared.num_of_each, buffer_of
         )
         recipe = recipe._replace(initial_fn=agreed)
     return recipe._replace(experts=plan)

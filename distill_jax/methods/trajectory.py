@@ -20,7 +20,8 @@ __all__ = ["ftd", "mtt", "tesla"]
 def mtt(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     experts: recipes.Experts = None,
     buffer: recipes.Folder = None,
     num_student_steps: int | None = None,
@@ -102,7 +103,9 @@ def mtt(
     return recipes.segment_recipe(
         "mtt",
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
         recipes.Student(batch_size, augmentation, estimator, remat),
@@ -115,7 +118,8 @@ def mtt(
 def ftd(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     experts: recipes.Experts = None,
     buffer: recipes.Folder = None,
     num_student_steps: int | None = None,
@@ -162,7 +166,9 @@ def ftd(
     return recipes.segment_recipe(
         "ftd",
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
         recipes.Student(batch_size, augmentation, estimator, remat),
@@ -175,7 +181,8 @@ def ftd(
 def tesla(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     experts: recipes.Experts = None,
     buffer: recipes.Folder = None,
     num_student_steps: int | None = None,
@@ -225,7 +232,9 @@ def tesla(
     return recipes.segment_recipe(
         "tesla",
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Paths(experts, buffer, num_experts_per_step),
         recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
         recipes.Student(batch_size, augmentation, estimator, remat, assigns_labels),

@@ -16,7 +16,8 @@ __all__ = ["bptt", "rat_bptt"]
 def bptt(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     num_inner_steps: int = 40,
     window: int | None = None,
     batch_size: int = 1024,
@@ -77,7 +78,9 @@ def bptt(
     """
     return recipes.unrolled_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Outer(
             learning_rate, label_learning_rate, num_steps, final_rate, clip, decay
         ),
@@ -93,7 +96,8 @@ def bptt(
 def rat_bptt(
     task: base.Task,
     *,
-    num_per_class: int,
+    num_per_class: int | None = None,
+    num_examples: int | None = None,
     num_inner_steps: int = 200,
     window: int = 40,
     batch_size: int = 1024,
@@ -139,7 +143,9 @@ def rat_bptt(
     """
     return recipes.unrolled_recipe(
         task,
-        ingredients.Shared(num_per_class, initialisation, factor, protocol, bend),
+        ingredients.Shared(
+            task, num_per_class, num_examples, initialisation, factor, protocol, bend
+        ),
         recipes.Outer(
             learning_rate, label_learning_rate, num_steps, final_rate, clip, decay
         ),

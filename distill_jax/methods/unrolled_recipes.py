@@ -157,7 +157,7 @@ def unrolled_recipe(
       >>> spec = dj.data.load("digits").spec
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
       >>> recipe = unrolled_recipe(
-      ...     task, ingredients.Shared(num_per_class=1),
+      ...     task, ingredients.Shared(task, 1),
       ...     Outer(1e-3, None, None, 1.0, 2.0, 0.99),
       ...     Unrolling("random", 6, 2, "none"), Student("adam", 1e-3, None),
       ...     batch_size=32)
@@ -166,10 +166,11 @@ def unrolled_recipe(
     """
     decoder, optimizer = shared.decoder(), {"x": _descent(outer, outer.learning_rate)}
     if outer.label_learning_rate is not None:
-        decoder = transforms.learn_labels(decoder, kind="probabilities")
-        optimizer["y"] = _descent(
-            outer, outer.label_learning_rate, optax.keep_params_nonnegative()
-        )
+        kind, after = "values", ()
+        if task.has_classes:
+            kind, after = "probabilities", (optax.keep_params_nonnegative(),)
+        decoder = transforms.learn_labels(decoder, kind=kind)
+        optimizer["y"] = _descent(outer, outer.label_learning_rate, *after)
     method = shared.distill(
         training_objective(task, unrolling, student, probes=shared.probes),
         optimizer,
@@ -182,7 +183,7 @@ def unrolled_recipe(
         samplers.uniform(batch_size),
         protocol=training_protocol(task, unrolling, student),
     )
-    if outer.label_learning_rate is None:
+    if outer.label_learning_rate is None or not task.has_classes:
         return recipe
     # Nothing keeps the mass of a label at one, whatever the protocol is.
     protocol = dataclasses.replace(recipe.protocol, label_mass="free")

@@ -68,9 +68,9 @@ def feature_alignment(
       ``real_accuracy`` and ``num_epochs`` of training.
 
     Raises:
-      InputError: for a task without features or with targets that are no class
-        probabilities, weights below 0, counts below 1; from ``loss`` while tracing, for
-        layers that the network does not have and batches that lack a class.
+      InputError: for a task without features or without classes, weights below 0,
+        counts below 1; from ``loss`` while tracing, for layers that the network does
+        not have and batches that lack a class.
 
     Example:
       >>> import distill_jax as dj
@@ -97,7 +97,7 @@ def feature_alignment(
     def loss(synthetic, key, inner, batch):
         del key  # The network is the one that `advance` left.
         checks.check_no_contexts(batch, "Feature alignment", checks.HAS_OWN)
-        real, by_class = classwise.by_class(synthetic, batch)
+        real, by_class = classwise.by_class(task, synthetic, batch)
         learner = base.Learner(inner.variables, inner.context)
         f_real = _class_features(features_fn, learner, real)
         f_syn = _class_features(features_fn, learner, by_class)
@@ -272,8 +272,8 @@ def _check(
     batch_size: int,
     num_queries: int,
 ) -> None:
-    checks.check_probabilities(
-        task, "Feature alignment trains its network with the cross-entropy"
+    checks.check_classes(
+        task, "Feature alignment classifies real examples by the centres of classes"
     )
     for name, share in {
         "discrimination": discrimination,

@@ -9,6 +9,7 @@ from distill_jax import base, errors
 from distill_jax.types import Array, PyTree
 
 __all__ = [
+    "check_classes",
     "check_features",
     "check_no_contexts",
     "check_probabilities",
@@ -40,6 +41,29 @@ def check_probabilities(task: base.Task, use: str) -> None:
         raise errors.InputError(
             f'{use}, but the task has targets of the kind "{task.targets}"; use '
             '`task.retarget("probabilities")`.'
+        )
+
+
+def check_classes(task: base.Task, use: str) -> None:
+    """Raises unless the examples of a task are of classes.
+
+    Args:
+      task: the task.
+      use: what the objective needs them for, the beginning of the sentence.
+
+    Raises:
+      InputError: for targets that are values.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), spec)
+      >>> check_classes(task, "Feature alignment has centres of classes")
+    """
+    if not task.has_classes:
+        raise errors.InputError(
+            f"{use}, but the targets of the task are values to be regressed; use "
+            "another objective, such as `distribution_matching`."
         )
 
 

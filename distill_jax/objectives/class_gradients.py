@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from distill_jax import base
+from distill_jax import base, tasks
 from distill_jax.compute import blocks, rows
 from distill_jax.types import Array, Key, PyTree
 
@@ -157,7 +157,7 @@ def _gradient(
     def loss_fn(params):
         network = base.Variables(params, variables.stats)
         if variables.stats:  # Batch norm with settled statistics.
-            losses = task.test_loss(network, key, examples, context)
+            losses = tasks.inference_loss(task, network, key, examples, context)
         else:
             losses, _ = task.train_loss(network, key, examples, context)
         return jnp.sum(jnp.asarray(examples.weight) * losses)

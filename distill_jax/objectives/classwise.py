@@ -1,8 +1,10 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Real and synthetic examples side by side, class by class."""
+"""Real and synthetic examples side by side, class by class, or as one group."""
 
 from typing import Any
+
+import jax
 
 from distill_jax import base, errors
 from distill_jax.compute import rows
@@ -11,11 +13,12 @@ __all__ = ["by_class"]
 
 
 def by_class(
-    synthetic: base.Synthetic, batch: Any
+    task: base.Task, synthetic: base.Synthetic, batch: Any
 ) -> tuple[base.Examples, base.Examples]:
-    """Both sides of a match with a leading axis of classes.
+    """Both sides of a match with a leading axis of groups: the classes, or one of all.
 
     Args:
+      task: says how many groups there are.
       synthetic: M class-major rows, as many for every class.
       batch: per class, ``[C, B, ...]``, or a :class:`~distill_jax.base.Pair` that
         matches such a one.
@@ -28,15 +31,17 @@ def by_class(
         among the classes.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> y = jnp.repeat(jnp.eye(2), 2, axis=0)
-      >>> synthetic = base.Synthetic(jnp.ones((4, 3)), y)
-      >>> real = base.Examples(jnp.ones((2, 5, 3)), jnp.ones((2, 5, 2)))
-      >>> by_class(synthetic, real)[1].x.shape
-      (2, 2, 3)
+      >>> import distill_jax as dj, jax.numpy as jnp
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), spec)
+      >>> synthetic = base.Synthetic(jnp.ones((20, 64)), jnp.eye(10).repeat(2, 0))
+      >>> real = base.Examples(jnp.ones((10, 5, 64)), jnp.ones((10, 5, 10)))
+      >>> by_class(task, synthetic, real)[1].x.shape
+      (10, 2, 64)
     """
     real = base.matched(batch)
-    num_rows, num_classes = synthetic.y.shape
+    num_rows = synthetic.y.shape[0]
+    num_classes = jax.eval_shape(task.groups, rows.examples_of(synthetic)).shape[-1]
     if real.y.ndim != 3 or real.y.shape[0] != num_classes:
         raise errors.InputError(
             f"Matching needs a batch of examples of each of the {num_classes} classes, "

@@ -80,7 +80,7 @@ def distribution_matching(
     def loss(synthetic, key, inner, batch):
         del key  # The networks are drawn by `advance`.
         checks.check_no_contexts(batch, "Distribution matching", checks.HAS_OWN)
-        real, by_class = classwise.by_class(synthetic, batch)
+        real, by_class = classwise.by_class(task, synthetic, batch)
         means_fn = functools.partial(_mean_features, features_fn, layer)
         distances = jax.lax.map(
             lambda net: jnp.sum((means_fn(net, real) - means_fn(net, by_class)) ** 2),

@@ -67,7 +67,8 @@ def gradient_matching(
     often each was matched since it was fresh, and how many there were before it.
 
     Args:
-      task: a task whose ``y`` are class probabilities.
+      task: any: its loss is what gradients are of, its groups what is matched one by
+        one: the classes, or all examples at once where there are none.
       distance: between two gradients, see :mod:`distill_jax.objectives.distances`.
       parameters: of which parameters the gradients count.
       num_matches: matches (steps) with each network; after the last it is replaced.
@@ -88,8 +89,8 @@ def gradient_matching(
       ...]``.
 
     Raises:
-      InputError: for an unknown distance, counts below 1, targets that are no class
-        probabilities; from ``loss`` while tracing, when a batch lacks a class.
+      InputError: for an unknown distance, counts below 1; from ``loss`` while tracing,
+        when a batch lacks a class.
 
     Example:
       >>> import distill_jax as dj
@@ -105,7 +106,7 @@ def gradient_matching(
       Contrastive Signals", 2022, eq. 4.
     """
     training = training or NetworkTraining()
-    _check(task, distance, num_matches, num_networks, training, warm_up)
+    _check(distance, num_matches, num_networks, training, warm_up)
     checks.check_probes("Gradient matching", probes, _PROBES)
     comparison = _Comparison(distance, parameters, is_collective, warm_up)
     pool_options = {
@@ -122,7 +123,8 @@ def gradient_matching(
 
     def loss(synthetic, key, inner, batch):
         checks.check_no_contexts(batch, "Gradient matching", checks.HAS_OWN)
-        real, by_class = classwise.by_class(synthetic, batch)
+        real, by_class = classwise.by_class(task, synthetic, batch)
+        real = tasks.encode_batch(task, real)
         keys = jax.random.split(key, len(inner.active))
         learners = pools.learners(inner)
         values, g_syn, g_real = pools.map_networks(
@@ -144,7 +146,9 @@ def gradient_matching(
         return jnp.mean(values), base.Aux(metrics=metrics, probes=intermediates)
 
     def advance(key, inner, synthetic, batch):
-        examples = synthetic if training.on == "synthetic" else batch.train
+        examples = synthetic
+        if training.on == "real":
+            examples = tasks.encode_batch(task, batch.train)
         return pools.advance_pool(
             key,
             inner,
@@ -260,7 +264,6 @@ def _train(
 
 
 def _check(
-    task: base.Task,
     distance: str,
     num_matches: int,
     num_networks: int,
@@ -268,9 +271,6 @@ def _check(
     warm_up: tuple[int, int],
 ) -> None:
     distances.check_distance(distance)
-    checks.check_probabilities(
-        task, "Gradient matching compares gradients of the cross-entropy"
-    )
     errors.check_counts(
         num_matches=num_matches,
         num_networks=num_networks,

@@ -114,9 +114,10 @@ def implicit_bilevel(
 
     def loss(synthetic, key, inner, batch):
         checks.check_no_contexts(batch, "The implicit objective", checks.HAS_OWN)
+        real = tasks.encode_batch(task, batch)
         keys = jax.random.split(key, len(inner.active))
         values, diagnostics = pools.map_networks(
-            lambda args: _outer_value(problem, synthetic, batch, *args),
+            lambda args: _outer_value(problem, synthetic, real, *args),
             (keys, pools.learners(inner)),
         )
         metrics = _mean_metrics(diagnostics)
@@ -200,9 +201,11 @@ def _gauss_newton(
 ) -> PyTree:
     """The curvature of the inner value as if logits were linear in the parameters."""
     examples = _augmented(problem, key_augment, synthetic)
+    output_loss = problem.task.output_loss
+    assert output_loss is not None  # As was checked.
 
-    def loss_fn(logits):
-        losses = -jnp.sum(examples.y * jax.nn.log_softmax(logits), axis=-1)
+    def loss_fn(outputs):
+        losses = output_loss(outputs, examples.y)
         return gradient_step.weighted_mean(losses, examples.weight)
 
     def model_fn(params):
@@ -268,9 +271,6 @@ def _train(
 def _check(
     task: base.Task, num_steps: int, weight_decay: float, curvature: str
 ) -> None:
-    checks.check_probabilities(
-        task, "The implicit objective trains and judges by the cross-entropy"
-    )
     errors.check_counts(num_steps=num_steps)
     if not weight_decay >= 0:
         raise errors.InputError(
@@ -282,6 +282,11 @@ def _check(
         raise errors.InputError(
             f'There is no curvature "{curvature}". '
             f"{errors.nearest(str(curvature), known)}"
+        )
+    if curvature == "gauss_newton" and task.output_loss is None:
+        raise errors.InputError(
+            "The Gauss-Newton curvature needs the loss of a network's outputs, and the "
+            'task has no `output_loss`; use `curvature="hessian"`.'
         )
     _check_stateless(tasks.network_shapes(task))
 

@@ -24,6 +24,7 @@ def kernel_inducing_points(
     kernel: ntk.Kernel | None = None,
     depth: int = 1,
     ridge: float = 1e-6,
+    task: base.Task | None = None,
 ) -> base.Objective:
     """Distils by kernel ridge regression with a fixed kernel.
 
@@ -36,11 +37,13 @@ def kernel_inducing_points(
         network, :func:`~distill_jax.inner.ntk.fully_connected_kernel`.
       depth: hidden layers of the network of the default kernel.
       ridge: the regulariser, as a multiple of the mean diagonal of the kernel.
+      task: where its targets are values, it says how they are written; by default
+        examples have classes.
 
     Returns:
-      An :class:`~distill_jax.base.Objective` whose synthetic labels are centred and
-      whose inner state is ``{}``. The batch holds class probabilities, from which
-      ``1/C`` is subtracted here.
+      An :class:`~distill_jax.base.Objective` whose inner state is ``{}``. Synthetic
+      labels are centred; the batch holds class probabilities, from which ``1/C`` is
+      subtracted here. Without classes both are values, and no accuracy is logged.
 
     Raises:
       InputError: when the ridge is not positive; from ``init``, when synthetic examples
@@ -68,6 +71,8 @@ def kernel_inducing_points(
     if kernel is None:
         kernel = ntk.fully_connected_kernel(depth=depth)
 
+    has_classes = task is None or task.has_classes
+
     def init(key, synthetic):
         del key  # There is no network to draw.
         if synthetic.weight is not None:
@@ -82,7 +87,10 @@ def kernel_inducing_points(
         checks.check_no_contexts(
             batch, "A fixed kernel", "it has no network that could learn in them"
         )
-        y_real = batch.y - 1.0 / batch.y.shape[-1]
+        if task is None or task.has_classes:
+            y_real = batch.y - 1.0 / batch.y.shape[-1]
+        else:
+            y_real = task.encode(batch.y)
         predicted = ridges.kernel_predict(
             kernel(synthetic.x, synthetic.x),
             kernel(batch.x, synthetic.x),
@@ -90,12 +98,14 @@ def kernel_inducing_points(
             ridge=ridge,
         )
         half_squares = 0.5 * jnp.mean((predicted - y_real) ** 2, axis=-1)
-        is_right = predicted.argmax(-1) == y_real.argmax(-1)
-        accuracy = gradient_step.weighted_mean(
-            is_right.astype(predicted.dtype), batch.weight
-        )
+        metrics = {}
+        if has_classes:
+            is_right = predicted.argmax(-1) == y_real.argmax(-1)
+            metrics["ridge_accuracy"] = gradient_step.weighted_mean(
+                is_right.astype(predicted.dtype), batch.weight
+            )
         value = gradient_step.weighted_mean(half_squares, batch.weight)
-        return value, base.Aux(metrics={"ridge_accuracy": accuracy})
+        return value, base.Aux(metrics=metrics)
 
     return base.Objective(
         init=init,

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from distill_jax import base, deprecations, tasks
+from distill_jax import base, deprecations, errors, tasks
 from distill_jax.compute import blocks
 from distill_jax.inner import hypergradient, solvers
 from distill_jax.objectives import checks, ridge_terms
@@ -71,7 +71,8 @@ def kernel_regression(
 
     Args:
       task: a task with features. It is used with centred labels: the batch holds class
-        probabilities, from which ``1/C`` is subtracted here.
+        probabilities, from which ``1/C`` is subtracted here. Values are regressed as
+        they are, and labels have no margin then.
       num_networks: ``P``, the size of the pool.
       num_active: networks per outer step; the loss is their mean (the paper uses 1).
       training: how members are trained, and for how long.
@@ -87,10 +88,12 @@ def kernel_regression(
       damping: of those iterations.
 
     Returns:
-      An :class:`~distill_jax.base.Objective` whose synthetic labels are centred.
+      An :class:`~distill_jax.base.Objective` whose synthetic labels are centred, or
+      values.
 
     Raises:
-      InputError: when the task has no features.
+      InputError: when the task has no features; from ``loss``, for values and a
+        temperature.
 
     Example:
       >>> import distill_jax as dj
@@ -106,12 +109,14 @@ def kernel_regression(
       Distillation with Convexified Implicit Gradients", 2023, section 4.
     """
     features_fn = checks.check_features(task, "A kernel objective")
-    task = task.retarget("centred")
+    has_classes = task.has_classes
+    if has_classes:
+        task = task.retarget("centred")
     max_age, learning_rate, max_train_examples = training
     optimizer = optax.adam(learning_rate)
     init_fn = functools.partial(tasks.init_learner, task)
     pool_options = {"init_fn": init_fn, "optimizer": optimizer, "max_age": max_age}
-    value_options = (ridge, use_margin, margin_limit, use_flip)
+    value_options = (ridge, use_margin and has_classes, margin_limit, use_flip)
     regression = _Regression(task, features_fn, *value_options)
     value_fn = functools.partial(_value, regression)
     if num_implicit:
@@ -127,15 +132,14 @@ def kernel_regression(
     def loss(synthetic, key, inner, batch):
         del key  # The active members were drawn by `advance`.
         checks.check_no_contexts(batch, "A kernel objective", checks.HAS_OWN)
-        real = batch._replace(y=batch.y - 1.0 / batch.y.shape[-1])
+        real = _real(task, batch, synthetic)
         values, terms = pools.map_networks(
             lambda learner: value_fn(learner, synthetic, real), pools.learners(inner)
         )
-        metrics = {
-            "regression": jnp.mean(terms.regression),
-            "margin": jnp.mean(terms.margin),
-            "ridge_accuracy": jnp.mean(terms.accuracy),
-        }
+        metrics = {"regression": jnp.mean(terms.regression)}
+        if has_classes:
+            metrics["margin"] = jnp.mean(terms.margin)
+            metrics["ridge_accuracy"] = jnp.mean(terms.accuracy)
         return jnp.mean(values), base.Aux(metrics=metrics)
 
     def advance(key, inner, synthetic, batch):
@@ -153,10 +157,25 @@ def kernel_regression(
     return base.Objective(init=init, loss=loss, advance=advance, at=at)
 
 
+def _real(
+    task: base.Task, batch: base.Examples, synthetic: base.Synthetic
+) -> base.Examples:
+    """Real examples with centred labels, or with values as the task writes them."""
+    if task.has_classes:
+        return batch._replace(y=batch.y - 1.0 / batch.y.shape[-1])
+    if synthetic.temperature is not None:
+        raise errors.InputError(
+            "The synthetic examples have a temperature, by which predictions are "
+            "multiplied before a softmax, but the targets of the task are values; use "
+            "a decoder without `learn_temperature`."
+        )
+    return tasks.encode_batch(task, batch)
+
+
 class _Regression(NamedTuple):
     """What decides the value under one network."""
 
-    task: base.Task  # with centred labels
+    task: base.Task  # with centred labels, or values
     features_fn: checks.FeaturesFn
     ridge: float
     use_margin: bool
@@ -199,6 +218,7 @@ def _value(
         ridge=regression.ridge,
         margin_limit=regression.margin_limit,
         temperature=synthetic.temperature,
+        has_classes=regression.task.has_classes,
     )
     return terms.regression - (terms.margin if regression.use_margin else 0.0), terms
 

@@ -40,6 +40,7 @@ def kernel_terms(
     ridge: float = 1e-6,
     margin_limit: float | None = None,
     temperature: Array | None = None,
+    has_classes: bool = True,
 ) -> KernelTerms:
     """The regression error, label margin and accuracy under given features.
 
@@ -53,6 +54,8 @@ def kernel_terms(
       margin_limit: see :func:`label_margin`.
       temperature: what multiplies predictions before the softmax of the cross-entropy;
         None for the squared error.
+      has_classes: False where targets are values, which have no margin and no accuracy;
+        both are then 0.
 
     Returns:
       :class:`KernelTerms`; the paper's loss is ``regression - margin``.
@@ -70,6 +73,9 @@ def kernel_terms(
     else:
         y = y_real + 1.0 / y_real.shape[-1]  # class probabilities again
         losses = optax.softmax_cross_entropy(temperature * predicted, y)
+    if not has_classes:
+        mean_loss = gradient_step.weighted_mean(losses, weight)
+        return KernelTerms(mean_loss, jnp.zeros(()), jnp.zeros(()))
     is_right = predicted.argmax(-1) == y_real.argmax(-1)
     mean = lambda values: gradient_step.weighted_mean(values, weight)
     margin = label_margin(y_syn, margin_limit)

@@ -51,7 +51,7 @@ def trajectory_matching(
     :func:`~distill_jax.transforms.learn_rate` gives a decoder.
 
     Args:
-      task: a task whose ``y`` are class probabilities.
+      task: any; labels can be assigned where ``y`` are class probabilities.
       num_steps: N, steps of the student.
       batch_size: synthetic examples of each of them; all by default.
       batches: in place of ``batch_size``, a function of a key that gives the rows
@@ -95,7 +95,11 @@ def trajectory_matching(
       Trajectories", 2022, eq. 2. Justin Cui et al., "Scaling Up Dataset Distillation to
       ImageNet-1K with Constant Memory", 2023, section 3 and, for the labels, 3.3.
     """
-    _check(task, num_steps, batch_size, batches)
+    if assigns_labels:
+        checks.check_probabilities(
+            task, "The labels that target networks give are class probabilities"
+        )
+    _check(num_steps, batch_size, batches)
     unroll.check_unroll(estimator, remat)
     checks.check_probes("Trajectory matching", probes, ("syn_grad",))
 
@@ -234,12 +238,7 @@ def _check_rate(synthetic: base.Synthetic) -> None:
         )
 
 
-def _check(
-    task: base.Task, num_steps: int, batch_size: int | None, batches: Callable | None
-) -> None:
-    checks.check_probabilities(
-        task, "Students of trajectory matching learn by the cross-entropy"
-    )
+def _check(num_steps: int, batch_size: int | None, batches: Callable | None) -> None:
     if num_steps < 0:
         raise errors.InputError(
             f"`num_steps` of the student must be 0 or more, got {num_steps}."

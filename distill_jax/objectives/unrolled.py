@@ -253,13 +253,11 @@ def _judge(
     """
     if batch is None:  # The loss needs the context alone, such as a residual does.
         return jnp.mean(task.test_loss(variables, key, None, context))
-    batch = batch._replace(y=tasks.encode(batch.y, task.targets))
+    batch = batch._replace(y=task.encode(batch.y))
 
     def losses_fn(params, batch):
         network = base.Variables(params, variables.stats)
-        if task.targets == "probabilities":
-            return task.test_loss(network, key, batch, context)
-        return task.train_loss(network, key, batch, context)[0]
+        return tasks.inference_loss(task, network, key, batch, context)
 
     at = jax.lax.stop_gradient(variables.params)
 

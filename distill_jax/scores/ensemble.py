@@ -59,8 +59,9 @@ def rate(
       :class:`Scores` in the order of the source.
 
     Raises:
-      InputError: for an unknown score, a chunk of no examples, or networks that lack
-        the contexts in which they were trained.
+      InputError: for an unknown score, one that asks for classes where targets are
+        values, a chunk of no examples, or networks that lack the contexts in which they
+        were trained.
 
     Example:
       >>> import distill_jax as dj, jax
@@ -78,7 +79,7 @@ def rate(
       Paul, Ganguli, Dziugaite, "Deep Learning on a Data Diet: Finding Important
       Examples Early in Training", 2021, section 2.
     """
-    score_fn = _score_fn(score)
+    score_fn = _score_fn(task, score)
     if chunk_size < 1:
         raise errors.InputError(f"`chunk_size` must be at least 1, got {chunk_size}.")
     num_classes = source.table.shape[0]
@@ -135,11 +136,16 @@ def train_networks(
     return experts.train_experts(key, task, source, how, num_experts=num_networks)
 
 
-def _score_fn(score: str | per_example.ScoreFn) -> per_example.ScoreFn:
+def _score_fn(task: base.Task, score: str | per_example.ScoreFn) -> per_example.ScoreFn:
     if not isinstance(score, str):
         return score
     if score not in per_example.SCORES:
         raise errors.InputError(
             f'There is no score "{score}". {errors.nearest(score, per_example.SCORES)}'
+        )
+    if score in per_example.OF_CLASSES and not task.has_classes:
+        raise errors.InputError(
+            f'The score "{score}" asks for the class of an example, but the targets of '
+            'the task are values; use "loss" or "grand".'
         )
     return per_example.SCORES[score]

@@ -28,6 +28,7 @@ from distill_jax import base, errors
 from distill_jax.types import Array
 
 __all__ = [
+    "OF_CLASSES",
     "SCORES",
     "ScoreFn",
     "el2n",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 ScoreFn = Callable[[base.Task, base.Variables, base.Examples, Any], Array]
+# What says nothing of values that are regressed.
+OF_CLASSES = ("last_layer_grand", "el2n", "margin", "misclassified")
 # A test loss takes a key for tasks that draw points; classification ignores it.
 _KEY_SEED = 0
 

@@ -4,7 +4,7 @@
 
 from distill_jax.tasks.classifying import classification
 from distill_jax.tasks.judging import is_right, metrics_of, predict_held_out
-from distill_jax.tasks.losses import encode
+from distill_jax.tasks.losses import encode, encode_batch, inference_loss
 from distill_jax.tasks.networks import (
     as_learner,
     init_learner,
@@ -18,6 +18,8 @@ __all__ = [
     "as_learner",
     "classification",
     "encode",
+    "encode_batch",
+    "inference_loss",
     "init_learner",
     "init_network",
     "is_right",

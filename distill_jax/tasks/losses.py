@@ -2,15 +2,73 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses of outputs, and how class probabilities are written as labels of a kind."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
-from distill_jax import errors, types
-from distill_jax.types import Array
+from distill_jax import base, errors, types
+from distill_jax.types import Array, Key
 
-__all__ = ["check_targets", "encode", "soft_cross_entropy", "squared_error"]
+__all__ = [
+    "check_targets",
+    "encode",
+    "encode_batch",
+    "inference_loss",
+    "soft_cross_entropy",
+    "squared_error",
+]
+
+
+def encode_batch(task: base.Task, batch: base.Examples) -> base.Examples:
+    """Writes the targets of real examples as the task's losses take them.
+
+    Args:
+      task: says how.
+      batch: targets as the data have them.
+
+    Example:
+      >>> import distill_jax as dj, jax.numpy as jnp
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), spec, targets="centred")
+      >>> batch = encode_batch(task, dj.Examples(jnp.ones((1, 64)), jnp.eye(10)[:1]))
+      >>> batch.y[0, :2].round(2).tolist()
+      [0.8999999761581421, -0.10000000149011612]
+    """
+    return batch._replace(y=task.encode(batch.y))
+
+
+def inference_loss(
+    task: base.Task,
+    variables: base.Variables,
+    key: Key,
+    examples: Any,
+    context: Any,
+) -> Array:
+    """The loss of examples under a network that does not learn from them.
+
+    Args:
+      task: where it has no ``output_loss``, its ``test_loss`` is taken.
+      variables: of one network.
+      key: what the task draws from.
+      examples: with targets as ``train_loss`` takes them.
+      context: in which the network has learned.
+
+    Returns:
+      [B], without weights.
+
+    Example:
+      >>> import distill_jax as dj, jax, jax.numpy as jnp
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), spec)
+      >>> variables = task.init(jax.random.key(0), None)
+      >>> examples = dj.Examples(jnp.ones((2, 8, 8, 1)), jnp.eye(10)[:2])
+      >>> inference_loss(task, variables, jax.random.key(1), examples, None).shape
+      (2,)
+    """
+    if task.output_loss is None:
+        return task.test_loss(variables, key, examples, context)
+    return task.output_loss(task.predict(variables, examples.x, context), examples.y)
 
 
 def soft_cross_entropy(logits: Array, y: Array) -> Array:

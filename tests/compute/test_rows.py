@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examples travel whole: what belongs to a row reaches every place that reads rows."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -135,9 +137,10 @@ def test_both_sides_of_a_match_are_whole():
         y=jnp.repeat(jnp.eye(2), 2, axis=0),
         target=ROWS.target[:4],
     )
-    real = rows.split(ROWS._replace(**{k: v[:6] for k, v in ROWS._asdict().items()}), 2)
+    real = rows.split(jax.tree.map(lambda leaf: leaf[:6], ROWS), 2)
     pair = base.Pair(match=real, train=None)
-    got, ours = classwise.by_class(synthetic, pair)
+    task = types.SimpleNamespace(groups=lambda examples: examples.y)
+    got, ours = classwise.by_class(task, synthetic, pair)
     assert got is real
     np.testing.assert_array_equal(ours.target.reshape(4, 2), synthetic.target)
     np.testing.assert_array_equal(ours.weight, np.ones((2, 2)))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sklearn import datasets
 
 import distill_jax as dj
 from distill_jax import base, methods, objectives
@@ -25,6 +26,24 @@ from tests.support import masked
 @functools.cache
 def digits():
     return dj.data.load("digits")
+
+
+@functools.cache
+def diabetes():
+    found = datasets.load_diabetes()
+    return dj.data.from_arrays(found.data, found.target, targets="values")
+
+
+@functools.cache
+def two_targets():
+    found = datasets.load_diabetes()
+    y = np.stack([found.target, found.data[:, 2]], axis=1)
+    return dj.data.from_arrays(found.data[:, [0, 1, 3, 4]], y, targets="values")
+
+
+def regression(data) -> base.Task:
+    net = dj.nets.mlp(data.spec.num_targets, hidden=(8,))
+    return dj.tasks.regression(net, data.spec)
 
 
 def classification() -> base.Task:
@@ -44,6 +63,12 @@ class Kind:
 
 KINDS = {
     "image classification": Kind(classification),
+    "regression": Kind(
+        lambda: regression(diabetes()), load=diabetes, size={"num_examples": 6}
+    ),
+    "regression of two targets": Kind(
+        lambda: regression(two_targets()), load=two_targets, size={"num_examples": 6}
+    ),
     "a task with a context": Kind(lambda: masked.masked(classification())),
 }
 
@@ -112,7 +137,15 @@ OBJECTIVES = {
 }
 
 # (objective, kind) -> a part of the sentence that says why not.
-REFUSED: dict[tuple[str, str], str] = {}
+REFUSED: dict[tuple[str, str], str] = {
+    (objective, kind): sentence
+    for kind in ("regression", "regression of two targets")
+    for objective, sentence in {
+        "alignment": "CAFE classifies real examples by the centres of classes, but the",
+        "kernel, implicit": "RCIG lowers the cross-entropy of a prediction, but the",
+        "trajectory, labels": "labels that target networks give are class prob",
+    }.items()
+}
 
 CELLS = [(name, kind) for kind in KINDS for name in OBJECTIVES]
 accepted = [cell for cell in CELLS if cell not in REFUSED]

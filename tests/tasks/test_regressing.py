@@ -107,7 +107,7 @@ def test_values_are_judged_and_not_counted():
         task, known, data, protocol=protocol, num_runs=2, key=jax.random.key(0)
     )
     assert set(found.scores) == {"squared_error", "r2"}
-    with pytest.raises(errors.InputError, match="cannot have"):
+    with pytest.raises(errors.InputError, match="is negative"):
         dj.evaluate(
             task,
             known,
