@@ -82,10 +82,13 @@ OPTIONS: Mapping[str, Option] = {
         "what the set is made for: a network, a loss and the classes; its ``y`` are "
         "class probabilities."
     ),
-    "num_per_class": Option("stored pictures of each class.", errors.check_counts),
+    "num_per_class": Option(
+        "stored pictures of each class; None where there are no classes.",
+        errors.check_counts,
+    ),
     "num_examples": Option(
         "stored examples in all, in place of ``num_per_class``, where targets are "
-        "values to be regressed.",
+        "values to be regressed; else None.",
         errors.check_counts,
     ),
     "batch_size": Option("real examples of each class in a step."),
