@@ -219,8 +219,8 @@ def test_tasks_that_cannot_be_aligned_are_refused():
     task = problem(jnp.float32)[0]
     with pytest.raises(errors.InputError, match="needs a task with features"):
         objectives.feature_alignment(task._replace(features=None))
-    with pytest.raises(errors.InputError, match="trains its network with the cross"):
-        objectives.feature_alignment(task.retarget("centred"))
+    with pytest.raises(errors.InputError, match="by the centres of classes, but the"):
+        objectives.feature_alignment(task._replace(targets="values"))
 
 
 def test_an_unknown_layer_and_a_batch_without_classes_are_refused():

@@ -412,12 +412,6 @@ def test_bad_options_are_refused(options, message):
         objectives.gradient_matching(task, **options)
 
 
-def test_centred_targets_are_refused():
-    task, *_ = toy()
-    with pytest.raises(errors.InputError, match='targets of the kind "centred"'):
-        objectives.gradient_matching(task.retarget("centred"))
-
-
 def test_a_batch_that_lacks_a_class_is_refused():
     task, batch, synthetic, _ = toy()
     objective = objectives.gradient_matching(task)

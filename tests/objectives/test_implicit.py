@@ -198,8 +198,8 @@ def test_augmentation_bends_the_synthetic_examples_of_the_derivative(digits):
 def test_errors_say_what_to_use(digits):
     task, _, _ = digits
     make, options = objectives.implicit_bilevel, solvers.SolverOptions
-    with pytest.raises(errors.InputError, match="retarget"):
-        make(task.retarget("centred"))
+    with pytest.raises(errors.InputError, match="no `output_loss`; use `curvature"):
+        make(task._replace(output_loss=None), curvature="gauss_newton")
     spec = dj.data.DataSpec("toy", (8, 8, 1), 2, ("a", "b"), None, "")
     net = dj.nets.convnet(2, width=2, depth=1, norm="batch")
     with pytest.raises(errors.InputError, match="running statistics"):

@@ -381,7 +381,9 @@ def test_errors_say_what_to_use():
     with pytest.raises(errors.InputError, match="rematerialisation"):
         objectives.trajectory_matching(task, num_steps=1, remat="all")
     with pytest.raises(errors.InputError, match="retarget"):
-        objectives.trajectory_matching(task.retarget("centred"), num_steps=1)
+        objectives.trajectory_matching(
+            task.retarget("centred"), num_steps=1, assigns_labels=True
+        )
     objective = objectives.trajectory_matching(task, num_steps=1)
     with pytest.raises(errors.InputError, match="learn_rate"):
         objective.loss(synthetic._replace(learning_rate=None), KEY, {}, segment)
