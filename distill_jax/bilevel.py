@@ -152,7 +152,10 @@ def _classes(initial: base.Examples) -> tuple[np.ndarray, int]:
     if initial.group is not None:
         return known, int(known.max(initial=0)) + 1
     # Hard labels are two numbers in all: one-hot, centred or smoothed.
-    is_hard = known.ndim == 2 and known.shape[1] > 1 and len(np.unique(known)) == 2
+    values = np.unique(known)
+    is_hard = known.ndim == 2 and known.shape[1] > 1 and len(values) == 2
+    if len(known) == 1:  # A soft label of two classes is two numbers, too.
+        is_hard = is_hard and values.tolist() == [0, 1]
     if not is_hard or ((known == known.max()).sum(axis=1) != 1).any():
         return np.zeros(0, np.int32), 1
     return known.argmax(axis=1), known.shape[1]

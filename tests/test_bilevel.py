@@ -90,6 +90,32 @@ def test_a_seed_with_uneven_classes_is_refused():
         make(optax.sgd(1.0)).init(jax.random.key(0), seed)
 
 
+def test_the_class_of_a_row_is_its_group_and_not_the_argmax_of_its_label():
+    taken_for = jnp.array([[0.4, 0.6], [0.1, 0.9]])  # An expert errs on the first.
+    x, groups = jnp.zeros((2, 3)), jnp.arange(2)
+    bilevel.check_class_major(base.Examples(x, taken_for, group=groups))
+    with pytest.raises(ValueError, match="not class-major"):
+        bilevel.check_class_major(base.Examples(x, taken_for, group=groups[::-1]))
+    three = jnp.array([0, 0, 1])
+    with pytest.raises(ValueError, match="3 rows for 2 classes"):
+        bilevel.check_class_major(base.Examples(jnp.zeros((3, 3)), None, group=three))
+
+
+@pytest.mark.parametrize(
+    "y", [jnp.array([[3.0, 1.5], [0.2, 0.1], [0.3, 7.0]]), jnp.array([[0.4, 0.6]])]
+)
+def test_values_and_soft_labels_name_no_class(y):
+    bilevel.check_class_major(base.Examples(jnp.zeros((len(y), 3)), y))
+
+
+@pytest.mark.parametrize("write", [lambda y: y - 0.5, lambda y: 0.8 * y + 0.1])
+def test_hard_labels_name_classes_however_they_are_written(write):
+    ordered = write(jnp.eye(2).repeat(2, axis=0))
+    bilevel.check_class_major(base.Examples(jnp.zeros((4, 3)), ordered))
+    with pytest.raises(ValueError, match="not class-major"):
+        bilevel.check_class_major(base.Examples(jnp.zeros((4, 3)), ordered[::-1]))
+
+
 def test_loss_and_advance_get_different_halves_of_the_key():
     draw = lambda key: jax.random.uniform(key)
     objective = quadratic()._replace(

@@ -28,6 +28,25 @@ def test_seeds_are_class_major_and_depend_on_the_key_alone(kind, num, digits):
         assert np.abs(seed.x - draw(jax.random.key(1), digits).x).max() > 0
 
 
+@pytest.mark.parametrize("kind", ["real", "noise", "class_mean"])
+def test_values_come_with_the_examples_that_they_belong_to(kind):
+    x = np.arange(30.0)[:, None]
+    data = dj.data.from_arrays(
+        x, 7 * x[:, 0], x, x[:, 0], targets="values", normalization="none"
+    )
+    encode = lambda y: y / 7
+    seed = initial_examples.initial_fn(kind, 4, encode=encode)(jax.random.key(0), data)
+    assert seed.x.shape == seed.y.shape == (4, 1)
+    assert seed.group.tolist() == [0] * 4
+    known = np.asarray(data.train.y) / 7
+    if kind == "noise":
+        assert np.isin(np.asarray(seed.y).round(4), known.round(4)).all()
+    else:  # The target is a multiple of the input, and so are means.
+        np.testing.assert_allclose(seed.y, seed.x, rtol=1e-5)
+    with pytest.raises(errors.InputError, match="`num_examples` is 99, but"):
+        initial_examples.initial_fn(kind, 99)(jax.random.key(0), data)
+
+
 def test_real_seeds_are_distinct_training_examples_of_their_class(digits):
     seed = initial_examples.initial_fn("real", 5)(jax.random.key(0), digits)
     real = np.asarray(dj.data.normalize(digits.spec.normalizer, digits.train.x))
