@@ -7,11 +7,11 @@ source = to_source(data)              # on the device, an argument of jit
 x = normalize(source.normalizer, source.x[:64])
 """
 
+from distill_jax.data.checks import check_num_per_class
 from distill_jax.data.dataset import (
     Arrays,
     Dataset,
     DataSpec,
-    check_num_per_class,
     describe,
     groups_of,
 )

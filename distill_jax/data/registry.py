@@ -14,6 +14,7 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.data import (
+    checks,
     cifar,
     dataset,
     digits,
@@ -200,7 +201,7 @@ def _assemble(
     """Checks, splits and normalises what a reader returned."""
     num_classes = len(raw.class_names)
     what = f'the training set of "{name}"'
-    dataset.check_examples(
+    checks.check_examples(
         *raw.train, num_classes=num_classes, what=what, needs_every_class=True
     )
     of_file = {"train": np.arange(len(raw.train.y))}
@@ -213,7 +214,7 @@ def _assemble(
         of_file = {"train": kept, "test": taken}
     train, test = raw.train, raw.test
     assert test is not None
-    dataset.check_examples(
+    checks.check_examples(
         *test, num_classes=num_classes, what=f'the test set of "{name}"'
     )
     groups = dataset.groups_of(train.y, num_classes)

@@ -7,14 +7,12 @@ epochs. The files of a buffer are checked, then mapped into memory; each is writ
 whole or not at all, so that a buffer that was interrupted goes on with the next expert.
 """
 
+from distill_jax.experts.appraisal import Appraisal, appraise, label_entropy
 from distill_jax.experts.making import make_buffer, random_buffer
 from distill_jax.experts.plan import ExpertPlan, Training
 from distill_jax.experts.snapshots import Buffer, OnDisk, Trajectories, unflatten
 from distill_jax.experts.training import (
-    Appraisal,
-    appraise,
     at_epoch,
-    label_entropy,
     train_expert,
     train_experts,
     train_learner,

@@ -14,6 +14,7 @@ from rich import progress as rich_progress
 
 from distill_jax import base, data, errors, tasks
 from distill_jax.compute import compiling, parallel
+from distill_jax.experts import appraisal as appraisals
 from distill_jax.experts import files, snapshots, training
 from distill_jax.experts import plan as plans
 from distill_jax.training import pool as pools
@@ -158,7 +159,7 @@ def _trainer(plan: plans.ExpertPlan, task: base.Task):
 
     def one(key, source, judge):
         expert, context = training.train_learner(key, task, source, plan)
-        appraisal = training.appraise(
+        appraisal = appraisals.appraise(
             task,
             expert,
             judge.x,

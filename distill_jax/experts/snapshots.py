@@ -61,7 +61,8 @@ class Buffer:
     Attributes:
       plan: how they were trained.
       snapshots: one [K, P] for each expert, in memory or mapped from its file.
-      accuracy: [E, num_epochs + 1] on the validation split, after every epoch.
+      accuracy: [E, num_epochs + 1] on the validation split, after every epoch; NaN
+        where examples have no classes.
       entropy: [E, num_epochs + 1] nats, of the labels they give there.
       template: the shapes of the parameters.
       context: [E, ...] of the task that each learned; None for tasks without contexts.
@@ -76,9 +77,10 @@ class Buffer:
 
     def __str__(self) -> str:
         end = 100 * self.accuracy[:, -1]
+        judged = f"validation accuracy {end.mean():.1f} ± {end.std():.1f} %, "
         return (
             f"{self.plan.num_experts} experts of {self.plan.num_epochs} epochs: "
-            f"validation accuracy {end.mean():.1f} ± {end.std():.1f} %, "
+            f"{judged if np.isfinite(end).all() else ''}"
             f"{sum(one.nbytes for one in self.snapshots) / 2**20:.1f} MiB"
         )
 

@@ -5,11 +5,10 @@
     theta_0 = init,    theta_e = the network after e completed epochs,   e = 0, ..., E
 
 with plain SGD, as trajectory matching and the soft-label baseline want it. Early
-experts give soft labels, late ones nearly hard ones; an epoch number says nothing
-without the learning rate, so accuracy and label entropy are told for every epoch.
+experts give soft labels, late ones nearly hard ones.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,25 +18,15 @@ from distill_jax import base, deprecations, errors, tasks
 from distill_jax import data as data_lib
 from distill_jax.experts import plan
 from distill_jax.training import loop, minibatches, pool
-from distill_jax.types import Array, Key
+from distill_jax.types import Key
 
 __all__ = [
-    "Appraisal",
-    "appraise",
     "at_epoch",
-    "label_entropy",
     "train_expert",
     "train_experts",
     "train_learner",
     "train_learners",
 ]
-
-
-class Appraisal(NamedTuple):
-    """What is known of an expert after every epoch."""
-
-    accuracy: Array  # [E + 1] fractions
-    entropy: Array  # [E + 1] nats, the mean entropy of its labels
 
 
 @deprecations.renamed_arguments(policy="augmentation")
@@ -218,53 +207,6 @@ def train_learners(
     return pool.map_networks(train, jax.random.split(key, num_experts))
 
 
-def appraise(
-    task: base.Task,
-    expert: base.Variables,
-    x: Any,
-    y: Array,
-    *,
-    normalizer: Any = None,
-    context: Any = None,
-) -> Appraisal:
-    """Tells the accuracy and the softness of the labels of an expert at every epoch.
-
-    Args:
-      task: what it was trained with.
-      expert: from :func:`train_expert`, leading axis E + 1.
-      x: [N, ...] inputs that it was not trained on; raw where a normaliser is given.
-      y: [N] classes.
-      normalizer: of the inputs.
-      context: of the task that the expert learned.
-
-    Returns:
-      An :class:`Appraisal`.
-
-    Example:
-      >>> import distill_jax as dj, jax
-      >>> from distill_jax import experts
-      >>> data = dj.data.load("digits")
-      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), data.spec)
-      >>> expert = experts.train_expert(
-      ...     jax.random.key(0), task, dj.data.to_source(data),
-      ...     experts.Training(num_epochs=9, learning_rate=0.1))
-      >>> appraisal = experts.appraise(
-      ...     task, expert, data.validation.x, data.validation.y,
-      ...     normalizer=data.spec.normalizer)
-      >>> bool(appraisal.accuracy[9] > appraisal.accuracy[0])
-      True
-    """
-
-    def one_epoch(variables: base.Variables) -> Appraisal:
-        logits = loop.predict_logits(
-            task, variables, x, normalizer=normalizer, context=context
-        )
-        is_right = tasks.is_right(logits, y)
-        return Appraisal(is_right.mean(), label_entropy(jax.nn.softmax(logits)).mean())
-
-    return jax.lax.map(one_epoch, expert)
-
-
 def at_epoch(expert: base.Variables, epoch: Any) -> base.Variables:
     """The network of an expert after some completed epochs.
 
@@ -280,23 +222,6 @@ def at_epoch(expert: base.Variables, epoch: Any) -> base.Variables:
       7.0
     """
     return jax.tree.map(lambda leaf: leaf[epoch], expert)
-
-
-def label_entropy(probabilities: Array) -> Array:
-    """The entropy of labels in nats, ``- sum_c p_c log p_c``.
-
-    Args:
-      probabilities: [..., C].
-
-    Returns:
-      [...]; 0 for one-hot labels.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> [round(float(h), 4) for h in label_entropy(jnp.array([[1.0, 0], [0.5, 0.5]]))]
-      [0.0, 0.6931]
-    """
-    return jax.scipy.special.entr(probabilities).sum(axis=-1)
 
 
 def _optimizer(training: plan.Training) -> optax.GradientTransformation:

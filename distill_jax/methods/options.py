@@ -13,11 +13,11 @@ An option of one method alone stands in its docstring and is checked in its body
 
 import functools
 import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from distill_jax import base, errors
+from distill_jax.methods import docstrings
 from distill_jax.transforms import bending
 
 __all__ = [
@@ -202,7 +202,7 @@ def named_method(method: F) -> F:
       ...
       distill_jax.errors.InputError: `momentum` must be at least 0 and below 1, got 2.0.
     """
-    return _complete(method, _Docstring())
+    return _complete(method, docstrings.Docstring())
 
 
 def variant_of(origin: Callable[..., base.Recipe]) -> Callable[[F], F]:
@@ -219,32 +219,23 @@ def variant_of(origin: Callable[..., base.Recipe]) -> Callable[[F], F]:
       >>> "matches (steps) with each network" in methods.dsa.__doc__  # as in `dc`
       True
     """
-    return lambda method: _complete(method, _docstrings.get(origin, _Docstring()))
+    return lambda method: _complete(
+        method, _docstrings.get(origin, docstrings.Docstring())
+    )
 
 
-_SECTION = re.compile(r"^(Args|Returns|Raises|Example|Reference):\n", re.MULTILINE)
-_ENTRY = re.compile(r"^  (\w+): (.*(?:\n    .*)*)", re.MULTILINE)
-_LINE = re.compile(r"\S{80,}|\S.{0,79}(?=\s|$)")  # quicker than `textwrap`
 _USUAL = {
     "Returns": "  A :class:`~distill_jax.base.Recipe`, which :func:`distill_jax.run` "
     "takes.",
     "Raises": "  InputError: for an option out of its range, or one that does not fit "
     "the task or\n    the other options.",
 }
+_docstrings: dict[
+    Callable, docstrings.Docstring
+] = {}  # of each method, before it was completed
 
 
-class _Docstring(NamedTuple):
-    """A docstring in parts."""
-
-    head: str = ""
-    meanings: Mapping[str, str] = {}  # of the options, in one line each
-    sections: Mapping[str, str] = {}  # the others, as they stand
-
-
-_docstrings: dict[Callable, _Docstring] = {}  # of each method, before it was completed
-
-
-def _complete(method: F, inherited: _Docstring) -> F:
+def _complete(method: F, inherited: docstrings.Docstring) -> F:
     """A method that checks its options; what its docstring lacks is inherited."""
     parameters = inspect.signature(method).parameters
     checks = {name: OPTIONS[name].check for name in parameters if name in OPTIONS}
@@ -258,47 +249,16 @@ def _complete(method: F, inherited: _Docstring) -> F:
         return method(*args, **options)
 
     if method.__doc__:  # Python leaves docstrings out where it is told to.
-        own = _read(method.__doc__)
+        own = docstrings.read(method.__doc__)
         for name in own.meanings.keys() - parameters.keys():
             raise TypeError(f"`{method.__name__}` explains `{name}`, which it lacks.")
-        whole = _Docstring(
+        table = {name: option.meaning for name, option in OPTIONS.items()}
+        whole = docstrings.Docstring(
             own.head,
-            {**inherited.meanings, **own.meanings},
+            {**table, **inherited.meanings, **own.meanings},
             {**_USUAL, **inherited.sections, **own.sections},
         )
-        checked.__doc__ = _write(whole, method.__name__, parameters.values())
+        checked.__doc__ = docstrings.write(whole, method.__name__, parameters.values())
         usual = {name: whole.sections[name] for name in _USUAL}
         _docstrings[checked] = whole._replace(sections=usual)
     return checked  # pyright: ignore[reportReturnType]
-
-
-def _read(docstring: str) -> _Docstring:
-    """Takes a docstring to pieces."""
-    head, *parts = _SECTION.split(inspect.cleandoc(docstring))
-    sections = dict(zip(parts[::2], parts[1::2], strict=True))
-    entries = _ENTRY.findall(sections.pop("Args", ""))
-    meanings = {name: " ".join(meaning.split()) for name, meaning in entries}
-    return _Docstring(head, meanings, sections)
-
-
-def _write(
-    docstring: _Docstring, method: str, parameters: Iterable[inspect.Parameter]
-) -> str:
-    """Puts it together again, with an entry for every option."""
-    table = {name: option.meaning for name, option in OPTIONS.items()}
-    meanings = {**table, **docstring.meanings}
-    entries = []
-    for parameter in parameters:
-        name, default = parameter.name, parameter.default
-        if name not in meanings:
-            raise TypeError(
-                f"`{method}` has an option `{name}` that neither its docstring nor "
-                "`OPTIONS` explains."
-            )
-        value = f'``"{default}"``' if isinstance(default, str) else repr(default)
-        is_said = default is not None and default is not parameter.empty
-        entry = f"{name}: {meanings[name]}" + (f" Default: {value}." if is_said else "")
-        entries.append("  " + "\n    ".join(_LINE.findall(entry)))
-    sections = {"Args": "\n".join(entries), **docstring.sections}
-    blocks = [f"{title}:\n{text.rstrip()}" for title, text in sections.items()]
-    return "\n\n".join([docstring.head.rstrip(), *blocks]) + "\n"

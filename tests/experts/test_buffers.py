@@ -13,7 +13,7 @@ import pytest
 import distill_jax as dj
 from distill_jax import errors
 from distill_jax import experts as experts_lib
-from distill_jax.experts import files, training
+from distill_jax.experts import appraisal, files, training
 from distill_jax.storage import npz_json
 
 PLAN = experts_lib.ExpertPlan(num_experts=2, num_epochs=3, learning_rate=0.1)
@@ -54,7 +54,7 @@ def test_a_row_is_the_network_after_that_epoch(made, digits, task, assert_near):
         stored = buffer.at(1, epoch).params
         own = training.at_epoch(expert, epoch).params
         jax.tree.map(lambda a, b: assert_near(a, b, 1e-6), stored, own)
-    accuracy, entropy = training.appraise(
+    accuracy, entropy = appraisal.appraise(
         task,
         expert,
         digits.validation.x,

@@ -8,7 +8,7 @@ import pytest
 from distill_jax import data as data_lib
 from distill_jax import experts, nets, tasks
 from distill_jax.augmentation import policies
-from distill_jax.experts import training
+from distill_jax.experts import appraisal, training
 from distill_jax.training import minibatches
 
 
@@ -65,7 +65,7 @@ def test_the_first_is_the_start_and_each_epoch_continues_the_one_before(digits, 
 
 def test_accuracy_rises_and_labels_sharpen(digits, expert):
     data, task = digits
-    accuracy, entropy = training.appraise(
+    accuracy, entropy = appraisal.appraise(
         task,
         expert,
         data.validation.x,
@@ -88,7 +88,7 @@ def test_an_expert_that_diverged_is_not_right_by_luck(digits, expert):
     data, task = digits
     spoilt = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), expert)
     judge = lambda expert: (
-        training.appraise(
+        appraisal.appraise(
             task,
             expert,
             data.validation.x,
@@ -146,5 +146,5 @@ def test_options_one_by_one_are_taken_as_before(digits):
 
 def test_entropy_of_hard_and_uniform_labels():
     labels = jnp.array([[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
-    found = training.label_entropy(labels)
+    found = appraisal.label_entropy(labels)
     np.testing.assert_allclose(found, [0.0, np.log(4)], rtol=1e-6)
