@@ -81,7 +81,7 @@ def make_buffer(
             for place, expert in enumerate(dict.fromkeys(group)):
                 in_memory[expert] = flat[place]
                 rows[files.expert_name(expert)] = {
-                    name: [round(float(value), 6) for value in values[place]]
+                    name: [_rounded(float(value)) for value in values[place]]
                     for name, values in appraisals._asdict().items()
                 }
                 rows[files.expert_name(expert)] |= files.context_row(contexts, place)
@@ -97,8 +97,8 @@ def make_buffer(
             else np.load(path / f"{name}.npy", mmap_mode="r")
             for expert, name in enumerate(names)
         ],
-        accuracy=np.array([rows[name]["accuracy"] for name in names]),
-        entropy=np.array([rows[name]["entropy"] for name in names]),
+        accuracy=np.array([rows[name]["accuracy"] for name in names], float),
+        entropy=np.array([rows[name]["entropy"] for name in names], float),
         template=template,
         context=files.read_contexts(task, [rows[name] for name in names]),
     )
@@ -175,6 +175,11 @@ def _trainer(plan: plans.ExpertPlan, task: base.Task):
         return pools.map_networks(lambda key: one(key, source, judge), keys)
 
     return train
+
+
+def _rounded(value: float) -> float | None:
+    """A number as the file has it; null where it is none."""
+    return round(value, 6) if np.isfinite(value) else None
 
 
 def _key(plan: plans.ExpertPlan, expert: int) -> Key:

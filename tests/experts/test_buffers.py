@@ -207,3 +207,22 @@ def test_batch_norm_is_refused(digits):
 def test_rows_of_another_size_are_refused():
     with pytest.raises(errors.InputError, match="another network"):
         experts_lib.unflatten(jnp.zeros(3), {"w": jnp.zeros(2)})
+
+
+def test_experts_of_values_have_no_accuracy_and_are_read_again(tmp_path):
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    data = dj.data.from_arrays(x, 3 * x[:, 0] - 100, targets="values")
+    task = dj.tasks.regression(dj.nets.mlp(1, hidden=()), data.spec)
+    plan = experts_lib.ExpertPlan(num_experts=1, num_epochs=20, learning_rate=0.1)
+    made = experts_lib.make_buffer(plan, task, data, folder=tmp_path)
+    read = experts_lib.make_buffer(plan, task, data, folder=tmp_path)
+    for buffer in (made, read):
+        assert np.isnan(buffer.accuracy).all()
+        assert "accuracy" not in str(buffer)
+    np.testing.assert_array_equal(made.snapshots[0], read.snapshots[0])
+    # It learned what the task encodes, not the raw values.
+    x_test = dj.data.normalize(data.spec.normalizer, data.test.x)
+    outputs = task.predict(read.at(0, 20), x_test, None)
+    error = task.output_loss(outputs, task.encode(data.test.y)).mean()
+    assert error < 0.5
+    assert "NaN" not in (tmp_path / "experts.json").read_text()
