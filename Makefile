@@ -58,6 +58,7 @@ bench-quick: $(VENV)/.runtime
 bench: $(VENV)/.runtime
 	$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/versus_torch.py --record
+	$(BIN)/python benchmarks/students.py --record
 
 notebooks: $(VENV)/.develop
 	$(BIN)/python notebooks/execute.py --runlocal

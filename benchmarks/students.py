@@ -48,7 +48,8 @@ def main() -> None:
         # Each turn is one grid, which takes seconds.
         row = turns.take_turns(contest, num_pairs=arguments.pairs, budget=0.0)
         rows[name] = row | {"load_average": load}
-        loop, best = (row[f"torch_{f}_over_jax"] for f in ("loop", row["best_torch"]))
+        fastest = max(("loop", "single"), key=lambda form: row["per_second"][form])
+        loop, best = (row[f"torch_{f}_over_jax"] for f in (fastest, row["best_torch"]))
         print(
             f"{name}: {1 / row['per_second']['jax']:.2f} s for a grid, "
             f"{loop['median']:.2f} ({loop['min']:.2f} to {loop['max']:.2f}) times the "

@@ -4,8 +4,9 @@
 
 Perceptrons are trained on 100 images of Digits-100, all of them in every step, and
 tested on 2000. PyTorch's side trains one student after the other ("loop"), the same
-with a compiled loss ("compiled"), and all together by `vmap` over students
-("together"). Both sides start from the same students and count right answers by class.
+with one thread ("single"), since products this small may not pay for two, or with a
+compiled loss ("compiled"), and all together by `vmap` over students ("together"). Both
+sides start from the same students and count right answers by class.
 """
 
 from typing import NamedTuple
@@ -79,7 +80,7 @@ def prepare(case: Case) -> turns.Contest:
     starts = [_start(task, each) for each in jax.random.split(key, case.num_seeds)]
     fns = {
         form: TorchStudents(case, starts, images, tables, data, form).run
-        for form in ("loop", "together", *torch_network.COMPILED)
+        for form in ("loop", "single", "together", *torch_network.COMPILED)
     }
     kept = evaluate(num_kept=1)
     assert kept.trained is not None
@@ -110,8 +111,11 @@ class TorchStudents:
     def run(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Right answers [L, S, C], and the parameters of all students, flat."""
         outcome = np.empty(0), np.empty(0)
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1 if self.form == "single" else num_threads)
         for _ in range(count):
             outcome = self.together() if self.form == "together" else self.loop()
+        torch.set_num_threads(num_threads)
         return outcome
 
     def loop(self) -> tuple[np.ndarray, np.ndarray]:
