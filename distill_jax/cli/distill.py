@@ -6,19 +6,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
-import os
 import pathlib
-import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
 from distill_jax import errors
-from distill_jax.cli import flags, startup
+from distill_jax.cli import flags, outputs, startup
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
@@ -135,7 +131,7 @@ def run_experiment(
         results = _judge(built, synthetic, key_arms, progress)
     except dj.errors.DivergedError:
         if processes.is_first():  # It took hours, and needs another protocol only.
-            _to_distilled(built, synthetic, {}).save(workdir)
+            outputs.to_distilled(built, synthetic, {}).save(workdir)
         raise
     during = lambda name: sum(row[name] for row in history.evaluations)
     compiling = results["seconds"].pop("compile the evaluation")
@@ -145,10 +141,10 @@ def run_experiment(
         **results["seconds"],
         "compile": history.compile_seconds + during("compile_seconds") + compiling,
     }
-    results["environment"] = _environment()
+    results["environment"] = outputs.environment()
     if processes.is_first():
-        _to_distilled(built, synthetic, results).save(workdir)
-        _write_json(workdir / "results.json", results)
+        outputs.to_distilled(built, synthetic, results).save(workdir)
+        outputs.write_json(workdir / "results.json", results)
     processes.barrier("the results are written")
 
 
@@ -277,60 +273,3 @@ def _scores(arms: list[dj.evaluation.Arm]) -> dict[str, str]:
     mean, ci95 = dj.evaluation.interval(score)
     spread = f" (95 % interval ± {ci95:.3f})" if math.isfinite(ci95) else ""
     return {"Label-robust score": f"{mean:.3f}{spread}"}
-
-
-def _environment() -> dict[str, Any]:
-    """What the numbers depend on apart from the config."""
-    import jax
-
-    device = jax.devices()[0]
-    return {
-        "device": f"{len(jax.devices())} x {device.device_kind}",
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "peak_bytes": dj.runtime.peak_memory(),
-    }
-
-
-def _to_distilled(
-    built: Experiment, synthetic: dj.Synthetic, results: Mapping[str, Any]
-) -> dj.DistilledSet:
-    """The deliverable, with all that is needed to use it."""
-    import jax
-    import numpy as np
-
-    spec, protocol = built.dataset.spec, built.recipe.protocol
-    rate = synthetic.learning_rate
-    rows = ("x", "y", "weight", "target")
-    target_scale = {n: getattr(spec, n) for n in ("target_mean", "target_std")}
-    return dj.DistilledSet(
-        **{n: jax.tree.map(np.asarray, getattr(synthetic, n)) for n in rows},
-        learning_rate=None if rate is None else float(rate),
-        targets=protocol.targets,
-        label_mass=protocol.label_mass,
-        normalizer={**spec.normalizer._asdict(), **target_scale},
-        recipe={
-            "loss": built.task.retarget(protocol.targets).facts.loss,
-            "network": dict(built.task.facts.network),
-            "protocol": dataclasses.asdict(protocol),
-        },
-        data_fingerprint=spec.fingerprint,
-        data={
-            "name": spec.name,
-            "shape": spec.shape,
-            "class_names": spec.class_names,
-            "normalization": spec.normalization,
-        },
-        config=dict(built.summary.config),
-        results=results,
-    )
-
-
-def _write_json(path: pathlib.Path, content: Any) -> None:
-    from distill_jax.runtime import workdir as workdirs
-    from distill_jax.storage import atomic
-
-    with workdirs.writing(path.parent):
-        atomic.replace_file(path, json.dumps(content, indent=1, allow_nan=False))

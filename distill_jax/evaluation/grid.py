@@ -21,8 +21,9 @@ import numpy as np
 from distill_jax import base, errors, tasks
 from distill_jax import data as data_lib
 from distill_jax.compute import parallel, programs
-from distill_jax.evaluation import checks, runs, training
+from distill_jax.evaluation import checks, runs, testing, training
 from distill_jax.evaluation import protocol as protocol_lib
+from distill_jax.evaluation import side_by_side as side_by_side_lib
 from distill_jax.types import Key
 
 __all__ = ["Grid", "evaluate_grid"]
@@ -131,8 +132,8 @@ def evaluate_grid(
     num_classes = data.spec.num_classes
     _check_tables(examples, num_seeds, num_classes)
     checks.check_labels(examples, protocol)
-    kind, mesh = runs.resolve(side_by_side)
-    held_out = {split: runs.hold_out(data, split) for split in splits}
+    kind, mesh = side_by_side_lib.resolve(side_by_side)
+    held_out = {split: testing.hold_out(data, split) for split in splits}
     outcome = programs.call(
         _program,
         task,

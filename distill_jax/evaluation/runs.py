@@ -10,7 +10,7 @@ moment as seen on the test set, which many papers report, is there only when ask
 under the name ``best_on_test``, and nothing is ever chosen by it.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +18,19 @@ import numpy as np
 
 from distill_jax import base, deprecations, errors, tasks
 from distill_jax import data as data_lib
-from distill_jax.compute import parallel, programs
-from distill_jax.evaluation import checks, results, training
+from distill_jax.compute import programs
+from distill_jax.evaluation import checks, results, testing, training
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.types import Array, Key
+from distill_jax.evaluation import side_by_side as side_by_side_lib
+from distill_jax.evaluation.side_by_side import SideBySide
+from distill_jax.types import Key
 
 __all__ = [
     "Trained",
     "evaluate",
-    "hold_out",
     "measure",
-    "resolve",
     "train_networks",
 ]
-
-SideBySide = Literal["auto", "vmap", "map"] | jax.sharding.Mesh
 
 
 class Trained(NamedTuple):
@@ -166,7 +164,7 @@ def train_networks(
     # Through the host: small, and it may lie on other devices than the program.
     examples = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), examples)
     normalizer = jax.tree.map(jnp.asarray, normalizer)
-    kind, mesh = resolve(side_by_side)
+    kind, mesh = side_by_side_lib.resolve(side_by_side)
     outcome = programs.call(
         _training_program,
         task,
@@ -218,10 +216,10 @@ def measure(
       (3,)
     """
     checks.check_split(data, split, task)
-    held_out = hold_out(data, split)
-    kind, mesh = resolve(side_by_side)
+    held_out = testing.hold_out(data, split)
+    kind, mesh = side_by_side_lib.resolve(side_by_side)
     outcome = programs.call(
-        _testing_program,
+        testing.testing_program,
         task,
         (kind,),
         trained.variables,
@@ -262,115 +260,8 @@ def _training_program(task, protocol, is_stacked, num_checkpoints, side_by_side)
     def program(keys, examples, normalizer):
         if is_stacked:
             run = lambda pair: one_run(pair[0], pair[1], normalizer)
-            return _over_runs(run, (keys, examples), side_by_side)
+            return side_by_side_lib.over_runs(run, (keys, examples), side_by_side)
         run = lambda key: one_run(key, examples, normalizer)
-        return _over_runs(run, keys, side_by_side)
+        return side_by_side_lib.over_runs(run, keys, side_by_side)
 
     return program
-
-
-def hold_out(data: data_lib.Dataset, split: str) -> base.HeldOut:
-    """Puts a split on the device, as networks are judged on it.
-
-    Args:
-      data: the real data set.
-      split: ``"test"``, ``"validation"`` or ``"train"``.
-
-    Returns:
-      The raw inputs, their classes or targets, and the normaliser.
-
-    Example:
-      >>> import distill_jax as dj
-      >>> hold_out(dj.data.load("digits"), "test").x.shape
-      (597, 8, 8, 1)
-    """
-    arrays = getattr(data, split)
-    return base.HeldOut(
-        jax.tree.map(jnp.asarray, arrays.x),
-        jnp.asarray(arrays.y),
-        jax.tree.map(jnp.asarray, data.spec.normalizer),
-    )
-
-
-def _testing_program(task, side_by_side):
-    """(variables [R, K, ...], contexts, held-out data) -> what `_judge` gives [R, K].
-
-    That is sums over the examples, values of the split, and which networks diverged.
-    """
-
-    def program(variables, contexts, held_out):
-        def one_run(pair):
-            variables, context = pair
-            judge = lambda now: _judge(task, now, held_out, context)
-            return jax.lax.map(judge, variables)
-
-        return _over_runs(one_run, (variables, contexts), side_by_side)
-
-    return program
-
-
-def _judge(
-    task: base.Task, variables: base.Variables, held_out: base.HeldOut, context: Any
-) -> tuple[dict[str, Array], dict[str, Array], Array]:
-    """Judges one network: sums over examples, values, and whether it has diverged."""
-    metrics_fn, metrics = tasks.metrics_of(task)
-    told = dict(metrics_fn(variables, held_out, context))
-    names = [metric.name for metric in metrics]
-    if set(names) != set(told):
-        raise errors.InputError(
-            f"The metrics of the task are {sorted(told)}, but its facts say {names}; "
-            "give `TaskFacts.metrics` a `Metric` for each, the one that decides first."
-        )
-    sums, values, has_diverged = {}, {}, jnp.bool(False)
-    for metric in metrics:
-        value = told[metric.name]
-        is_finite = jnp.isfinite(value)
-        has_diverged |= ~is_finite.all()
-        if metric.worst is not None:
-            value = jnp.where(is_finite, value, metric.worst)
-        if jnp.ndim(value):
-            sums[metric.name] = value.sum()
-        else:
-            values[metric.name] = value
-    return sums, values, has_diverged
-
-
-def _over_runs(run, args, side_by_side):
-    one_by_one = lambda part: jax.lax.map(run, part)
-    local = jax.vmap(run) if side_by_side == "vmap" else one_by_one
-    return parallel.spread(local, args, "networks")
-
-
-def resolve(side_by_side: SideBySide) -> tuple[str, jax.sharding.Mesh | None]:
-    """Tells how the networks of one device are trained, and the mesh of devices.
-
-    Args:
-      side_by_side: as in :func:`evaluate`.
-
-    Returns:
-      ``"vmap"`` or ``"map"``, and the mesh or None.
-
-    Raises:
-      InputError: for another word, or a mesh that spreads no networks.
-
-    Example:
-      >>> resolve("vmap")
-      ('vmap', None)
-    """
-    usual = "map" if jax.default_backend() == "cpu" else "vmap"
-    if isinstance(side_by_side, jax.sharding.Mesh):
-        if set(side_by_side.axis_names) & {"data", "classes"}:
-            raise errors.InputError(
-                "Runs of an evaluation are networks, but the mesh spreads "
-                f"{' and '.join(side_by_side.axis_names)}; make it by "
-                '`device_mesh(axis="networks")`, or "any".'
-            )
-        return usual, side_by_side
-    if side_by_side == "auto":
-        return usual, None
-    if side_by_side not in ("vmap", "map"):
-        raise errors.InputError(
-            f'`side_by_side` is "{side_by_side}"; it must be "auto", "vmap", "map" '
-            "or a mesh."
-        )
-    return side_by_side, None

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from distill_jax import errors, types
+from distill_jax.report import contents_checks
 from distill_jax.report import metrics as metrics_lib
 
 __all__ = [
@@ -58,7 +59,6 @@ TRANSFER_FIELDS = (
     "compile_seconds",
     "note",
 )
-_TARGETS = ("probabilities", "centred", "values")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,9 +117,9 @@ class Contents:
 
     def __post_init__(self):
         for name in ("distilled_images", "real_images"):
-            _check_images(getattr(self, name), name)
-        _check_classes(self)
-        _check_labels(self)
+            contents_checks.check_images(getattr(self, name), name)
+        contents_checks.check_classes(self)
+        contents_checks.check_labels(self)
         for name, width in (("history", 3), ("evaluations", 4)):
             for row in getattr(self, name):
                 if len(row) != width:
@@ -129,9 +129,9 @@ class Contents:
                     )
         scores = [f"{m.name}_{end}" for m in self.metrics for end in ("mean", "sd")]
         for arm in self.arms:
-            _check_row("An arm", arm, [*ARM_FIELDS, *scores])
+            contents_checks.check_row("An arm", arm, [*ARM_FIELDS, *scores])
         for row in self.transfer:
-            _check_row("A network", row, [*TRANSFER_FIELDS, *scores])
+            contents_checks.check_row("A network", row, [*TRANSFER_FIELDS, *scores])
 
     @property
     def metric(self) -> types.Metric:
@@ -265,68 +265,3 @@ def accuracy_rows(contents: Contents) -> np.ndarray:
     array = np.asarray(rows, np.float64).reshape(-1, 3)
     array[:, 2] = np.maximum(np.nan_to_num(array[:, 2], nan=0.0), 0.0)
     return array[np.isfinite(array).all(axis=1)]
-
-
-def _check_images(images: np.ndarray | None, name: str) -> None:
-    """Raises unless images can be shown."""
-    if images is None:
-        return
-    shape, dtype = getattr(images, "shape", ()), getattr(images, "dtype", None)
-    if dtype != np.uint8 or len(shape) != 5 or shape[-1] not in (1, 3, 4):
-        raise errors.InputError(
-            f"`{name}` has the shape {list(shape)} and the type {dtype}; pass uint8 "
-            "[C, K, H, W, channels] with 1, 3 or 4 channels, or None for what is not "
-            "pictures."
-        )
-    if not all(shape):
-        raise errors.InputError(
-            f"`{name}` has the shape {list(shape)}, so it is empty; pass None."
-        )
-
-
-def _check_classes(contents: Contents) -> None:
-    """Raises unless names and both sets of images have the same classes."""
-    counts = {
-        name: len(value)
-        for name in ("class_names", "distilled_images", "real_images")
-        if (value := getattr(contents, name)) is not None and len(value)
-    }
-    if len(set(counts.values())) > 1:
-        numbers = ", ".join(f"`{name}` {count}" for name, count in counts.items())
-        raise errors.InputError(
-            f"The numbers of classes differ: {numbers}; pass the same classes in each."
-        )
-
-
-def _check_labels(contents: Contents) -> None:
-    """Raises unless labels can be shown."""
-    for name, known in (("targets", _TARGETS), ("label_mass", ("one", "free"))):
-        word = getattr(contents, name)
-        if word not in known:
-            raise errors.InputError(
-                f"`{name}` is {word!r}, which says nothing about the labels. "
-                f"{errors.nearest(str(word), known)}"
-            )
-    labels = contents.labels
-    if labels is None:
-        return
-    shape = np.shape(labels)
-    if len(shape) != 2 or not all(shape) or not np.isfinite(labels).all():
-        raise errors.InputError(
-            f"`labels` has the shape {list(shape)} or is not finite; pass finite "
-            "numbers [M, C], or None where labels were not learned."
-        )
-
-
-def _check_row(what: str, row: Mapping[str, Any], fields: Sequence[str]) -> None:
-    """Raises unless a row of a table has a name and nothing unknown."""
-    unknown = [key for key in row if key not in fields]
-    if unknown:
-        raise errors.InputError(
-            f"{what} has the key {unknown[0]!r}, which the report cannot show. "
-            f"{errors.nearest(unknown[0], fields)}"
-        )
-    if not row.get("name"):
-        raise errors.InputError(
-            f"{what} ({dict(row)}) has no `name`; the reader must know what it is."
-        )
