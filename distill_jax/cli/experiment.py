@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from distill_jax import (
     base,
     data,
@@ -23,6 +21,7 @@ from distill_jax import (
     runtime,
     tasks,
 )
+from distill_jax.cli.data_sets import load_for
 from distill_jax.compute import devices, recipes
 from distill_jax.evaluation import protocol as protocols
 
@@ -161,47 +160,6 @@ def build(config: Any) -> Experiment:
         side_by_side="auto" if is_single else devices.side_by_side(task, mesh),
         trace_cache=trace_cache,
     )
-
-
-def load_for(config: Mapping[str, Any]) -> data.Dataset:
-    """Loads the data set of a config.
-
-    Args:
-      config: a config, or a dictionary with its section ``data``.
-
-    Returns:
-      The data set.
-
-    Raises:
-      InputError: when it cannot be loaded, or less than one example of each class is
-        to be kept.
-
-    Example:
-      >>> from distill_jax.cli import settings
-      >>> load_for(settings.default()).spec.shape
-      (8, 8, 1)
-    """
-    section = config["data"]
-    dataset = data.load(
-        section["name"],
-        section["data_dir"],
-        normalization=section["normalization"],
-        validation_fraction=section["validation_fraction"],
-    )
-    most = section.get("max_per_class")
-    return dataset if most is None else _part_of(dataset, most)
-
-
-def _part_of(dataset: data.Dataset, most: int) -> data.Dataset:
-    """The data set with at most so many training examples of each class, nested."""
-    errors.check_counts(of="`config.data`", max_per_class=most)
-    classes = data.groups_of(dataset.train.y, dataset.spec.num_classes)
-    rng = np.random.default_rng(0)
-    chosen = [
-        rng.permutation(np.flatnonzero(classes == label))[:most]
-        for label in np.unique(classes)
-    ]
-    return data.select(dataset, data.make_selection(dataset, np.concatenate(chosen)))
 
 
 def summary_of(config: Any) -> Summary:

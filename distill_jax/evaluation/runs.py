@@ -219,7 +219,7 @@ def measure(
     held_out = testing.hold_out(data, split)
     kind, mesh = side_by_side_lib.resolve(side_by_side)
     outcome = programs.call(
-        testing.testing_program,
+        testing.judging_program,
         task,
         (kind,),
         trained.variables,

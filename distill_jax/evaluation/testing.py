@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that were trained, on examples that they have not seen."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from distill_jax import data as data_lib
 from distill_jax.evaluation import side_by_side as side_by_side_lib
 from distill_jax.types import Array
 
-__all__ = ["hold_out", "testing_program"]
+__all__ = ["hold_out", "judging_program"]
 
 
 def hold_out(data: data_lib.Dataset, split: str) -> base.HeldOut:
@@ -38,10 +39,24 @@ def hold_out(data: data_lib.Dataset, split: str) -> base.HeldOut:
     )
 
 
-def testing_program(task, side_by_side):
-    """(variables [R, K, ...], contexts, held-out data) -> what `_judge` gives [R, K].
+def judging_program(task: base.Task, side_by_side: str) -> Callable:
+    """Makes the program that judges networks at several moments of their training.
 
-    That is sums over the examples, values of the split, and which networks diverged.
+    Args:
+      task: says by what.
+      side_by_side: ``"vmap"`` or ``"map"``, of the networks.
+
+    Returns:
+      A function of variables [R, K, ...], contexts [R, ...] and held-out data. It gives
+      sums over the examples by name [R, K], values of all of them by name [R, K], and
+      which networks diverged [R, K].
+
+    Example:
+      >>> import distill_jax as dj
+      >>> spec = dj.data.load("digits").spec
+      >>> task = dj.tasks.classification(dj.nets.mlp(10), spec)
+      >>> callable(judging_program(task, "map"))
+      True
     """
 
     def program(variables, contexts, held_out):

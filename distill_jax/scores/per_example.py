@@ -41,8 +41,7 @@ __all__ = [
 ]
 
 ScoreFn = Callable[[base.Task, base.Variables, base.Examples, Any], Array]
-# What says nothing of values that are regressed.
-OF_CLASSES = ("last_layer_grand", "el2n", "margin", "misclassified")
+OF_CLASSES = ("last_layer_grand", "el2n", "margin", "misclassified")  # no values
 # A test loss takes a key for tasks that draw points; classification ignores it.
 _KEY_SEED = 0
 

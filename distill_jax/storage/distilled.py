@@ -24,9 +24,8 @@ Reading the files needs numpy alone::
 
 ``weight``, ``target`` and ``learning_rate`` are there where a set has them. New data
 goes the other way: ``(raw * normalizer_scale - normalizer_mean) / normalizer_std``,
-flattened and times ``normalizer_whiten`` where there is one. Examples that are several
-arrays, such as points inside and on the boundary, are ``x_inside`` and ``x_boundary``,
-and what belongs to their rows is ``weight_inside`` and so on; ``y`` may be missing.
+flattened and times ``normalizer_whiten`` where there is one. Several arrays are such as
+``x_inside`` and ``x_boundary``, with ``weight_inside`` and so on; ``y`` may be missing.
 """
 
 import dataclasses
