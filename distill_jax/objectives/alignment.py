@@ -130,17 +130,24 @@ def feature_alignment(
             limits=limits,
         )
 
-    def at(*networks: base.Learner | base.Variables) -> dynamic.Turn:
-        if len(networks) != 1:
-            raise errors.InputError(
-                f"Feature alignment holds one network, got {len(networks)}; take the "
-                "mean of its losses at each of them, by `jax.vmap` or one by one."
-            )
-        (learner,) = map(tasks.as_learner, networks)
-        opt = optimizer.init(learner.variables.params)
-        return dynamic.first_turn(jax.random.key(0), lambda key: (learner, opt), limits)
-
+    at = functools.partial(_turn_of, optimizer, limits)
     return base.Objective(init=init, loss=loss, advance=advance, at=at)
+
+
+def _turn_of(
+    optimizer: optax.GradientTransformation,
+    limits: dynamic.Limits,
+    *networks: base.Learner | base.Variables,
+) -> dynamic.Turn:
+    """The inner state that holds a given network."""
+    if len(networks) != 1:
+        raise errors.InputError(
+            f"Feature alignment holds one network, got {len(networks)}; take the mean "
+            "of its losses at each of them, by `jax.vmap` or one by one."
+        )
+    (learner,) = map(tasks.as_learner, networks)
+    opt = optimizer.init(learner.variables.params)
+    return dynamic.first_turn(jax.random.key(0), lambda key: (learner, opt), limits)
 
 
 def _alignment(

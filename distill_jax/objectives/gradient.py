@@ -125,8 +125,7 @@ def gradient_matching(
         checks.check_no_contexts(batch, "Gradient matching", checks.HAS_OWN)
         real, by_class = classwise.by_class(task, synthetic, batch)
         real = tasks.encode_batch(task, real)
-        keys = jax.random.split(key, len(inner.active))
-        learners = pools.learners(inner)
+        keys, learners = jax.random.split(key, len(inner.active)), pools.learners(inner)
         values, g_syn, g_real = pools.map_networks(
             lambda args: _match(task, comparison, by_class, real, *args),
             (keys, learners, _is_warm(inner, warm_up)),
@@ -135,9 +134,8 @@ def gradient_matching(
             "real_gradient_norm": _mean_norm(g_real),
             "synthetic_gradient_norm": _mean_norm(g_syn),
         }
-        intermediates = {
-            "syn_grad": _matched_gradients(g_syn, by_class.weight, is_collective)
-        }
+        matched = _matched_gradients(g_syn, by_class.weight, is_collective)
+        intermediates = {"syn_grad": matched}
         if "syn_grad_per_example" in probes:
             intermediates["syn_grad_per_example"] = pools.map_networks(
                 lambda args: _gradients_of_examples(task, synthetic, *args),
@@ -149,12 +147,8 @@ def gradient_matching(
         examples = synthetic
         if training.on == "real":
             examples = tasks.encode_batch(task, batch.train)
-        return pools.advance_pool(
-            key,
-            inner,
-            train_fn=functools.partial(_train, task, training, examples),
-            **pool_options,
-        )
+        train_fn = functools.partial(_train, task, training, examples)
+        return pools.advance_pool(key, inner, train_fn=train_fn, **pool_options)
 
     names = tuple(dict.fromkeys(("syn_grad", *probes)))
     at = functools.partial(pools.pool_of, optimizer=training.optimizer)

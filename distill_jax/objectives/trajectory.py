@@ -95,11 +95,7 @@ def trajectory_matching(
       Trajectories", 2022, eq. 2. Justin Cui et al., "Scaling Up Dataset Distillation to
       ImageNet-1K with Constant Memory", 2023, section 3 and, for the labels, 3.3.
     """
-    if assigns_labels:
-        checks.check_probabilities(
-            task, "The labels that target networks give are class probabilities"
-        )
-    _check(num_steps, batch_size, batches)
+    _check(task, assigns_labels, num_steps, batch_size, batches)
     unroll.check_unroll(estimator, remat)
     checks.check_probes("Trajectory matching", probes, ("syn_grad",))
 
@@ -127,8 +123,7 @@ def trajectory_matching(
         if assigns_labels:
             y = _target_labels(task, batch, synthetic.x)
             synthetic = synthetic._replace(y=y)
-        num_experts = jax.tree.leaves(batch.start)[0].shape[0]
-        keys = jax.random.split(key, num_experts)
+        keys = jax.random.split(key, jax.tree.leaves(batch.start)[0].shape[0])
         end_distance, start_distance, grads = pools.map_networks(
             lambda args: student_fn(synthetic, *args), (keys, *batch)
         )
@@ -137,8 +132,8 @@ def trajectory_matching(
             "expert_distance": jnp.sqrt(start_distance).mean(),
         }
         intermediates = {"syn_grad": grads} if "syn_grad" in probes else {}
-        value = jnp.mean(end_distance / start_distance)
-        return value, base.Aux(metrics=metrics, probes=intermediates)
+        aux = base.Aux(metrics=metrics, probes=intermediates)
+        return jnp.mean(end_distance / start_distance), aux
 
     def advance(key, inner, synthetic, batch):
         del key  # What is assigned depends on the targets alone.
@@ -147,10 +142,13 @@ def trajectory_matching(
         batch = _with_starts(inner, batch)
         return {**inner, "y": _target_labels(task, batch, synthetic.x)}
 
-    def read(synthetic: base.Synthetic, inner: Any) -> base.Synthetic:
-        return synthetic._replace(y=inner["y"]) if assigns_labels else synthetic
+    read_fn = _read_assigned if assigns_labels else lambda synthetic, inner: synthetic
+    return base.Objective(init, loss, advance, read_fn, tuple(probes), _at)
 
-    return base.Objective(init, loss, advance, read, tuple(probes), _at)
+
+def _read_assigned(synthetic: base.Synthetic, inner: dict[str, Any]) -> base.Synthetic:
+    """The set with the labels that were assigned last."""
+    return synthetic._replace(y=inner["y"])
 
 
 def _at(*networks: base.Learner | base.Variables) -> dict[str, base.Learner]:
@@ -238,7 +236,17 @@ def _check_rate(synthetic: base.Synthetic) -> None:
         )
 
 
-def _check(num_steps: int, batch_size: int | None, batches: Callable | None) -> None:
+def _check(
+    task: base.Task,
+    assigns_labels: bool,
+    num_steps: int,
+    batch_size: int | None,
+    batches: Callable | None,
+) -> None:
+    if assigns_labels:
+        checks.check_probabilities(
+            task, "The labels that target networks give are class probabilities"
+        )
     if num_steps < 0:
         raise errors.InputError(
             f"`num_steps` of the student must be 0 or more, got {num_steps}."

@@ -203,6 +203,22 @@ def _sections(
             paper="4.2 points smaller on CIFAR-10 at 10 per class (65.5 and 48.9 %)",
         ),
     ]
+    return [
+        dj.report.Section(
+            "Claims",
+            "A claim holds where the whole 95 % interval of the differences between "
+            "pairs of equal seeds lies above zero. The interval is true for a number "
+            "of seeds that was chosen beforehand, not for one that was raised until a "
+            "claim held.",
+            claims=claims,
+        ),
+        _accuracy_section(rows),
+    ]
+
+
+def _accuracy_section(rows: Sequence[Mapping[str, Any]]) -> dj.report.Section:
+    """The table and the figure of all accuracies."""
+    sizes = sorted({row["size"] for row in rows})
     table = summaries.table_of(
         rows,
         "accuracy",
@@ -218,30 +234,20 @@ def _sections(
     chart = dj.report.charts.line_chart(
         lines, x_label="images per class", y_label="accuracy %", is_log_x=True
     )
-    return [
-        dj.report.Section(
-            "Claims",
-            "A claim holds where the whole 95 % interval of the differences between "
-            "pairs of equal seeds lies above zero. The interval is true for a number "
-            "of seeds that was chosen beforehand, not for one that was raised until a "
-            "claim held.",
-            claims=claims,
-        ),
-        dj.report.Section(
-            "Accuracy",
-            "In percent on test data at the end of training; ± is the 95 % interval "
-            "over seeds.",
-            tables=[table],
-            figures=[
-                dj.report.Figure(
-                    "accuracy",
-                    chart,
-                    caption="Bars are 95 % intervals over seeds.",
-                    alt="Accuracy of both methods over images per class",
-                )
-            ],
-        ),
-    ]
+    return dj.report.Section(
+        "Accuracy",
+        "In percent on test data at the end of training; ± is the 95 % interval "
+        "over seeds.",
+        tables=[table],
+        figures=[
+            dj.report.Figure(
+                "accuracy",
+                chart,
+                caption="Bars are 95 % intervals over seeds.",
+                alt="Accuracy of both methods over images per class",
+            )
+        ],
+    )
 
 
 def _lead(rows: Sequence[Mapping[str, Any]], size: int) -> dict[Any, float]:

@@ -53,10 +53,6 @@ def supervised(
     """
     _check_net(net, spec)
 
-    def init(key: Key, context: Any) -> base.Variables:
-        del context  # There is none.
-        return net.init(key, spec.shape)
-
     def train_loss(
         variables: base.Variables, key: Key, data: Any, context: Any
     ) -> tuple[Array, PyTree]:
@@ -69,12 +65,6 @@ def supervised(
     ) -> Array:
         del key, context  # Inference is deterministic.
         return test_loss(net.apply(variables, data.x), data.y)
-
-    def features(
-        variables: base.Variables, x: PyTree, context: Any
-    ) -> Mapping[str, Array]:
-        del context
-        return net.features(variables, x)
 
     def predict(variables: base.Variables, x: PyTree, context: Any) -> Array:
         del context
@@ -89,11 +79,11 @@ def supervised(
 
     return base.Task(
         sample_context=lambda key: None,
-        init=init,
+        init=lambda key, context: net.init(key, spec.shape),
         train_loss=train_loss,
         test_loss=loss_of_data,
         predict=predict,
-        features=features,
+        features=lambda variables, x, context: net.features(variables, x),
         groups=groups,
         targets=targets,
         retarget=retarget,
