@@ -124,8 +124,10 @@ def test_bad_options_are_refused(task, name, options, message):
 def test_an_augmentation_that_does_not_fit_the_examples_is_refused():
     table = task_for("table", (4,), net="mlp")
     with pytest.raises(errors.InputError, match="pictures of shape"):
-        methods.dsa(table, num_per_class=1)
+        methods.dsa(table, num_per_class=1, augmentation="crop")
     methods.dc(table, num_per_class=1)  # Without augmentation all is well.
+    recipe = methods.dsa(table, num_per_class=1)  # What is not said is what fits.
+    assert recipe.protocol.augmentation == "none"
 
 
 def test_more_pictures_than_a_class_has_are_refused(digits, task):
