@@ -19,6 +19,7 @@ from distill_jax.cli import distill, evaluate, experiment, finished_run, setting
 CLI = pathlib.Path(experiment.__file__).parent
 # What comes before `build`: functions that make a config, or read one to change it.
 BEFORE = {
+    "data_sets.load_for": set(),
     "distill.run_config": set(),
     "plan.alternatives": {"method", "copy_and_resolve_references"},
     "report._run": {"data"},
