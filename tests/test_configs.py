@@ -57,6 +57,7 @@ CASES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:No (loops|settings) .*were published")
 @pytest.mark.long(timeout=1800)
 @pytest.mark.parametrize(("path", "argument"), CASES)
 def test_a_config_runs_to_its_report(path, argument, tmp_path, request):

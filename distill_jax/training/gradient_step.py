@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from distill_jax import base
-from distill_jax.compute import blocks, parallel
+from distill_jax.compute import blocks, parallel, rows
 from distill_jax.training import sharpness as sharpness_lib
 from distill_jax.types import Array, Key, PyTree
 
@@ -116,6 +116,7 @@ def gradient(
       {'bias': (8,), 'kernel': (64, 8)}
     """
     params, stats = variables
+    batch = rows.examples_of(batch)  # A set has also what belongs to no row.
 
     def losses_fn(params, key, batch):
         return task.train_loss(base.Variables(params, stats), key, batch, context)

@@ -85,6 +85,28 @@ def test_a_gradient_on_two_devices_sees_whole_examples():
     assert float(spread(ROWS)) == pytest.approx(MEAN)
 
 
+@pytest.mark.usefixtures("one_byte")
+def test_a_gradient_on_two_devices_leaves_out_what_belongs_to_no_row():
+    fields = {name: getattr(ROWS, name) for name in ("x", "y", "weight", "target")}
+    scalar = jnp.asarray(2.0)
+    synthetic = base.Synthetic(**fields, learning_rate=scalar, temperature=scalar)
+    net = dj.nets.mlp(2, hidden=(3,))
+    spec = dj.data.DataSpec.of((2,), 2)
+    task = dj.tasks.classification(net, spec)
+    x = jnp.arange(14.0).reshape(7, 2)
+    synthetic = synthetic._replace(x=x, y=jax.nn.one_hot(jnp.arange(7) % 2, 2))
+    variables = task.init(jax.random.key(0), None)
+    fn = lambda rows: gradient_step.gradient(jax.random.key(1), variables, task, rows)[
+        0
+    ]
+    mesh = parallel.device_mesh(2, axis="examples")
+    spread = jax.jit(parallel.over_mesh(fn, mesh))(synthetic)
+    alone = fn(synthetic)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), spread, alone
+    )
+
+
 @pytest.mark.parametrize("batch_size", [2, 3, 7])
 def test_a_training_sees_whole_examples(batch_size):
     """Of seven rows, the last mini-batches of two and three are short."""
