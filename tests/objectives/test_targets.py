@@ -122,10 +122,9 @@ def test_implicit_networks_are_judged_by_the_encoded_targets(problem, curvature)
     assert float(jnp.abs(grads.x).max()) > 1e-6
 
 
+@pytest.mark.parametrize("problem", ["values"], indirect=True)  # Centred: FRePo's.
 def test_ridge_regression_is_on_values_as_the_task_writes_them(problem):
     kind, task, synthetic, real = problem
-    if kind == "centred":
-        pytest.skip("Centred labels of a kernel are those of FRePo, tested elsewhere.")
     objective = objectives.kernel_regression(task, num_networks=1, ridge=0.1)
     inner = objective.init(KEY, synthetic)
     value, aux = objective.loss(synthetic, KEY, inner, real)
