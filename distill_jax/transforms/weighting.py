@@ -74,6 +74,11 @@ def weigh_real(
     def sample(key: Key, step: Array, source: base.Source) -> base.Batch:
         batch = sampler(key, step, source)
         examples = base.matched(batch)
+        if examples is None:
+            raise errors.InputError(
+                "The batches of this sampler hold contexts and no real examples that "
+                "could be weighed; leave `weigh_real` out."
+            )
         weight, leading = factor(examples, source), examples.y.shape[:-1]
         if weight.shape != leading:
             raise errors.InputError(

@@ -118,3 +118,10 @@ def test_weights_that_cannot_be_are_refused(source):
     lost = transforms.weigh_real(bare, jnp.ones(NUM))
     with pytest.raises(errors.InputError, match="carry no `index`"):
         lost(KEY, 0, source)
+
+
+def test_contexts_without_examples_cannot_be_weighed():
+    sampler = lambda key, step, source: base.Contextual(None, jnp.ones((2, 3)))
+    weighed = transforms.weigh_real(sampler, lambda examples: jnp.ones(1))
+    with pytest.raises(errors.InputError, match="no real examples"):
+        weighed(jax.random.key(0), 0, None)
