@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data set of a config, whole or in part."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from distill_jax import data, errors
+from distill_jax.data import dataset as datasets
 
 __all__ = ["load_for"]
 
@@ -37,17 +39,46 @@ def load_for(config: Mapping[str, Any]) -> data.Dataset:
         normalization=section["normalization"],
         validation_fraction=section["validation_fraction"],
     )
-    most = section.get("max_per_class")
-    return dataset if most is None else _part_of(dataset, most)
+    limits = {
+        name: section[name]
+        for name in ("max_per_class", "max_test_per_class")
+        if section.get(name) is not None
+    }
+    errors.check_counts(of="`config.data`", **limits)
+    if most := limits.get("max_per_class"):
+        chosen = np.concatenate(_part_of(dataset.train, dataset.spec, most))
+        selection = data.make_selection(dataset, chosen)
+        dataset = data.select(dataset, selection)
+    if most := limits.get("max_test_per_class"):
+        dataset = _with_part_of_tests(dataset, most)
+    return dataset
 
 
-def _part_of(dataset: data.Dataset, most: int) -> data.Dataset:
-    """The data set with at most so many training examples of each class, nested."""
-    errors.check_counts(of="`config.data`", max_per_class=most)
-    classes = data.groups_of(dataset.train.y, dataset.spec.num_classes)
+def _part_of(split: data.Arrays, spec: data.DataSpec, most: int) -> list[np.ndarray]:
+    """At most so many positions of each class, random, and nested in `most`."""
+    classes = data.groups_of(split.y, spec.num_classes)
     rng = np.random.default_rng(0)
-    chosen = [
+    return [
         rng.permutation(np.flatnonzero(classes == label))[:most]
         for label in np.unique(classes)
     ]
-    return data.select(dataset, data.make_selection(dataset, np.concatenate(chosen)))
+
+
+def _with_part_of_tests(dataset: data.Dataset, most: int) -> data.Dataset:
+    """The data set with at most so many held-out examples of each class."""
+    parts, rows = {}, dict(dataset.rows)
+    total = len(dataset.validation.y) + len(dataset.test.y)
+    for name in ("validation", "test"):
+        split = getattr(dataset, name)
+        if not len(split.y):
+            continue
+        kept = np.sort(np.concatenate(_part_of(split, dataset.spec, most)))
+        parts[name] = data.Arrays(split.x[kept], split.y[kept])
+        rows[name] = rows[name][kept]
+    if sum(len(part.y) for part in parts.values()) == total:
+        return dataset
+    fingerprint = datasets.fingerprint(
+        [rows["validation"], rows["test"]], dataset.spec.fingerprint
+    )
+    spec = dataclasses.replace(dataset.spec, fingerprint=fingerprint)
+    return dataclasses.replace(dataset, **parts, spec=spec, rows=rows)

@@ -50,6 +50,8 @@ def default() -> Any:
         "validation_fraction": config_dict.placeholder(float),
         # Random training examples of each class that are kept; all where None.
         "max_per_class": config_dict.placeholder(int),
+        # The same of the validation and the test split, for quick looks alone.
+        "max_test_per_class": config_dict.placeholder(int),
     }
     config.network = {"name": "convnet", "width": 32, "depth": 2}
     config.inner_network = {}  # what is different in it while distilling
@@ -207,6 +209,8 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
     config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
     if config.data.max_per_class is None:
         config.data.max_per_class = 256  # The arms learn from all that is there.
+    if config.data.max_test_per_class is None:
+        config.data.max_test_per_class = 100
     config.evaluate.num_checkpoints = 1
     config.evaluate.num_real_steps = min(config.evaluate.num_real_steps, 50)
     config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 2)

@@ -138,6 +138,23 @@ def test_a_part_of_the_training_data_is_kept_by_class_and_is_other_data():
         experiment.load_for(config)
 
 
+def test_a_part_of_the_held_out_data_is_kept_by_class_and_is_other_data():
+    config = tiny()
+    whole = experiment.load_for(config)
+    config.data.max_test_per_class = 7
+    part = experiment.load_for(config)
+    for name in ("validation", "test"):
+        split = getattr(part, name)
+        assert np.bincount(split.y).tolist() == [7] * 10
+        file = experiment.load_for(tiny())
+        positions = np.searchsorted(file.rows[name], part.rows[name])
+        assert (getattr(file, name).x[positions] == split.x).all()
+    assert (part.train.x == whole.train.x).all()
+    assert part.spec.fingerprint != whole.spec.fingerprint
+    config.data.max_test_per_class = 1000
+    assert experiment.load_for(config).spec.fingerprint == whole.spec.fingerprint
+
+
 @pytest.mark.slow
 def test_labels_of_free_mass_are_stored_judged_again_and_told(tmp_path):
     config = tiny()
