@@ -2,26 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """CIFAR-10 and CIFAR-100, in their python and in their binary form.
 
-The python form is a set of pickles, and a pickle can name any code to run. The reader
-here admits what an array of numbers is rebuilt from, and refuses everything else.
+The python form is a set of pickles, and a pickle can name any code to run. They are
+read by :mod:`~distill_jax.data.plain_pickle`, which runs none.
 
 Reference:
   Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
 """
 
-import io
 import os
 import pathlib
-import pickle
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.data import dataset, files
+from distill_jax.data import dataset, files, plain_pickle
 
 __all__ = ["CLASS_NAMES", "read", "restricted_loads"]
+
+restricted_loads = plain_pickle.restricted_loads
 
 # fmt: off
 CLASS_NAMES = {
@@ -116,72 +116,6 @@ def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
     return dataset.RawSet(splits[0], splits[1], CLASS_NAMES[name])
 
 
-def restricted_loads(content: bytes, path: str | os.PathLike = "the pickle") -> Any:
-    """Unpickles numbers, texts, containers and numpy arrays, and nothing else.
-
-    Args:
-      content: the bytes of a pickle of any protocol, also as Python 2 wrote it.
-      path: what to call it in an error.
-
-    Returns:
-      The object; texts of Python 2 come as bytes.
-
-    Raises:
-      InputError: when it names any other code, which is then not run, or is damaged.
-
-    Example:
-      >>> restricted_loads(pickle.dumps({"labels": [1, 2]}))
-      {'labels': [1, 2]}
-      >>> restricted_loads(pickle.dumps(print), "evil")
-      Traceback (most recent call last):
-      ...
-      distill_jax.errors.InputError: The pickle "evil" names the code builtins.print, \
-which was refused and not run; only numbers, texts, lists and numpy arrays are read, \
-so take the file from its official source.
-    """
-    try:
-        return _RestrictedUnpickler(io.BytesIO(content), path).load()
-    except errors.InputError:
-        raise
-    except Exception as error:  # A damaged pickle can raise almost anything.
-        raise errors.InputError(
-            f'The pickle "{path}" is cut off or damaged ({error}); fetch it again.'
-        ) from error
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler that resolves names from a fixed table alone."""
-
-    def __init__(self, file, path):
-        super().__init__(file, encoding="bytes")
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _encode,  # How Python 3 writes bytes for Python 2.
-        }
-        for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            known[core, "_reconstruct"] = np.empty(0).__reduce__()[0]
-        for builtin in (bytearray, bytes, complex, dict, frozenset, list, set, tuple):
-            known["builtins", builtin.__name__] = builtin
-            known["__builtin__", builtin.__name__] = builtin
-        if (module, name) not in known:
-            raise errors.InputError(
-                f'The pickle "{self._path}" names the code {module}.{name}, which was '
-                "refused and not run; only numbers, texts, lists and numpy arrays are "
-                "read, so take the file from its official source."
-            )
-        return known[module, name]
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """The one use of `codecs.encode` in pickles of bytes."""
-    del encoding  # Always latin1 there.
-    return text.encode("latin1")
-
-
 def _join(
     folder: pathlib.Path, name: str, file_names: Sequence[str], read_fn, argument
 ) -> dataset.Arrays:
@@ -207,10 +141,11 @@ def _read_python(path: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
     content = restricted_loads(path.read_bytes(), path)
     if not isinstance(content, dict):
         content = {}
-    pixels = np.asarray(content.get(b"data", content.get("data", ())))
-    labels = content.get(key.encode(), content.get(key, ()))
-    is_labels = isinstance(labels, list) and all(isinstance(y, int) for y in labels)
-    if not is_labels or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):
+    pixels = content.get(b"data", content.get("data"))
+    labels = _whole_numbers(content.get(key.encode(), content.get(key)))
+    is_array = isinstance(pixels, np.ndarray)
+    is_pixels = is_array and pixels.dtype == np.uint8 and pixels.shape[1:] == (PIXELS,)
+    if labels is None or pixels is None or not is_pixels:
         raise errors.InputError(
             f'The pickle "{path}" is not a batch of CIFAR: it must hold "data", bytes '
             f'of shape (N, {PIXELS}), and the list of whole numbers "{key}".'
@@ -220,7 +155,23 @@ def _read_python(path: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
             f'The pickle "{path}" holds {len(pixels)} images but {len(labels)} labels; '
             "fetch it again."
         )
-    return pixels, np.array(labels)
+    return pixels, labels
+
+
+def _whole_numbers(labels: Any) -> np.ndarray | None:
+    """Labels `[N]` of a list, a tuple or an array; None where they are no numbers."""
+    if isinstance(labels, np.ndarray):
+        is_column = labels.ndim == 2 and labels.shape[1] == 1
+        labels = labels[:, 0] if is_column else labels
+        is_numbers = labels.ndim == 1 and labels.dtype.kind in "iu"
+    else:
+        is_numbers = isinstance(labels, list | tuple) and all(
+            isinstance(label, int | np.integer) for label in labels
+        )
+    if not is_numbers:
+        return None
+    small = np.iinfo(np.int32)  # What does not fit is no class; the checks name it.
+    return np.array([min(max(int(y), small.min), small.max) for y in labels], np.int32)
 
 
 def _read_binary(path: pathlib.Path, num_label_bytes: int):

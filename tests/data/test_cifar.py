@@ -113,6 +113,41 @@ def test_cifar100_takes_the_fine_labels_of_both_forms(tmp_path):
     assert first.spec.num_classes == 100
 
 
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("is_text", [False, True])
+@pytest.mark.parametrize(
+    "form",
+    [
+        list,
+        tuple,
+        np.array,
+        lambda y: [np.int64(label) for label in y],
+        lambda y: np.array(y, ">u2")[:, None],
+    ],
+    ids=["list", "tuple", "array", "numbers of numpy", "a column, big-endian"],
+)
+def test_a_set_that_was_pickled_again_is_read(tmp_path, protocol, is_text, form):
+    def encode(pixels, labels):
+        content = {"labels": form(labels), "data": np.asfortranarray(pixels)}
+        if not is_text:
+            content = {key.encode(): value for key, value in content.items()}
+        return pickle.dumps(content, protocol)
+
+    batches = write_python(tmp_path, encode)
+    check_cifar10(data.load("cifar10", tmp_path, validation_fraction=0), batches)
+
+
+@pytest.mark.parametrize("form", [list, np.array])
+@pytest.mark.parametrize("label", [2**32, 2**63 - 1, -(2**40)])
+def test_a_label_that_is_no_small_number_does_not_become_one(tmp_path, form, label):
+    encode = lambda pixels, y: pickle.dumps({"data": pixels, "labels": form(y)}, 4)
+    write_python(tmp_path, encode)
+    pixels, labels = batch(9)
+    (tmp_path / "test_batch").write_bytes(encode(pixels, [label, *labels[1:]]))
+    with pytest.raises(errors.InputError, match=r"outside 0 \.\. 9"):
+        data.load("cifar10", tmp_path)
+
+
 class Evil:
     """Writes a file when it is unpickled by a reader that trusts it."""
 
