@@ -9,12 +9,13 @@ Reference:
   (2011).
 """
 
+import math
 import os
 
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.data import dataset, files
+from distill_jax.data import dataset, files, matlab
 
 __all__ = ["read"]
 
@@ -45,21 +46,24 @@ def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
 
 def _read_one(path) -> dataset.Arrays:
     """Reads one file: `X` [32, 32, 3, N] and `y` [N, 1] from 1 to 10."""
-    import scipy.io  # Late: few need it.
 
-    try:
-        content = scipy.io.loadmat(path)
-    except Exception as error:  # A damaged file can raise almost anything.
-        raise errors.InputError(
-            f'The file "{path}" is not a sound MATLAB file ({error}); fetch it again.'
-        ) from error
-    x, y = (np.asarray(content.get(key, ())) for key in ("X", "y"))
-    is_images = x.dtype == np.uint8 and x.ndim == 4 and x.shape[:3] == (32, 32, 3)
-    if not is_images or y.size == 0:
-        raise errors.InputError(
-            f'The file "{path}" must hold bytes "X" of shape (32, 32, 3, N) and labels '
-            '"y"; take the files of cropped digits.'
-        )
-    y = y.reshape(-1).astype(np.int32)
-    images = np.ascontiguousarray(np.moveaxis(x, -1, 0))
-    return dataset.Arrays(images, np.where(y == 10, 0, y))
+    def check(headers):
+        x, y = headers.get("X"), headers.get("y")
+        is_images = x and x.dtype == np.uint8 and x.shape[:3] == (32, 32, 3)
+        if not is_images or not y or len(x.shape) != 4 or 0 in y.shape:
+            raise errors.InputError(
+                f'The file "{path}" must hold bytes "X" of shape (32, 32, 3, N) and '
+                'labels "y"; take the files of cropped digits.'
+            )
+        num = math.prod(y.shape)
+        if num != x.shape[3] or y.dtype.kind == "c":
+            raise errors.InputError(
+                f'The file "{path}" holds {x.shape[3]} images but {num} labels of '
+                f"the type {y.dtype}; fetch it again."
+            )
+
+    content = matlab.read_arrays(path, ("X", "y"), check_fn=check)
+    images = np.ascontiguousarray(np.moveaxis(content["X"], -1, 0))
+    y = content["y"].reshape(-1).astype(np.float64)
+    labels = np.where(y == np.floor(y), y, -1).clip(-1, 11).astype(np.int32)
+    return dataset.Arrays(images, np.where(labels == 10, 0, labels))

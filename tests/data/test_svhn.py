@@ -54,3 +54,33 @@ def test_other_matlab_file_is_refused(tmp_path):
     scipy.io.savemat(tmp_path / "train_32x32.mat", {"Z": np.zeros(3)})
     with pytest.raises(errors.InputError, match=r'must hold bytes "X"'):
         data.load("svhn", tmp_path)
+
+
+def test_labels_of_another_number_are_refused_before_pictures_are_unpacked(tmp_path):
+    write_set(tmp_path)
+    content = {"X": np.zeros((32, 32, 3, 9), np.uint8), "y": np.ones((8, 1))}
+    scipy.io.savemat(tmp_path / "train_32x32.mat", content, do_compression=True)
+    with pytest.raises(errors.InputError, match="9 images but 8 labels"):
+        data.load("svhn", tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint64, np.float64])
+def test_labels_may_have_any_type_of_number(tmp_path, dtype):
+    write_set(tmp_path)
+    path = tmp_path / "train_32x32.mat"
+    content = scipy.io.loadmat(path)
+    scipy.io.savemat(path, {"X": content["X"], "y": content["y"].astype(dtype)})
+    loaded = data.load("svhn", tmp_path, validation_fraction=0)
+    np.testing.assert_array_equal(loaded.train.y, content["y"][:, 0] % 10)
+
+
+@pytest.mark.parametrize("label", [0.5, np.nan, np.inf, -1, 11, 300])
+def test_labels_that_are_no_digits_are_refused(tmp_path, label):
+    write_set(tmp_path)
+    path = tmp_path / "train_32x32.mat"
+    content = scipy.io.loadmat(path)
+    y = content["y"].astype(np.float64)
+    y[3] = label
+    scipy.io.savemat(path, {"X": content["X"], "y": y})
+    with pytest.raises(errors.InputError, match=r"\(example 3\).* outside 0 \.\. 9"):
+        data.load("svhn", tmp_path)
