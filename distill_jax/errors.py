@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "DamagedError",
     "DivergedError",
     "FailedCellsError",
     "InputError",
@@ -29,6 +30,10 @@ _FOLDER = os.path.dirname(__file__)
 
 class InputError(ValueError):
     """What was passed in cannot work; the command line prints it and exits with 2."""
+
+
+class DamagedError(InputError):
+    """What was kept is not what was written; the sentence says what to do about it."""
 
 
 class DivergedError(InputError):

@@ -23,6 +23,7 @@ from distill_jax.types import PyTree
 __all__ = [
     "agree",
     "barrier",
+    "by_first",
     "everywhere",
     "fetched",
     "is_first",
@@ -99,6 +100,37 @@ def agree(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def by_first(fn: Callable[[], int | None]) -> int | None:
+    """What a function returns to the first process, which alone calls it.
+
+    Args:
+      fn: returns a number that is not negative, or None.
+
+    Returns:
+      Its result, to each process.
+
+    Raises:
+      InputError: what `fn` has raised; in the other processes too, which would wait
+        for the first otherwise.
+
+    Example:
+      >>> by_first(lambda: 3)
+      3
+    """
+    value, error = None, None
+    if is_first():
+        try:
+            value = fn()
+        except errors.InputError as raised:
+            error = raised
+    if agree(int(error is not None)):
+        raise error or errors.InputError(
+            "The first process of this run was refused; its own sentence says why."
+        )
+    value = agree(-1 if value is None else value)
+    return None if value < 0 else value
 
 
 def largest(value: int) -> int:

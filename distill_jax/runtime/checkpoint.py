@@ -5,15 +5,15 @@
 A state is stored as the flat list of its leaves; a line of names, shapes and types
 beside it must equal that of the template when it is restored. A save goes to a folder
 ``unfinished_save`` and is renamed to ``step_N`` once complete, and back before it is
-removed, so that what bears such a name is whole.
+removed, so that what bears such a name was whole when it got it. A manifest with the
+SHA-256 of every file and every leaf tells whether it still is.
 """
 
 import contextlib
-import logging
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,12 +21,12 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.compute import processes
-from distill_jax.storage import atomic
+from distill_jax.runtime import manifest as manifests
+from distill_jax.runtime import orbax_files
+from distill_jax.storage import atomic, digests
 from distill_jax.types import PyTree
 
 __all__ = ["Checkpoints"]
-
-_MARK = "_CHECKPOINT_METADATA"  # A file that orbax puts into every checkpoint.
 
 
 class Checkpoints:
@@ -84,16 +84,16 @@ class Checkpoints:
         """
         if processes.is_first():
             self._folder.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(self._folder)
+            orbax_files.remove_leftovers(self._folder)
         processes.barrier("a save begins")
         temporary = self._folder / "unfinished_save"
         leaves = [_to_numpy(leaf) for leaf in jax.tree.leaves(state)]
         stored = {f"{i:05d}": leaf for i, leaf in enumerate(leaves) if leaf.size}
-        with _as_os_error(self._folder):
-            metadata = {"leaves": _describe(state), "facts": dict(facts or {})}
-            _orbax().save(str(temporary), stored, custom_metadata=metadata)
+        orbax_files.save(temporary, stored)
         processes.barrier("a save is written")
         if processes.is_first():
+            manifest = manifests.make(temporary, _describe(state), leaves, facts or {})
+            manifests.write(temporary, manifest)
             removed = self._folder / "unfinished_removal"
             atomic.replace_folder(temporary, self._path(step), removed=removed)
             for old in self.steps()[: -self._num_kept]:
@@ -101,7 +101,7 @@ class Checkpoints:
         processes.barrier("a save is done")
 
     def steps(self) -> list[int]:
-        """The steps of all whole checkpoints, ascending.
+        """The steps of all checkpoints, ascending; what has no name of one is ignored.
 
         Example:
           >>> Checkpoints("/nowhere").steps()
@@ -111,10 +111,10 @@ class Checkpoints:
             return []
         names = [re.fullmatch(r"step_(\d+)", p.name) for p in self._folder.iterdir()]
         steps = sorted(int(match[1]) for match in names if match)
-        return [step for step in steps if (self._path(step) / _MARK).is_file()]
+        return [step for step in steps if _is_filled(self._path(step))]
 
     def latest(self) -> int | None:
-        """The step of the newest whole checkpoint; ``None`` where there is none.
+        """The step of the newest checkpoint; ``None`` where there is none.
 
         Example:
           >>> print(Checkpoints("/nowhere").latest())
@@ -122,8 +122,79 @@ class Checkpoints:
         """
         return max(self.steps(), default=None)
 
+    def newest_whole(self) -> int | None:
+        """The step of the newest checkpoint that is what was written.
+
+        Newer ones are set aside as ``step_N.damaged``, with a warning. Of several
+        processes the first one calls this.
+
+        Returns:
+          The step; ``None`` where there is no checkpoint.
+
+        Raises:
+          DamagedError: when there are checkpoints, and all of them are damaged; they
+            stay where they are.
+
+        Example:
+          >>> import tempfile, warnings
+          >>> with tempfile.TemporaryDirectory() as folder:
+          ...     checkpoints = Checkpoints(folder)
+          ...     for step in (10, 20):
+          ...         checkpoints.save(step, {"x": np.ones(2)})
+          ...     (pathlib.Path(folder) / "step_20" / "manifest.json").unlink()
+          ...     with warnings.catch_warnings(action="ignore"):
+          ...         print(checkpoints.newest_whole(), checkpoints.steps())
+          10 [10]
+        """
+        damaged = {}
+        for step in reversed(self.steps()):
+            try:
+                self.check(step)
+            except errors.DamagedError as error:
+                damaged[step] = error
+                continue
+            for other, error in damaged.items():
+                self._set_aside(other)
+                errors.warn(f"{error} It is set aside, and step {step} is taken.")
+            return step
+        if damaged:
+            raise errors.DamagedError(
+                f"All checkpoints in {self._folder}, of the steps {sorted(damaged)}, "
+                "are damaged; put a copy of one back, or remove them all to begin "
+                f"anew. {next(iter(damaged.values()))}"
+            )
+        return None
+
+    def check(self, step: int) -> None:
+        """Raises unless a checkpoint is what was written.
+
+        What an earlier version wrote has no digests: it is read, and the log says that
+        it cannot be checked.
+
+        Args:
+          step: which one.
+
+        Raises:
+          DamagedError: when it is not.
+          InputError: when there is no such checkpoint.
+
+        Example:
+          >>> Checkpoints("/nowhere").check(3)
+          Traceback (most recent call last):
+          ...
+          distill_jax.errors.InputError: There is no checkpoint of step 3 in ...
+        """
+        path = self._existing(step)
+        manifest = manifests.read(path)
+        if manifest is not None:
+            manifests.check_files(path, manifest)
+            return
+        orbax_files.former_metadata(path)
+        orbax_files.load(path)
+        digests.say_unchecked(path)
+
     def restore(self, template: PyTree, step: int | None = None) -> PyTree:
-        """Reads a checkpoint back.
+        """Reads a checkpoint back, and checks every leaf against its SHA-256.
 
         Args:
           template: the structure, shapes and types to expect, as from
@@ -135,6 +206,7 @@ class Checkpoints:
           be put on any device.
 
         Raises:
+          DamagedError: when it is not what was written.
           InputError: when there is no such checkpoint, or it holds other leaves than
             the template.
 
@@ -149,12 +221,22 @@ class Checkpoints:
           distill_jax.errors.InputError: The checkpoint ...
         """
         path = self._existing(step)
-        _check_leaves(path, _metadata(path).get("leaves", []), _describe(template))
-        stored = _orbax().load(str(path))
+        manifest = manifests.read(path)
+        if manifest is None:
+            names = orbax_files.former_metadata(path)["leaves"]
+        else:
+            names = manifest.leaves
+            manifests.check_files(path, manifest)  # Before anything parses them.
+        _check_leaves(path, names, _describe(template))
+        stored = orbax_files.load(path)
         leaves, structure = jax.tree.flatten(template)
-        restored = [
-            _like(leaf, stored.get(f"{i:05d}")) for i, leaf in enumerate(leaves)
+        arrays = [
+            _of_leaf(path, leaf, stored.get(f"{i:05d}"))
+            for i, leaf in enumerate(leaves)
         ]
+        if manifest is not None:
+            manifests.check_leaves(path, manifest, arrays)
+        restored = [_like(*pair) for pair in zip(leaves, arrays, strict=True)]
         return jax.tree.unflatten(structure, restored)
 
     def facts(self, step: int | None = None) -> dict[str, Any]:
@@ -167,6 +249,7 @@ class Checkpoints:
           What was passed to :meth:`save`.
 
         Raises:
+          DamagedError: when they are not what was written.
           InputError: when there is no such checkpoint.
 
         Example:
@@ -177,7 +260,20 @@ class Checkpoints:
           ...     checkpoints.facts()
           {'seconds': 0.5}
         """
-        return _metadata(self._existing(step)).get("facts", {})
+        path = self._existing(step)
+        manifest = manifests.read(path)
+        return (
+            orbax_files.former_metadata(path)["facts"]
+            if manifest is None
+            else manifest.facts
+        )
+
+    def _set_aside(self, step: int) -> None:
+        """Gives a damaged checkpoint a name under which nobody looks for it."""
+        aside = self._folder / f"step_{step}.damaged"
+        with contextlib.suppress(OSError):  # A disk that is read only stays as it is.
+            shutil.rmtree(aside, ignore_errors=True)
+            self._path(step).rename(aside)
 
     def _existing(self, step: int | None) -> pathlib.Path:
         step = self.latest() if step is None else step
@@ -192,32 +288,35 @@ class Checkpoints:
         return self._folder / f"step_{step}"
 
 
-def _orbax() -> Any:
-    """Loaded late: a run that has not been saved yet does not wait for it."""
-    from orbax.checkpoint import v1 as ocp
-
-    return ocp
-
-
-def _metadata(path: pathlib.Path) -> dict[str, Any]:
-    metadata = _orbax().metadata(str(path)).custom_metadata
-    return dict(metadata) if isinstance(metadata, Mapping) else {}
-
-
 def _is_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(
         leaf.dtype, jax.dtypes.prng_key
     )
 
 
+def _data_of(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
 def _to_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    return np.asarray(_data_of(leaf))
 
 
-def _like(template: Any, stored: np.ndarray | None) -> Any:
-    """The stored leaf in the type of the template's; empty ones were not stored."""
-    if stored is None:
-        return np.zeros(np.shape(template), template.dtype)
+def _of_leaf(path: pathlib.Path, template: Any, stored: Any) -> np.ndarray:
+    """What was stored of a leaf; the empty ones were not."""
+    if stored is not None:
+        return np.asarray(stored)
+    shape = jax.eval_shape(_data_of, template)
+    if shape.size:
+        raise errors.DamagedError(
+            f"The checkpoint {path} is damaged: it lacks an array; take the checkpoint "
+            "before it, or a copy."
+        )
+    return np.zeros(shape.shape, shape.dtype)
+
+
+def _like(template: Any, stored: np.ndarray) -> Any:
+    """The stored leaf in the type of the template's."""
     if _is_key(template):
         impl = jax.random.key_impl(jax.numpy.empty((), template.dtype))
         return jax.random.wrap_key_data(jax.numpy.asarray(stored), impl=impl)
@@ -246,27 +345,5 @@ def _check_leaves(path: pathlib.Path, stored: list[str], expected: list[str]) ->
     )
 
 
-def _remove_leftovers(folder: pathlib.Path) -> None:
-    """Removes what a save or a removal that was cut short has left."""
-    for path in folder.glob("unfinished_*"):
-        shutil.rmtree(path)
-
-
-@contextlib.contextmanager
-def _as_os_error(folder: pathlib.Path) -> Iterator[None]:
-    """Orbax reports a full disk as a ValueError, and logs it once per thread."""
-    logger = logging.getLogger("absl")
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        yield
-    except OSError:
-        _remove_leftovers(folder)
-        raise
-    except Exception as error:
-        match = re.search(r"os_error_code='(\d+)'", str(error))
-        if not match:
-            raise
-        _remove_leftovers(folder)
-        raise OSError(int(match[1]), str(error).splitlines()[0]) from error
-    finally:
-        logger.disabled = was_disabled
+def _is_filled(path: pathlib.Path) -> bool:
+    return path.is_dir() and any(path.iterdir())

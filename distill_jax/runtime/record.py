@@ -62,11 +62,9 @@ class Record:
         self._identity = dict(identity)
         self._checkpoints: checkpoint.Checkpoints | None = None
         if folder is not None:
-            if processes.is_first():
-                workdirs.claim(folder, config)
-            processes.barrier("the folder is claimed")
+            processes.by_first(lambda: workdirs.claim(folder, config))
             self._checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
-            self.saved_step = self._checkpoints.latest()
+            self.saved_step = processes.by_first(self._checkpoints.newest_whole)
             if self.saved_step is not None:
                 self._read_facts(self._checkpoints.facts(self.saved_step))
         with workdirs.writing(folder):

@@ -5,6 +5,7 @@
 from distill_jax.storage import (
     atomic,
     description,
+    digests,
     distilled,
     label_checks,
     merging,
@@ -14,6 +15,7 @@ from distill_jax.storage import (
 __all__ = [
     "atomic",
     "description",
+    "digests",
     "distilled",
     "label_checks",
     "merging",

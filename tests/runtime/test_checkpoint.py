@@ -14,7 +14,7 @@ import tiny_disk
 import toy
 
 from distill_jax import errors
-from distill_jax.runtime import checkpoint
+from distill_jax.runtime import checkpoint, orbax_files
 
 
 def _state():
@@ -110,14 +110,14 @@ def test_a_save_that_fails_leaves_the_former_checkpoint(tmp_path):
     checkpoints.save(1, {"x": np.ones(2)})
     text = "RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']"
     with (
-        mock.patch.object(checkpoint._orbax(), "save", side_effect=ValueError(text)),
+        mock.patch.object(orbax_files.orbax(), "save", side_effect=ValueError(text)),
         pytest.raises(OSError, match="No space left") as info,
     ):
         checkpoints.save(2, {"x": np.ones(2)})
     assert info.value.errno == errno.ENOSPC
     assert checkpoints.steps() == [1]
     with (
-        mock.patch.object(checkpoint._orbax(), "save", side_effect=ValueError("other")),
+        mock.patch.object(orbax_files.orbax(), "save", side_effect=ValueError("other")),
         pytest.raises(ValueError, match="other"),
     ):
         checkpoints.save(2, {"x": np.ones(2)})
