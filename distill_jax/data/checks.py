@@ -9,7 +9,48 @@ import numpy as np
 from distill_jax import errors
 from distill_jax.data import dataset as datasets
 
-__all__ = ["check_examples", "check_num_per_class"]
+__all__ = ["check_examples", "check_num_per_class", "check_splits"]
+
+
+def check_splits(name: str, raw: datasets.RawSet) -> None:
+    """Raises unless the splits that a reader returned can be learned from.
+
+    Args:
+      name: of the data set.
+      raw: what was read.
+
+    Raises:
+      InputError: as :func:`check_examples` does for each split, or when there is one
+        class alone.
+
+    Example:
+      >>> x = np.zeros((2, 3))
+      >>> raw = datasets.RawSet(datasets.Arrays(x, np.zeros(2, int)), None, ("0",))
+      >>> check_splits("mine", raw)
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The training set of "mine" has one class alone, \
+"0": every network is right about it, so there is nothing to learn; name examples of \
+two classes at least, or regress values with `targets="values"`.
+    """
+    num_classes = len(raw.class_names)
+    check_examples(
+        *raw.train,
+        num_classes=num_classes,
+        what=f'the training set of "{name}"',
+        needs_every_class=True,
+    )
+    for kind, part in (("test", raw.test), ("validation", raw.validation)):
+        if part is not None:
+            what = f'the {kind} set of "{name}"'
+            check_examples(*part, num_classes=num_classes, what=what)
+    if num_classes == 1:
+        raise errors.InputError(
+            f'The training set of "{name}" has one class alone, '
+            f'"{raw.class_names[0]}": every network is right about it, so there is '
+            "nothing to learn; name examples of two classes at least, or regress "
+            'values with `targets="values"`.'
+        )
 
 
 def check_examples(

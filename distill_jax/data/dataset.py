@@ -37,13 +37,14 @@ class Arrays(NamedTuple):
 
 
 class RawSet(NamedTuple):
-    """What a reader returns: two splits as they were found, and how to read them."""
+    """What a reader returns: the splits as they were found, and how to read them."""
 
     train: Arrays
     test: Arrays | None  # None: a part of `train` becomes the test set
     class_names: tuple[str, ...]  # none where `y` are values
     scale: float = 1 / 255  # raw value -> unit value
     pixel_range: tuple[float, float] = (0.0, 1.0)  # unit values of black and white
+    validation: Arrays | None = None  # None: so does another
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,15 +53,17 @@ class Dataset:
 
     Attributes:
       train: what is distilled and what statistics are fitted on.
-      validation: a stratified part of the training set of the source; what
-        hyper-parameters are chosen on. Empty with ``validation_fraction=0``.
+      validation: what hyper-parameters are chosen on: the validation set of the source
+        where it has one, else a stratified part of its training set. Empty with
+        ``validation_fraction=0``.
       test: what results are reported on.
       spec: names, shapes, normaliser.
       rows: for each split, [N] int32, where its examples stood in the file that they
         were read from: what names an example whatever was split off or selected. The
-        rows of "train" and "validation" are of one file, those of "test" of its own,
-        or of the same where the source has no test set. By default ``0 .. N - 1``;
-        -1, unknown, where a split was replaced by one of another length.
+        rows of "train" are of one file, those of "validation" and of "test" of their
+        own, or of the same where the source has no such set. By default
+        ``0 .. N - 1``; -1, unknown, where a split was replaced by one of another
+        length.
     """
 
     train: Arrays

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.data import dataset, files, npz
+from distill_jax.data import arrays, dataset, files
 
 __all__ = ["read"]
 
@@ -36,7 +36,8 @@ def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
         environment names, or else the library's own.
 
     Returns:
-      The splits "train" and "test"; the latter ``None`` where there is none.
+      The splits "train", "validation" and "test"; the latter two ``None`` where there
+      are none.
 
     Raises:
       InputError: when the library or the set is missing, or has another form.
@@ -60,13 +61,18 @@ prepare it once with tfds.builder("mnist", data_dir="/", file_format="array_reco
             'TensorFlow; prepare it again with file_format="array_record".'
         )
     keys = _keys(name, builder.info)
-    train = _read_split(name, builder, "train", keys)
-    test = (
-        _read_split(name, builder, "test", keys)
-        if "test" in builder.info.splits
-        else ()
+    x, y = {}, {}
+    for split in dataset.SPLITS:
+        if split == "train" or split in builder.info.splits:
+            x[split], y[split] = _read_split(name, builder, split, keys)
+    raw = arrays.raw_from_arrays(
+        x["train"],
+        y["train"],
+        x.get("test"),
+        y.get("test"),
+        x_val=x.get("validation"),
+        y_val=y.get("validation"),
     )
-    raw = npz.raw_from_arrays(*train, *test)
     return raw._replace(class_names=tuple(builder.info.features[keys[1]].names))
 
 

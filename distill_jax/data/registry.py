@@ -1,9 +1,6 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""All data sets by name, and the way from what a reader returns to a data set.
-
-read -> check -> split off validation (stratified) -> fit the normaliser on train
-"""
+"""All data sets by name."""
 
 import functools
 import os
@@ -14,7 +11,8 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.data import (
-    checks,
+    arrays,
+    assembly,
     cifar,
     dataset,
     digits,
@@ -22,7 +20,6 @@ from distill_jax.data import (
     idx,
     npz,
     prepared,
-    split,
     svhn,
 )
 from distill_jax.data import normalizer as normalizers
@@ -30,9 +27,6 @@ from distill_jax.data import normalizer as normalizers
 __all__ = ["NORMALIZATIONS", "from_arrays", "load", "names"]
 
 NORMALIZATIONS = ("auto", "published", "fitted", "zca", "none")
-TEST_FRACTION = 0.2  # Of sets that come without a test set.
-VALIDATION_FRACTION = 0.1
-VALIDATION_FRACTIONS = {"digits": 0.2}
 
 Reader = Callable[[str, str | os.PathLike | None], dataset.RawSet]
 
@@ -85,7 +79,8 @@ def load(
         validation; "none" unit values as they are; "auto" published where there are
         any, else fitted.
       validation_fraction: the share of the source's training set that is split off,
-        stratified; 0.1 where it is not given, 0.2 for "digits".
+        stratified; 0.1 where it is not given, 0.2 for "digits". A source with a
+        validation set of its own keeps it.
       seed: of that split. The test set never depends on it.
 
     Returns:
@@ -101,11 +96,9 @@ def load(
       >>> data.train.x.shape, data.validation.x.shape, data.test.x.shape
       ((960, 8, 8, 1), (240, 8, 8, 1), (597, 8, 8, 1))
     """
-    if validation_fraction is None:
-        validation_fraction = VALIDATION_FRACTIONS.get(name, VALIDATION_FRACTION)
     _check_normalization(name, normalization)
     raw = _reader(name, data_dir)()
-    return _assemble(name, raw, normalization, validation_fraction, seed)
+    return assembly.assemble(name, raw, normalization, validation_fraction, seed)
 
 
 def from_arrays(
@@ -115,12 +108,17 @@ def from_arrays(
     y_test: np.ndarray | None = None,
     *,
     name: str = "arrays",
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
     targets: Literal["classes", "values"] = "classes",
     normalization: str = "fitted",
-    validation_fraction: float = VALIDATION_FRACTION,
+    validation_fraction: float | None = None,
     seed: int = 0,
 ) -> dataset.Dataset:
     """Makes a data set of arrays in memory.
+
+    The unit is decided from all splits together. Pictures of whole numbers within
+    0 .. 255, and of floats in that range whose largest is above 2, are in units of
+    1/255; all others, and every table ``[N, D]``, are their own unit.
 
     Args:
       x_train: inputs ``[N, H, W, channels]``, ``[N, H, W]`` or ``[N, D]``. Whole
@@ -129,17 +127,21 @@ def from_arrays(
       x_test: test inputs; without them a fifth is split off, stratified by class.
       y_test: test classes or values.
       name: what to call it.
+      validation: validation inputs, and classes or values; without them a part of the
+        training set is split off.
       targets: whether ``y`` are classes, or "values" to be regressed; see
         :func:`distill_jax.tasks.regression`.
       normalization: "fitted", "zca" or "none", as in :func:`load`.
-      validation_fraction: the share of the training set that is split off.
+      validation_fraction: the share of the training set that is split off, 0.1 where
+        it is not given.
       seed: of that split.
 
     Returns:
       A :class:`~distill_jax.data.Dataset`.
 
     Raises:
-      InputError: when the arrays do not fit together or an option is out of range.
+      InputError: when the arrays do not fit together, are of different units, or an
+        option is out of range.
 
     Example:
       >>> x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
@@ -155,12 +157,14 @@ def from_arrays(
             f"There is no kind {targets!r} of targets. "
             f"{errors.nearest(str(targets), ['classes', 'values'])}"
         )
-    if (x_test is None) != (y_test is None):
-        raise errors.InputError(
-            "Only one of `x_test` and `y_test` was passed; pass both or none."
-        )
-    raw = npz.raw_from_arrays(x_train, y_train, x_test, y_test, targets=targets)
-    return _assemble(name, raw, normalization, validation_fraction, seed)
+    if validation_fraction is None and validation is None:
+        # Whatever the data set is called.
+        validation_fraction = assembly.VALIDATION_FRACTION
+    x_val, y_val = (None, None) if validation is None else validation
+    raw = arrays.raw_from_arrays(
+        x_train, y_train, x_test, y_test, x_val=x_val, y_val=y_val, targets=targets
+    )
+    return assembly.assemble(name, raw, normalization, validation_fraction, seed)
 
 
 def _reader(name: str, data_dir) -> Callable[[], dataset.RawSet]:
@@ -189,91 +193,3 @@ def _check_normalization(name: str, normalization: str) -> None:
         raise errors.InputError(
             f'No mean and deviation are published for "{name}"; use "fitted".'
         )
-
-
-def _assemble(
-    name: str,
-    raw: dataset.RawSet,
-    normalization: str,
-    validation_fraction: float,
-    seed: int,
-) -> dataset.Dataset:
-    """Checks, splits and normalises what a reader returned."""
-    num_classes = len(raw.class_names)
-    what = f'the training set of "{name}"'
-    checks.check_examples(
-        *raw.train, num_classes=num_classes, what=what, needs_every_class=True
-    )
-    of_file = {"train": np.arange(len(raw.train.y))}
-    if raw.test is not None:
-        of_file["test"] = np.arange(len(raw.test.y))
-    if raw.test is None:
-        groups = dataset.groups_of(raw.train.y, num_classes)
-        kept, taken = split.stratified_split(groups, TEST_FRACTION, seed=0)
-        raw = raw._replace(train=_take(raw.train, kept), test=_take(raw.train, taken))
-        of_file = {"train": kept, "test": taken}
-    train, test = raw.train, raw.test
-    assert test is not None
-    checks.check_examples(
-        *test, num_classes=num_classes, what=f'the test set of "{name}"'
-    )
-    groups = dataset.groups_of(train.y, num_classes)
-    kept, taken = split.stratified_split(groups, validation_fraction, seed=seed)
-    part = _take(train, kept) if taken.size else train
-    if normalization == "auto":
-        normalization = "published" if name in normalizers.PUBLISHED else "fitted"
-    hashed = [train.x, train.y, test.x, test.y]
-    if normalization in ("fitted", "zca"):
-        hashed.append(kept)  # The statistics depend on what they were fitted on.
-    spec = dataset.DataSpec(
-        name=name,
-        shape=train.x.shape[1:],
-        num_classes=num_classes,
-        class_names=raw.class_names,
-        normalizer=_normalizer(name, raw, part.x, normalization),
-        fingerprint=dataset.fingerprint(hashed, normalization),
-        normalization=normalization,
-        **({} if num_classes else _moments(part.y)),
-    )
-    rows = {
-        "train": of_file["train"][kept] if taken.size else of_file["train"],
-        "validation": of_file["train"][taken],
-        "test": of_file["test"],
-    }
-    rows = {name: of_split.astype(np.int32) for name, of_split in rows.items()}
-    return dataset.Dataset(part, _take(train, taken), test, spec, rows)
-
-
-def _normalizer(
-    name: str, raw: dataset.RawSet, x: np.ndarray, normalization: str
-) -> normalizers.Normalizer:
-    """The normaliser of a kind; `x` is the training part."""
-    options = {"scale": raw.scale, "pixel_range": raw.pixel_range}
-    if normalization == "fitted":
-        return normalizers.mean_std_normalizer(x, **options)
-    if normalization == "zca":
-        return normalizers.zca_normalizer(x, **options)
-    num_channels = x.shape[-1]
-    plain = ((0.0,) * num_channels, (1.0,) * num_channels)
-    is_published = normalization == "published"
-    mean, std = normalizers.PUBLISHED[name] if is_published else plain
-    return normalizers.Normalizer(
-        scale=np.asarray(raw.scale, np.float32),
-        mean=np.asarray(mean, np.float32),
-        std=np.asarray(std, np.float32),
-        pixel_range=np.asarray(raw.pixel_range, np.float32),
-    )
-
-
-def _moments(y: np.ndarray) -> dict[str, np.ndarray]:
-    """The mean and the deviation of each target."""
-    std = y.std(axis=0, dtype=np.float64)
-    return {
-        "target_mean": y.mean(axis=0, dtype=np.float64).astype(np.float32),
-        "target_std": np.where(std > 0, std, 1.0).astype(np.float32),
-    }
-
-
-def _take(arrays: dataset.Arrays, index: np.ndarray) -> dataset.Arrays:
-    """Some rows of a split."""
-    return dataset.Arrays(arrays.x[index], arrays.y[index])
