@@ -31,7 +31,7 @@ def get_config(arg=None):
     # All else is the method's own default; without a row, that of the nearest.
     config.method = {
         "name": method,
-        "experts": {"num_experts": 100, "num_epochs": 50, "learning_rate": 0.01},
+        "experts": dict(published.EXPERTS[method]),
         "buffer": f"runs/experts/cifar10_{kind}_{config.data.normalization}_"
         f"{method}_{num_per_class}",
     }

@@ -38,7 +38,7 @@ class Augmentation(NamedTuple):
     """One draw from a policy, a pytree; the policy is a static part of it."""
 
     policy: _Static
-    choice: Array | None  # [], or [E] for "per_example": number of the operation
+    choice: Array | None  # [], or [E] for "per_example": which of those drawn from
     draws: tuple[dict[str, Array], ...]  # for each operation, arrays with leading E
 
 
@@ -97,8 +97,11 @@ def sample_augmentation(
         key, policy.operations, policy.strengths, num, tuple(shape)
     )
     choice = None
-    if policy.mode != "all":
-        choice = randomness.whole_numbers(spare, 0, len(draws))
+    num_choices = len(draws)
+    if policy.mode == "composed":
+        num_choices = len(_composed(policy)[1])
+    if policy.mode != "all" and num_choices:
+        choice = randomness.whole_numbers(spare, 0, num_choices)
         choice = choice if policy.mode == "per_example" else choice[0]
     return Augmentation(_Static(policy), choice, draws)
 
@@ -139,6 +142,17 @@ def augment(params: Augmentation, x: Array) -> Array:
         for branch in branches:
             x = branch(x)
         return x
+    if policy.mode == "composed":
+        before, middle, after = (
+            [branches[number] for number in numbers] for numbers in _composed(policy)
+        )
+        for branch in before:
+            x = branch(x)
+        if middle:
+            x = jax.lax.switch(params.choice, middle, x)
+        for branch in after:
+            x = branch(x)
+        return x
     if policy.mode == "single":
         return jax.lax.switch(params.choice, branches, x)
     assert params.choice is not None
@@ -155,6 +169,14 @@ def _bound(
     return operations.bind(
         policy.operations, policy.strengths, shape, align_corners=policy.align_corners
     )
+
+
+def _composed(policy: policies.Policy) -> tuple[list[int], list[int], list[int]]:
+    """Positions of the operations that come first, of which one is drawn, and last."""
+    numbers = {name: number for number, name in enumerate(policy.operations)}
+    first = [numbers.pop(name) for name in ("flip", "color") if name in numbers]
+    last = [numbers.pop("cutout")] if "cutout" in numbers else []
+    return first, list(numbers.values()), last
 
 
 def _branch(

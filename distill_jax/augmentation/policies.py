@@ -27,7 +27,7 @@ __all__ = [
     "share",
 ]
 
-Mode = Literal["single", "per_example", "all"]
+Mode = Literal["single", "per_example", "all", "composed"]
 
 _DSA = operations_lib.Strengths()
 
@@ -37,8 +37,10 @@ class Policy:
     """What augmentations are drawn from: plain facts, made by the functions below.
 
     ``mode`` is ``"single"`` (one operation, drawn uniformly, for the whole call),
-    ``"per_example"`` (one operation for each example) or ``"all"`` (every operation, in
-    order). A ``siamese`` policy draws one set of parameters for all examples.
+    ``"per_example"`` (one operation for each example), ``"all"`` (every operation, in
+    order) or ``"composed"`` (``flip`` and ``color``, then one of the others, drawn for
+    the whole call, at last ``cutout``; each where the policy has it). A ``siamese``
+    policy draws one set of parameters for all examples.
     """
 
     operations: tuple[str, ...]
@@ -68,7 +70,8 @@ def dsa_policy(
         ``True`` in MTT and what follows it.
       siamese: one set of parameters for all examples, to be shared between real and
         synthetic batches; else one for each example.
-      mode: ``"single"``, ``"per_example"`` or ``"all"``, see :class:`Policy`.
+      mode: ``"single"``, ``"per_example"``, ``"all"`` or ``"composed"``, see
+        :class:`Policy`.
 
     Returns:
       A :class:`Policy`.
@@ -109,8 +112,9 @@ def parse(
     """Reads a policy from a string as configurations hold it.
 
     Args:
-      strategy: ``"none"``, what :func:`dsa_policy` takes, or ``"dc:"`` before what
-        :func:`dc_policy` takes, for which the other arguments mean nothing.
+      strategy: ``"none"``, what :func:`dsa_policy` takes, ``"idc:"`` before it, for
+        the mode ``"composed"``, or ``"dc:"`` before what :func:`dc_policy` takes, for
+        which the other arguments mean nothing.
       align_corners: see :func:`dsa_policy`.
       siamese: see :func:`dsa_policy`.
       mode: see :func:`dsa_policy`.
@@ -126,11 +130,15 @@ def parse(
       (True, 'all')
       >>> parse("dc:crop_scale_rotate") == dc_policy()
       True
+      >>> parse("idc:color_crop").mode
+      'composed'
     """
     if strategy is None or strategy == "none":
         return None
     if strategy.startswith("dc:"):
         return dc_policy(strategy.removeprefix("dc:"))
+    if strategy.startswith("idc:"):
+        strategy, mode = strategy.removeprefix("idc:"), "composed"
     return dsa_policy(strategy, align_corners=align_corners, siamese=siamese, mode=mode)
 
 

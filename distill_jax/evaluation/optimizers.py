@@ -50,7 +50,8 @@ def make_schedule(
     Args:
       protocol: names the schedule. Its "periods" are epochs where it counts epochs and
         steps where it counts steps; with E = periods - 1 the drop comes after
-        ``E // 2 + 2`` periods and a stair after every ``E // 4``, as in the originals.
+        ``E // 2 + 2`` periods and a stair after every ``E // 4``, and the late drops
+        after ``2 P // 3`` and ``5 P // 6`` of P periods, as in the originals.
       num_examples: M.
 
     Returns:
@@ -76,6 +77,10 @@ def make_schedule(
         drop = ((num_periods - 1) // 2 + 2) * period
         stairs = {drop: protocol.decay_rate}
         return optax.piecewise_constant_schedule(1.0, stairs), drop
+    if protocol.schedule == "late_drops":
+        late = [2 * num_periods // 3 * period, 5 * num_periods // 6 * period]
+        stairs = dict.fromkeys(late, protocol.decay_rate)
+        return optax.piecewise_constant_schedule(1.0, stairs), None
     if protocol.schedule == "staircase":
         quarter = max((num_periods - 1) // 4, 1) * period
         return optax.exponential_decay(

@@ -9,6 +9,7 @@ Matching", 2024; by its released code.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ def agreed_examples(
     task: base.Task,
     num_per_class: int,
     buffer_of: Callable[[data.Dataset], experts.Buffer],
+    *,
+    start: Literal["agreed", "real"] = "agreed",
 ) -> Callable[[Key, data.Dataset], base.Examples]:
     """Makes the function that draws such examples.
 
@@ -32,6 +35,8 @@ def agreed_examples(
       task: of the experts.
       num_per_class: examples of each class.
       buffer_of: the experts for a data set; their last epoch is asked.
+      start: ``"real"`` for any real pictures with the logits of the first expert, as
+        the released code has it for 50 of each class of CIFAR-100.
 
     Returns:
       A function ``(key, data set) -> Examples`` whose ``y`` are logits. Where an expert
@@ -65,13 +70,18 @@ def agreed_examples(
                 buffer.at(expert, last), buffer.context_of(expert), jnp.asarray(x)
             )
         )
-        rows = _choose(key, classes, num_per_class, spec.num_classes, buffer, ask, x)
-        said = np.stack(
-            [ask(expert, x[rows]) for expert in range(len(buffer.snapshots))]
+        num_experts = len(buffer.snapshots) if start == "agreed" else 0
+        rows = _choose(
+            key, classes, num_per_class, spec.num_classes, num_experts, ask, x
         )
+        said = np.stack([ask(expert, x[rows]) for expert in range(max(num_experts, 1))])
+        if start == "agreed":
+            y = agreed_logits(jnp.asarray(said), jnp.asarray(classes[rows]))
+        else:
+            y = jnp.asarray(said[0])
         return base.Examples(
             x=data.normalize(spec.normalizer, jnp.asarray(x[rows])),
-            y=agreed_logits(jnp.asarray(said), jnp.asarray(classes[rows])),
+            y=y,
             group=jnp.asarray(classes[rows]),
         )
 
@@ -104,13 +114,15 @@ def agreed_logits(logits: Array, classes: Array) -> Array:
     return mean.at[rows, taken_for].set(own).at[rows, classes].set(largest)
 
 
-def _choose(key, classes, num_per_class, num_classes, buffer, ask, x) -> np.ndarray:
+def _choose(
+    key, classes, num_per_class, num_classes, num_experts, ask, x
+) -> np.ndarray:
     """Positions [M], class-major, of pictures that some expert classifies correctly."""
     order = np.asarray(jax.random.permutation(key, len(classes)))
     chosen: list[list[int]] = [[] for _ in range(num_classes)]
-    for expert in range(len(buffer.snapshots) + 1):
+    for expert in range(num_experts + 1):
         is_right = np.ones(len(classes), bool)  # At last any picture will do.
-        if expert < len(buffer.snapshots):
+        if expert < num_experts:
             is_right = ask(expert, x).argmax(axis=1) == classes
         for row in order[is_right[order]]:
             mine = chosen[classes[row]]

@@ -29,6 +29,8 @@ def idc(
     distance: distances.Distance | None = None,
     augmentation: str = "color_crop_cutout",
     train_augmentation: str = "color_crop",
+    mixing_probability: float = 0.5,
+    num_matched: int = 128,
     initialisation: initial_examples.Initialisation = "real",
     factor: int = 2,
     num_networks: int = 1,
@@ -45,14 +47,19 @@ def idc(
       num_matches: matches (steps) with each network, after which a fresh one takes its
         place.
       num_train_examples: real examples that the network is trained on between two
-        matches, in mini-batches of 64 with CutMix.
+        matches, in mini-batches of 64.
       network_learning_rate: learning rate of the network, with momentum 0.9.
       distance: between the gradients of the convolutions: ``"l1"``, ``"mse"``,
         ``"per_output_cosine"`` or ``"whole_cosine"``; by default ``"l1"`` for MNIST and
         Fashion-MNIST, and ``"mse"`` elsewhere.
       augmentation: strategy string of the augmentation of both sides of a match,
-        ``"none"``, or ``"auto"``: all of DSA, without ``flip`` for digits.
+        ``"none"``, or ``"auto"``: all of DSA, without ``flip`` for digits. ``flip``,
+        ``color`` and ``cutout`` are always done, of the others one at a time.
       train_augmentation: strategy string of the network's training, likewise.
+      mixing_probability: of CutMix in each of the mini-batches of the network's
+        training; the paper uses 0.5, and 1 for ImageNet.
+      num_matched: at most so many examples of each class, after they were cut from the
+        pictures, are matched in a step, drawn anew.
       factor: each stored picture is cut into ``factor^2`` tiles, which are enlarged to
         as many examples; the paper uses 2, and 3 for ImageNet.
 
@@ -75,7 +82,10 @@ def idc(
       Jang-Hyun Kim et al., "Dataset Condensation via Efficient Synthetic-Data
       Parameterization", 2022.
     """
-    options.check_positive(num_train_examples=num_train_examples)
+    options.check_positive(
+        num_train_examples=num_train_examples, num_matched=num_matched
+    )
+    options.check_share("the mini-batches", mixing_probability=mixing_probability)
     shared = ingredients.Shared(
         task, num_per_class, num_examples, initialisation, factor, protocol, bend
     )
@@ -86,7 +96,8 @@ def idc(
         distance = "l1" if is_grey else "mse"
     strategies = augmentation, train_augmentation
     policy, train_policy = (
-        policies.parse(ingredients.strategy(task, each)) for each in strategies
+        policies.parse(ingredients.strategy(task, each), mode="composed")
+        for each in strategies
     )
     objective = objectives.gradient_matching(
         task,
@@ -101,9 +112,11 @@ def idc(
             batch_size=64,
             policy=train_policy,
             mixing="cutmix",
+            mixing_probability=mixing_probability,
             on="real",
         ),
         num_networks=num_networks,
+        num_matched=num_matched,
         probes=shared.probes,
     )
     method = shared.distill(

@@ -109,7 +109,8 @@ def picture_rate(
     if method == "dc":
         return 0.01 if task.facts.network.get("name") == "mlp" else 0.1
     if method == "dm":
-        return 10.0 if num_per_class >= 100 else 1.0
+        is_large = num_per_class >= 100 and task.facts.data_name == "cifar10"
+        return 10.0 if is_large else 1.0
     is_grey = task.facts.data_name in ("mnist", "fashion_mnist")
     size = task.facts.shape[0] if len(task.facts.shape) == 3 else 32
     unit_rate = (1e-4 if is_grey else 5e-3) * num_per_class / 10 * (size / 32) ** 2

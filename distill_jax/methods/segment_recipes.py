@@ -189,7 +189,7 @@ def segment_recipe(
     )
     if labels is not None:
         agreed = initial_from_experts.agreed_examples(
-            task, shared.num_of_each, buffer_of
+            task, shared.num_of_each, buffer_of, start=settings.start
         )
         recipe = recipe._replace(initial_fn=agreed)
     return recipe._replace(experts=plan)

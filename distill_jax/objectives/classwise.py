@@ -7,9 +7,10 @@ from typing import Any
 import jax
 
 from distill_jax import base, errors
-from distill_jax.compute import rows
+from distill_jax.compute import randomness, rows
+from distill_jax.types import Key
 
-__all__ = ["by_class"]
+__all__ = ["by_class", "some"]
 
 
 def by_class(
@@ -54,3 +55,30 @@ def by_class(
             "needs the same number of rows for every class."
         )
     return real, rows.split(rows.examples_of(synthetic), num_classes)
+
+
+def some(key: Key, by_class: base.Examples, num: int | None) -> base.Examples:
+    """A random part of the examples of each class, or all where they are few enough.
+
+    Args:
+      key: draws the rows of each class; a part of it that nothing else uses.
+      by_class: ``[C, M, ...]``.
+      num: at most so many of each class; None for all.
+
+    Returns:
+      ``[C, min(M, num), ...]``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> classes = base.Examples(jnp.ones((3, 5, 4)), jnp.ones((3, 5, 3)))
+      >>> some(jax.random.key(0), classes, 2).x.shape
+      (3, 2, 4)
+    """
+    num_classes, num_examples = by_class.y.shape[:2]
+    if num is None or num_examples <= num:
+        return by_class
+    keys = jax.random.split(jax.random.fold_in(key, 1), num_classes)
+    take = lambda key, examples: rows.take(
+        examples, randomness.permutation(key, num_examples)[:num]
+    )
+    return jax.vmap(take)(keys, by_class)

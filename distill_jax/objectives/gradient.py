@@ -41,6 +41,7 @@ class NetworkTraining(NamedTuple):
     batch_size: int = 256
     policy: policies.Policy | None = None  # one draw for each example
     mixing: mixing_lib.Kind = "none"
+    mixing_probability: float = 1.0  # of every mini-batch
     on: Literal["synthetic", "real"] = "synthetic"  # "real": batches are `Pair`s
 
 
@@ -57,6 +58,7 @@ def gradient_matching(
     is_collective: bool = False,
     warm_up: tuple[int, int] = (0, 0),
     num_networks: int = 1,
+    num_matched: int | None = None,
     probes: Sequence[str] = (),
 ) -> base.Objective:
     """Matches the gradients of synthetic and real examples in a network's parameters.
@@ -78,6 +80,8 @@ def gradient_matching(
       warm_up: with ``is_collective``, ``(networks, matches)``: the first so many
         matches of each of the first so many networks are class by class all the same.
       num_networks: matched in every step; the loss is their mean. The papers use 1.
+      num_matched: at most so many synthetic examples of each class are matched in a
+        step, drawn anew; None for all.
       probes: what else the loss gives for transforms: ``"syn_grad_per_example"``, or
         nothing. The gradients that are matched are always given.
 
@@ -108,6 +112,8 @@ def gradient_matching(
     training = training or NetworkTraining()
     _check(distance, num_matches, num_networks, training, warm_up)
     checks.check_probes("Gradient matching", probes, _PROBES)
+    if num_matched is not None:
+        errors.check_counts(num_matched=num_matched)
     comparison = _Comparison(distance, parameters, is_collective, warm_up)
     pool_options = {
         "init_fn": functools.partial(tasks.init_learner, task),
@@ -125,6 +131,7 @@ def gradient_matching(
         checks.check_no_contexts(batch, "Gradient matching", checks.HAS_OWN)
         real, by_class = classwise.by_class(task, synthetic, batch)
         real = tasks.encode_batch(task, real)
+        by_class = classwise.some(key, by_class, num_matched)
         keys, learners = jax.random.split(key, len(inner.active)), pools.learners(inner)
         values, g_syn, g_real = pools.map_networks(
             lambda args: _match(task, comparison, by_class, real, *args),
@@ -251,7 +258,10 @@ def _train(
         optimizer=training.optimizer,
         num_steps=training.num_epochs * per_epoch,
         batching=minibatches.Batching(
-            training.batch_size, training.policy, training.mixing
+            training.batch_size,
+            training.policy,
+            training.mixing,
+            training.mixing_probability,
         ),
         context=context,
     )

@@ -109,7 +109,7 @@ def test_siamese_draws_bend_all_pictures_of_all_batches_alike(name):
 
 
 @pytest.mark.parametrize("siamese", [False, True])
-@pytest.mark.parametrize("mode", ["single", "per_example", "all"])
+@pytest.mark.parametrize("mode", ["single", "per_example", "all", "composed"])
 def test_augmentation_keeps_shape_and_type_under_jit_and_vmap(mode, siamese):
     policy = policies.dsa_policy(FULL, mode=mode, siamese=siamese)
     x = _pictures(3, (6, 7, 3))
@@ -199,6 +199,30 @@ def test_noise_has_its_standard_deviation():
     x = jnp.zeros((50, *SHAPE))
     out = drawing.augment(_draw(policies.noise_policy(0.2), 50), x)
     np.testing.assert_allclose(out.std(), 0.2, rtol=0.02)
+
+
+@pytest.mark.parametrize("strategy", [FULL, "cutout_scale_color_crop"])
+def test_composed_colours_always_moves_in_one_way_and_cuts_last(strategy):
+    policy = policies.parse(f"idc:{strategy}")
+    x, names = _pictures(), strategy.split("_")
+    seen = set()
+    for seed in range(12):
+        drawn = _draw(policy, seed=seed)
+        parts = dict(zip(names, drawn.draws, strict=True))
+        middle = [name for name in names if name in ("crop", "scale", "rotate")]
+        moved = middle[int(drawn.choice)]
+        seen.add(moved)
+        order = [name for name in ("flip", "color") if name in names]
+        expected = x
+        for name in [*order, moved, "cutout"]:
+            alone = policies.dsa_policy(name, mode="all")
+            static = drawing.sample_augmentation(
+                jax.random.key(0), alone, num_examples=5, shape=SHAPE
+            )
+            expected = drawing.augment(static._replace(draws=(parts[name],)), expected)
+        np.testing.assert_allclose(drawing.augment(drawn, x), expected, atol=1e-4)
+    assert seen == set(middle)
+    assert _draw(policies.parse("idc:color_cutout")).choice is None
 
 
 def test_no_policy_is_the_identity():

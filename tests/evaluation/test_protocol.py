@@ -39,6 +39,17 @@ def test_sgd_follows_the_formula_with_drop_and_restart():
     np.testing.assert_allclose(steps_of(made, 0.2, gradients), expected, rtol=1e-5)
 
 
+def test_late_drops_come_after_two_thirds_and_five_sixths():
+    made = evaluation.Protocol(
+        num_epochs=10, batch_size=2, schedule="late_drops", decay_rate=0.2
+    )
+    factor, restart = optimizers.make_schedule(made, 4)
+    found = [float(factor(jnp.array(step))) for step in range(20)]
+    expected = [1.0] * 12 + [0.2] * 4 + [0.04] * 4  # 2 * 10 // 3 and 5 * 10 // 6 epochs
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert restart is None
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_adds_the_decay_to_the_gradient_and_adamw_does_not(name):
     made = evaluation.Protocol(num_steps=3, optimizer=name, weight_decay=0.1)
@@ -100,6 +111,9 @@ def test_named_protocols_differ_where_the_papers_do():
     assert protocol.mtt_protocol().augmentation_align_corners
     assert not protocol.dsa_protocol().augmentation_align_corners
     assert protocol.frepo_protocol(10).targets == "centred"
+    idc = protocol.idc_protocol()
+    assert (idc.batch_size, idc.num_epochs, idc.mixing_probability) == (64, 1000, 0.5)
+    assert idc.augmentation == "idc:color_crop_flip_scale_rotate"
     assert protocol.frepo_protocol(10, use_flip=True).augmentation.endswith("_flip")
 
 

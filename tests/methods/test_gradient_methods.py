@@ -76,6 +76,7 @@ def test_rates_follow_network_data_and_count():
     assert published.picture_rate("dc", task_for("mnist", (4,), net="mlp"), 1) == 0.01
     assert published.picture_rate("dm", colour, 50) == 1
     assert published.picture_rate("dm", colour, 100) == 10
+    assert published.picture_rate("dm", grey, 100) == 1
     np.testing.assert_allclose(published.picture_rate("idc", colour, 50), 0.025 * 16)
     expected = 1e-4 * 0.1 * (28 / 32) ** 2
     np.testing.assert_allclose(published.picture_rate("idc", grey, 1), expected)

@@ -169,6 +169,43 @@ def test_datm_starts_from_pictures_that_experts_get_right():
     np.testing.assert_array_equal(digits().train.y[near], classes)
 
 
+def test_datm_may_start_from_any_real_pictures_and_what_one_expert_says():
+    plan = experts.ExpertPlan(num_experts=2, num_epochs=2, batch_size=64)
+    buffer = experts.make_buffer(plan, task(), digits())
+    draw = initial_from_experts.agreed_examples(
+        task(), 3, lambda dataset: buffer, start="real"
+    )
+    first, other = draw(jax.random.key(0), digits()), draw(jax.random.key(1), digits())
+    classes = np.repeat(np.arange(10), 3)
+    np.testing.assert_array_equal(first.group, classes)
+    assert not np.array_equal(first.x, other.x)
+    said = task().predict(buffer.at(0, 2), first.x, None)
+    np.testing.assert_allclose(first.y, said, rtol=1e-4, atol=1e-5)
+    assert (np.argmax(first.y, axis=1) != classes).any()  # Right or not.
+    starts = {key: row.start for key, row in published.TRAJECTORIES["datm"].items()}
+    assert starts.pop(("cifar100", 50)) == "real"
+    assert set(starts.values()) == {"agreed"}
+
+
+def test_the_gate_of_datm_is_wider_on_cifar_10_alone(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "distill_jax.methods.segment_recipes.transforms.gate_steps",
+        lambda method, threshold: seen.append(threshold) or method,
+    )
+    options = {**SHORT, "label_learning_rate": 1.0}
+    for name, count in (("cifar10", 1), ("cifar10", 10), ("fashion_mnist", 1)):
+        methods.datm(named(name), num_per_class=count, **options)
+    methods.datm(named("cifar10"), num_per_class=1, threshold=0.5, **options)
+    assert seen == [1.1, 1.0, 1.0, 0.5]
+
+
+def test_the_rates_of_tesla_are_half_of_those_of_its_code():
+    # justincui03/tesla, whose code halves the gradient: 1000 for CIFAR, 1e4.
+    rates = [row.learning_rate for row in published.TRAJECTORIES["tesla"].values()]
+    assert [2 * rate for rate in rates] == [1000, 1000, 1e4]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

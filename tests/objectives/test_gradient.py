@@ -326,6 +326,60 @@ def test_the_probe_of_examples_averages_to_that_of_classes(x64):
     )
 
 
+def test_a_part_of_each_class_is_matched_and_every_row_has_its_turn(x64):
+    task, batch, synthetic, _ = toy()
+    alone = objectives.gradient_matching(task)
+    part = objectives.gradient_matching(task, num_matched=1)
+    inner = part.init(jax.random.key(0), synthetic)
+    reach = lambda x, key: part.loss(synthetic._replace(x=x), key, inner, batch)[0]
+    touched = []
+    for number in range(8):
+        key = jax.random.key(number)
+        gradient_of = jax.grad(reach)(synthetic.x, key)
+        rows = np.flatnonzero(np.abs(gradient_of).max(axis=1) > 0)
+        assert (rows // 2).tolist() == [0, 1, 2]  # One of the two of each class.
+        touched.extend(rows)
+        chosen = jax.tree.map(lambda leaf, rows=rows: leaf[rows], synthetic)
+        expected = alone.loss(chosen, key, inner, batch)[0]
+        np.testing.assert_allclose(reach(synthetic.x, key), expected, rtol=1e-12)
+    assert set(touched) == set(range(6))
+    whole = objectives.gradient_matching(task, num_matched=2)
+    np.testing.assert_array_equal(
+        whole.loss(synthetic, jax.random.key(1), inner, batch)[0],
+        alone.loss(synthetic, jax.random.key(1), inner, batch)[0],
+    )
+    with pytest.raises(errors.InputError, match="num_matched"):
+        objectives.gradient_matching(task, num_matched=0)
+
+
+def test_mixing_of_the_network_s_training_has_a_probability():
+    task, batch, synthetic, _ = toy()
+    first = base.Examples(jnp.asarray(batch.x[:, 0]), jnp.asarray(batch.y[:, 0]))
+    pair = base.Pair(batch, first)
+    ends = {}
+    for probability in (0.0, 0.5, 1.0):
+        training = gradient.NetworkTraining(
+            optax.sgd(0.1), mixing="mixup", mixing_probability=probability, on="real"
+        )
+        objective = objectives.gradient_matching(task, training=training, num_matches=9)
+        inner = objective.init(jax.random.key(0), synthetic)
+        ends[probability] = np.stack(
+            [
+                objective.advance(
+                    jax.random.key(seed), inner, synthetic, pair
+                ).variables.params["kernel"][0]
+                for seed in range(8)
+            ]
+        )
+    plain, half, always = (ends[probability] for probability in (0.0, 0.5, 1.0))
+    assert (plain == plain[0]).all()
+    is_plain = np.abs(half - plain).max(axis=(1, 2)) < 1e-6
+    assert 0 < is_plain.sum() < 8
+    assert (
+        np.abs(always - plain).max(axis=(1, 2)) > 1e-6
+    ).sum() >= 5  # A permutation may be the identity.
+
+
 def test_the_network_is_matched_trained_and_replaced_in_turn(x64):
     task, batch, synthetic, w = toy()
     objective = objectives.gradient_matching(
