@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.data import dataset, scales
+from distill_jax.data import checks, dataset, scales
 
 __all__ = ["raw_from_arrays"]
 
@@ -170,8 +170,7 @@ def _labels(y: Any, what: str) -> np.ndarray:
             "one whole number for each example, the class counted from 0. Numbers to "
             'be regressed are read with `targets="values"`.'
         )
-    own, small = np.iinfo(y.dtype), np.iinfo(np.int32)
-    return np.clip(y, max(own.min, small.min), min(own.max, small.max)).astype(np.int32)
+    return checks.small_labels(y)
 
 
 def _values(y: Any, what: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from distill_jax import errors
 from distill_jax.data import dataset as datasets
 
-__all__ = ["check_examples", "check_num_per_class", "check_splits"]
+__all__ = ["check_examples", "check_num_per_class", "check_splits", "small_labels"]
 
 
 def check_splits(name: str, raw: datasets.RawSet) -> None:
@@ -111,6 +111,24 @@ labels must count from 0 to the number of classes less one.
                 f"{num_classes} classes needs one, so leave the class out and number "
                 "the others from 0 without a gap."
             )
+
+
+def small_labels(y: np.ndarray) -> np.ndarray:
+    """Returns whole numbers as classes, without wrapping those that do not fit.
+
+    Args:
+      y: whole numbers ``[N]`` of any type.
+
+    Returns:
+      [N] int32; what does not fit becomes the smallest or largest number, which no
+      class has, so that :func:`check_examples` names it.
+
+    Example:
+      >>> small_labels(np.array([3, 2**40])).tolist()
+      [3, 2147483647]
+    """
+    own, small = np.iinfo(y.dtype), np.iinfo(np.int32)
+    return np.clip(y, max(own.min, small.min), min(own.max, small.max)).astype(np.int32)
 
 
 def check_num_per_class(

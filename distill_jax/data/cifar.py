@@ -138,7 +138,7 @@ def _join(
 
 def _read_python(path: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads one pickle: pixels `[N, 3072]` and labels `[N]`."""
-    content = restricted_loads(path.read_bytes(), path)
+    content = restricted_loads(files.read_whole(path), path)
     if not isinstance(content, dict):
         content = {}
     pixels = content.get(b"data", content.get("data"))
@@ -176,7 +176,7 @@ def _whole_numbers(labels: Any) -> np.ndarray | None:
 
 def _read_binary(path: pathlib.Path, num_label_bytes: int):
     """Reads one binary file of records: label bytes, then pixels."""
-    content = np.frombuffer(path.read_bytes(), np.uint8)
+    content = np.frombuffer(files.read_whole(path), np.uint8)
     record = num_label_bytes + PIXELS
     if content.size == 0 or content.size % record:
         raise errors.InputError(

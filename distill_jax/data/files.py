@@ -7,15 +7,18 @@ A set called NAME is looked for in ``data_dir/NAME`` and then in ``data_dir``, w
 Nothing is ever downloaded.
 """
 
+import contextlib
 import gzip
+import io
 import os
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from distill_jax import errors
+from distill_jax.storage import bounds
 
-__all__ = ["ENVIRONMENT", "candidate_folders", "find", "read_bytes"]
+__all__ = ["ENVIRONMENT", "candidate_folders", "find", "opened", "read_whole"]
 
 ENVIRONMENT = "DISTILL_JAX_DATA"
 
@@ -93,38 +96,67 @@ def find(
     )
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-    """Reads a file, unpacking it where its name ends in ``.gz``.
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
+    """Opens a file, unpacking it as it is read where its name ends in ``.gz``.
 
     Args:
       path: the file.
 
-    Returns:
-      Its (unpacked) bytes.
+    Yields:
+      The file, to be read within the block.
 
     Raises:
-      InputError: when a packed file is truncated or damaged.
+      InputError: in place of whatever goes wrong in the block, such as when a packed
+        file is truncated or damaged.
 
     Example:
       >>> import tempfile, pathlib
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = pathlib.Path(folder, "a.gz")
       ...     _ = path.write_bytes(gzip.compress(b"some bytes"))
-      ...     read_bytes(path)
+      ...     with opened(path) as file:
+      ...         file.read(4)
+      b'some'
+    """
+    message = f'The file "{path}" cannot be read ({{error}}); fetch it again.'
+    with bounds.reading(message):
+        try:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                yield file
+        except EOFError as error:
+            raise errors.InputError(
+                f'The file "{path}" ends before its gzip stream does, so it was cut '
+                "off; fetch it again."
+            ) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise errors.InputError(
+                f'The file "{path}" is not a sound gzip file ({error}); fetch it '
+                "again, or take the ending .gz off its name if it is already unpacked."
+            ) from error
+
+
+def read_whole(path: pathlib.Path) -> bytes:
+    """Reads a file that is not packed, if the memory holds it.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Its bytes.
+
+    Raises:
+      InputError: when it cannot be read, or is larger than what is free.
+
+    Example:
+      >>> import tempfile, pathlib
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "a")
+      ...     _ = path.write_bytes(b"some bytes")
+      ...     read_whole(path)
       b'some bytes'
     """
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    try:
-        with gzip.open(path) as file:
-            return file.read()
-    except EOFError as error:
-        raise errors.InputError(
-            f'The file "{path}" ends before its gzip stream does, so it was cut off; '
-            "fetch it again."
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise errors.InputError(
-            f'The file "{path}" is not a sound gzip file ({error}); fetch it again, or '
-            "take the ending .gz off its name if it is already unpacked."
-        ) from error
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        bounds.check_size(size, packed=size, what=f'The file "{path}"')
+        return file.read(size)

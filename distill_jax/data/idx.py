@@ -10,6 +10,8 @@ Reference:
   LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998).
 """
 
+import gzip
+import io
 import math
 import os
 import pathlib
@@ -18,6 +20,7 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.data import dataset, files
+from distill_jax.storage import bounds
 
 __all__ = ["CLASS_NAMES", "read", "read_idx"]
 
@@ -61,13 +64,7 @@ def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
 "/mnist" and "/"; put it there, or let `data_dir` or DISTILL_JAX_DATA name the folder \
 that has it.
     """
-    splits = [
-        dataset.Arrays(
-            x=_read_one(name, data_dir, f"{split}-images-idx3-ubyte", 3)[..., None],
-            y=_read_one(name, data_dir, f"{split}-labels-idx1-ubyte", 1).astype("i4"),
-        )
-        for split in ("train", "t10k")
-    ]
+    splits = [_read_split(name, data_dir, split) for split in ("train", "t10k")]
     return dataset.RawSet(splits[0], splits[1], CLASS_NAMES[name])
 
 
@@ -93,31 +90,54 @@ def read_idx(path: str | os.PathLike, *, num_axes: int) -> np.ndarray:
       [7, 9]
     """
     path = pathlib.Path(path)
-    content = files.read_bytes(path)
-    expected = bytes([0, 0, 8, num_axes])
-    if content[:4] != expected:
+    with files.opened(path) as file:
+        shape = _shape(path, file, num_axes)
+        size, packed = math.prod(shape), path.stat().st_size
+        bounds.check_size(size, packed=packed, what=f'The file "{path}"')
+        content = file.read(size)
+        num = len(content) + len(file.read(1 if path.suffix == ".gz" else packed))
+    if num != size:
+        more = " or more" if num > size and path.suffix == ".gz" else ""
         raise errors.InputError(
-            f'The file "{path}" begins with 0x{content[:4].hex()}, but an IDX file of '
+            f'The file "{path}" announces {size} values (shape {shape}) but holds '
+            f"{num}{more}; it was cut off or damaged, fetch it again."
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_split(name: str, data_dir, split: str) -> dataset.Arrays:
+    """Images and labels of one split, whose heads must agree before they are read."""
+    kinds = {f"{split}-images-idx3-ubyte": 3, f"{split}-labels-idx1-ubyte": 1}
+    paths, numbers = [], []
+    for file_name, num_axes in kinds.items():
+        path = files.find(name, data_dir, [file_name, f"{file_name}.gz"])
+        with files.opened(path) as file:
+            numbers.append(_shape(path, file, num_axes)[0])
+        paths.append(path)
+    if numbers[0] != numbers[1]:
+        raise errors.InputError(
+            f'The file "{paths[0]}" has {numbers[0]} inputs but {numbers[1]} labels '
+            f'are in "{paths[1]}"; there must be one label for every input.'
+        )
+    x = read_idx(paths[0], num_axes=3)[..., None]
+    return dataset.Arrays(x, read_idx(paths[1], num_axes=1).astype("i4"))
+
+
+def _shape(
+    path: pathlib.Path, file: gzip.GzipFile | io.BufferedReader, num_axes: int
+) -> tuple[int, ...]:
+    """The sizes that the head of a file announces."""
+    head = file.read(4 + 4 * num_axes)
+    expected = bytes([0, 0, 8, num_axes])
+    if head[:4] != expected:
+        raise errors.InputError(
+            f'The file "{path}" begins with 0x{head[:4].hex()}, but an IDX file of '
             f"bytes with {num_axes} axes begins with 0x{expected.hex()}; it is another "
             "kind of file, or images and labels are exchanged."
         )
-    header = 4 + 4 * num_axes
-    if len(content) < header:
+    if len(head) < 4 + 4 * num_axes:
         raise errors.InputError(
-            f'The file "{path}" ends within its header of {header} bytes; fetch it '
-            "again."
+            f'The file "{path}" ends within its header of {4 + 4 * num_axes} bytes; '
+            "fetch it again."
         )
-    shape = tuple(np.frombuffer(content, ">u4", num_axes, offset=4).tolist())
-    if len(content) - header != math.prod(shape):
-        raise errors.InputError(
-            f'The file "{path}" announces {math.prod(shape)} values (shape {shape}) '
-            f"but holds {len(content) - header}; it was cut off or "
-            "damaged, fetch it again."
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _read_one(name, data_dir, file_name: str, num_axes: int) -> np.ndarray:
-    """Finds and reads one file, plain or gzipped."""
-    path = files.find(name, data_dir, [file_name, f"{file_name}.gz"])
-    return read_idx(path, num_axes=num_axes)
+    return tuple(np.frombuffer(head, ">u4", num_axes, offset=4).tolist())

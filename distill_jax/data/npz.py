@@ -17,15 +17,15 @@ difference: ``train_images`` is ``x_train``. Pickled objects are never loaded.
 import os
 import pathlib
 import re
-import zipfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from distill_jax import errors
 from distill_jax.data import arrays as own_arrays
-from distill_jax.data import dataset, files
+from distill_jax.data import checks, dataset, files
+from distill_jax.storage import bounds, npz_files
 
 __all__ = ["read", "read_usps"]
 
@@ -67,16 +67,23 @@ def read(path: str | os.PathLike) -> dataset.RawSet:
       >>> raw.train.x.shape, raw.train.x.dtype, raw.test
       ((4, 2), dtype('float32'), None)
     """
-    content = _load(pathlib.Path(path).expanduser())
-    named = _by_known_names(path, content)
-    needed = [
-        key
-        for x, y in zip(KEYS[::2], KEYS[1::2], strict=True)
-        if x == KEYS[0] or x in named or y in named
-        for key in (x, y)
-    ]
-    _check_keys(path, content, needed, named)
-    of_splits: dict[str, Any] = {key: content[named[key]] for key in needed}
+    keys: dict[str, str] = {}
+
+    def choose(headers: Mapping[str, bounds.Header]) -> Iterable[str]:
+        named = _by_known_names(path, headers)
+        needed = [
+            key
+            for x, y in zip(KEYS[::2], KEYS[1::2], strict=True)
+            if x == KEYS[0] or x in named or y in named
+            for key in (x, y)
+        ]
+        _check_keys(path, headers, needed, named)
+        keys.update({key: named[key] for key in needed})
+        _check_numbers(path, headers, keys.values())
+        return keys.values()
+
+    content = _load(pathlib.Path(path).expanduser(), choose)
+    of_splits: dict[str, Any] = {key: content[name] for key, name in keys.items()}
     return own_arrays.raw_from_arrays(**of_splits)
 
 
@@ -103,36 +110,62 @@ def read_usps(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
       Hull, "A database for handwritten text recognition research" (1994).
     """
     path = files.find(name, data_dir, ["usps.npz"])
-    arrays = _load(path)
-    _check_keys(path, arrays, USPS_KEYS, arrays)
-    x_train, y_train, x_test, y_test = (arrays[key] for key in USPS_KEYS)
+
+    def choose(headers: Mapping[str, bounds.Header]) -> Iterable[str]:
+        _check_keys(path, headers, USPS_KEYS, headers)
+        for key, num_axes in zip(USPS_KEYS, (3, 1, 3, 1), strict=True):
+            shape, dtype = headers[key]
+            if len(shape) != num_axes or dtype.kind not in "iu":
+                raise errors.InputError(
+                    f'The array "{key}" of the file "{path}" has the type {dtype} and '
+                    f"the shape {shape}; it must hold whole numbers, with {num_axes} "
+                    "axes, so fetch it again."
+                )
+        _check_numbers(path, headers, USPS_KEYS)
+        return USPS_KEYS
+
+    content = _load(path, choose)
+    x_train, y_train, x_test, y_test = (content[key] for key in USPS_KEYS)
     return dataset.RawSet(
-        train=dataset.Arrays(x_train[..., None], y_train.astype(np.int32)),
-        test=dataset.Arrays(x_test[..., None], y_test.astype(np.int32)),
+        train=dataset.Arrays(x_train[..., None], checks.small_labels(y_train)),
+        test=dataset.Arrays(x_test[..., None], checks.small_labels(y_test)),
         class_names=tuple("0123456789"),
         scale=1 / 1000,
         pixel_range=(-1.0, 1.0),
     )
 
 
-def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz file, none of them pickled."""
+def _load(
+    path: pathlib.Path,
+    choose_fn: Callable[[Mapping[str, bounds.Header]], Iterable[str]],
+) -> dict[str, np.ndarray]:
+    """The arrays that are chosen by the heads of all; none of them pickled."""
     if not path.is_file():
         raise errors.InputError(
             f'There is no file "{path}"; name an npz file with the keys '
             f"{', '.join(KEYS)}."
         )
-    try:
-        with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                raise ValueError("it is a single array, as numpy.save writes it")
-            return {key: content[key] for key in content.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise errors.InputError(
-            f'The file "{path}" cannot be read ({error}); it must be written by '
-            "numpy.savez and hold plain arrays of numbers, no pickled objects."
-        ) from error
+    message = (
+        f'The file "{path}" cannot be read ({{error}}); it must be written by '
+        "numpy.savez and hold plain arrays of numbers, no pickled objects."
+    )
+    what = f'The file "{path}"'
+    with bounds.reading(message):
+        names = choose_fn(npz_files.headers(path, what=what))
+        return npz_files.read(path, [*names], what=what)
+
+
+def _check_numbers(
+    path: str | os.PathLike, headers: Mapping[str, bounds.Header], keys: Iterable[str]
+) -> None:
+    """Raises unless there is a label for every input, before any is unpacked."""
+    lengths = {key: (*headers[key].shape, 0)[0] for key in keys}
+    for x, y in zip([*lengths][::2], [*lengths][1::2], strict=True):
+        if lengths[x] != lengths[y]:
+            raise errors.InputError(
+                f'The file "{path}" has {lengths[x]} inputs "{x}" but {lengths[y]} '
+                f'labels "{y}"; there must be one label for every input.'
+            )
 
 
 def _by_known_names(path: str | os.PathLike, content: Iterable[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ __all__ = ["Header", "available_memory", "check_size", "reading"]
 _FREE = 2**28  # Bytes that any file may become.
 _RATIO = 200  # Pictures and numbers are packed 2 to 20 times as small.
 _MOST = 1040  # The most that deflate packs, and a little.
+_SLACK = 2**24  # Small pictures of one colour are packed better.
 _MEMORY = pathlib.Path("/proc/meminfo")
 _LIMITS = (
     pathlib.Path("/sys/fs/cgroup/memory.max"),
@@ -61,7 +62,7 @@ def check_size(num_bytes: int, *, packed: int, what: str) -> None:
 that is no plausible content, so fetch it again, or store it without compression.
     """
     sizes = f"announces {_megabytes(num_bytes)}, but holds {_megabytes(packed)}"
-    if num_bytes > _MOST * packed + 2**16:
+    if num_bytes > _MOST * packed + _SLACK:
         raise errors.InputError(
             f"{what} {sizes}, which cannot be unpacked to so much; fetch it again."
         )

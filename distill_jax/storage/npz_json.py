@@ -13,14 +13,13 @@ import io
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.storage import atomic
+from distill_jax.storage import atomic, bounds, npz_files
 
 __all__ = ["FORMAT_VERSION", "read", "write", "write_files"]
 
@@ -143,7 +142,9 @@ def write_files(files: Mapping[pathlib.Path, bytes]) -> None:
         ) from error
 
 
-def _listing(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+def _listing(
+    arrays: Mapping[str, np.ndarray | bounds.Header],
+) -> dict[str, dict[str, Any]]:
     """Shape and dtype of each array."""
     return {
         name: {"shape": list(array.shape), "dtype": str(array.dtype)}
@@ -190,7 +191,11 @@ def _read_arrays(
     path: pathlib.Path, document: Mapping[str, Any], required: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The arrays, after checking hash, names, shapes and dtypes."""
-    content = path.read_bytes()
+    message = f"`{path}` could not be read as plain arrays ({{error}}); {_AGAIN}."
+    with bounds.reading(message):
+        size = path.stat().st_size
+        bounds.check_size(size, packed=size, what=f"`{path}`")
+        content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != document["sha256"]:
         raise errors.InputError(
@@ -198,17 +203,15 @@ def _read_arrays(
             f"{str(document['sha256'])[:12]}..., so it was changed or belongs to "
             f"another set; {_AGAIN}."
         )
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise errors.InputError(
-            f"`{path}` could not be read as plain arrays ({error}); {_AGAIN}."
-        ) from error
-    if _listing(arrays) != document["arrays"] or not set(required) <= set(arrays):
-        needed = f" and have {', '.join(required)}" if required else ""
-        raise errors.InputError(
-            f"`{path}` holds {_listing(arrays)}, but its .json lists "
-            f"{document['arrays']}; they must agree{needed}, so {_AGAIN}."
-        )
-    return arrays
+
+    def check(headers: Mapping[str, bounds.Header]) -> None:
+        listing = _listing(headers)
+        if listing != document["arrays"] or not set(required) <= set(listing):
+            needed = f" and have {', '.join(required)}" if required else ""
+            raise errors.InputError(
+                f"`{path}` holds {listing}, but its .json lists "
+                f"{document['arrays']}; they must agree{needed}, so {_AGAIN}."
+            )
+
+    with bounds.reading(message):
+        return npz_files.read(content, what=f"`{path}`", check_fn=check)

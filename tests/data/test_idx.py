@@ -4,6 +4,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import hypothesis
 import numpy as np
@@ -178,3 +179,36 @@ def test_real_sets_have_their_known_sizes(name, real_data_dir):
     )
     assert abs(seen.mean()) < 0.02
     assert abs(seen.std() - 1) < 0.02
+
+
+def test_a_packed_file_is_unpacked_only_as_far_as_it_announces(tmp_path):
+    write_set(tmp_path)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    more = gzip.compress(bytes(2**20)) * 64
+    path.write_bytes(path.read_bytes() + more)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.InputError, match="holds 31361 or more"):
+            data.load("mnist", tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_small_packed_file_announces_is_weighed_first(tmp_path):
+    write_set(tmp_path)
+    for name, shape in (("images-idx3", (10**7, 28, 28)), ("labels-idx1", (10**7,))):
+        head = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}i", *shape)
+        path = tmp_path / f"train-{name}-ubyte.gz"
+        path.write_bytes(gzip.compress(head + bytes(2**20)))
+    with pytest.raises(errors.InputError, match="cannot be unpacked to so much"):
+        data.load("mnist", tmp_path)
+
+
+def test_heads_are_compared_before_pictures_are_read(tmp_path, monkeypatch):
+    write_set(tmp_path)
+    path = tmp_path / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(encode(np.zeros(39, np.uint8))))
+    monkeypatch.setattr(idx, "read_idx", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(errors.InputError, match="has 40 inputs but 39 labels"):
+        data.load("mnist", tmp_path)
