@@ -49,6 +49,12 @@ def assemble(
     """
     num_classes = len(raw.class_names)
     checks.check_splits(name, raw)
+    if raw.test is None and raw.validation is not None:
+        errors.warn(
+            f'"{name}" has a validation split but no test split, so a fifth of its '
+            'training examples is kept for testing; if the split called "val" is meant '
+            'for testing, call it "test".'
+        )
     raw, source = _with_test(raw)
     parts, rows, kept = _with_validation(name, raw, source, validation_fraction, seed)
     if normalization == "auto":

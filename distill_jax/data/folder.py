@@ -4,10 +4,12 @@
 
     PATH/cat/*.png, PATH/dog/*.png                 a fifth is split off for testing
     PATH/train/cat/*.png, PATH/test/cat/*.png      the split is given
+    PATH/val/cat/*.png                             so is the validation split
 
-Classes are numbered in the alphabetical order of their folders. Pictures may lie
-deeper within the folder of their class, must all have the same size, and are read in
-grey where all of them are grey, else in colour.
+The names of splits may be in capitals, or be "training", "valid" and the like. Classes
+are numbered in the alphabetical order of their folders. Pictures may lie deeper within
+the folder of their class, must all have the same size, and are read in grey where all
+of them are grey, else in colour.
 """
 
 import os
@@ -15,34 +17,33 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import PIL.Image
 
 from distill_jax import errors
-from distill_jax.data import dataset
+from distill_jax.data import dataset, layouts, listing, pictures
 
 __all__ = ["read"]
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".webp")
-GREY_MODES = ("1", "L")
-COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA", "CMYK", "YCbCr", "RGBX")
 
 
 def read(path: str | os.PathLike) -> dataset.RawSet:
     """Reads a folder of pictures.
+
+    A warning says how many files were passed over, and why.
 
     Args:
       path: the folder.
 
     Returns:
       The splits, images ``[N, H, W, channels]`` uint8 with 1 or 3 channels; ``test``
-      is ``None`` where there is no folder ``test`` beside ``train``.
+      and ``validation`` are ``None`` where there is no such folder beside ``train``.
 
     Raises:
-      InputError: when the folder is missing or empty, a class is empty or unknown, a
-        picture cannot be read, or the sizes differ.
+      InputError: when the folder is missing or empty, it is not clear what is a class,
+        there is only one, a class is empty or unknown, a picture cannot be read, or
+        the sizes differ.
 
     Example:
       >>> import tempfile
+      >>> import PIL.Image
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     for name in ("cat", "dog"):
       ...         pathlib.Path(folder, name).mkdir()
@@ -58,90 +59,64 @@ def read(path: str | os.PathLike) -> dataset.RawSet:
             f'There is no folder "{path}"; name a folder with one sub-folder of '
             "pictures for each class."
         )
-    has_split = (path / "train").is_dir()
-    folders = [path / "train", path / "test"] if has_split else [path]
-    folders = [folder for folder in folders if folder.is_dir()]
-    class_names = _class_names(folders[0])
-    listed = [_list(folder, class_names) for folder in folders]
-    x = _load([file for pictures, _ in listed for file in pictures])
-    num_train = len(listed[0][0])
-    train = dataset.Arrays(x[:num_train], listed[0][1])
-    test = dataset.Arrays(x[num_train:], listed[1][1]) if len(listed) == 2 else None
-    return dataset.RawSet(train, test, class_names)
-
-
-def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
-    """The sub-folders that are not hidden, in alphabetical order."""
-    names = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
+    layout = layouts.find(path)
+    passed = listing.Passed()
+    listed = {
+        name: _list(folder, layout.class_names, passed)
+        for name, folder in layout.splits.items()
+    }
+    for folder in {path, *layout.splits.values()}:
+        loose = listing.list_pictures(folder, passed, is_deep=False)
+        passed["pictures outside of the folders of classes"] += len(loose)
+    _tell(path, passed)
+    x = pictures.load([file for files, _ in listed.values() for file in files], path)
+    parts = np.split(x, np.cumsum([len(files) for files, _ in listed.values()])[:-1])
+    splits = {
+        name: dataset.Arrays(part, labels)
+        for part, (name, (_, labels)) in zip(parts, listed.items(), strict=True)
+    }
+    return dataset.RawSet(
+        splits["train"],
+        splits.get("test"),
+        layout.class_names,
+        validation=splits.get("validation"),
     )
-    if not names:
-        raise errors.InputError(
-            f'The folder "{folder}" has no sub-folders; it needs one sub-folder of '
-            "pictures for each class."
-        )
-    return tuple(names)
 
 
 def _list(
-    folder: pathlib.Path, class_names: Sequence[str]
+    folder: pathlib.Path, class_names: Sequence[str], passed: listing.Passed
 ) -> tuple[list[pathlib.Path], np.ndarray]:
     """The pictures of one split, class-major, and their classes [N]."""
-    unknown = sorted(set(_class_names(folder)) - set(class_names))
+    inside = [sub.name for sub in listing.folders_in(folder)]
+    unknown = sorted(set(inside) - set(class_names))
     if unknown:
         raise errors.InputError(
             f'The folder "{folder}" has the class "{unknown[0]}", which the training '
             "folder has not; both need the same classes."
         )
-    pictures, labels = [], []
+    files, labels = [], []
     for label, name in enumerate(class_names):
-        inside = sorted((folder / name).rglob("*"))
-        of_class = [file for file in inside if file.suffix.lower() in SUFFIXES]
+        of_class = (
+            listing.list_pictures(folder / name, passed) if name in inside else []
+        )
         if not of_class:
             raise errors.InputError(
                 f'The class folder "{folder / name}" has no picture; put some in it '
-                f"({', '.join(SUFFIXES)}) or remove it."
+                f"({', '.join(pictures.SUFFIXES)}) or remove the class."
             )
-        pictures += of_class
+        files += of_class
         labels += [label] * len(of_class)
-    return pictures, np.array(labels, np.int32)
+    return files, np.array(labels, np.int32)
 
 
-def _load(pictures: Sequence[pathlib.Path]) -> np.ndarray:
-    """All pictures, [N, H, W, 1] where all are grey, else [N, H, W, 3]."""
-    arrays = [_load_one(file) for file in pictures]
-    for file, array in zip(pictures, arrays, strict=True):
-        if array.shape[:2] != arrays[0].shape[:2]:
-            raise errors.InputError(
-                f'The picture "{file}" is {_size(array)} pixels, but "{pictures[0]}" '
-                f"is {_size(arrays[0])}; all pictures must have the same size, so "
-                "resize them first."
-            )
-    num_channels = max(array.shape[2] for array in arrays)
-    return np.stack([np.broadcast_to(a, (*a.shape[:2], num_channels)) for a in arrays])
-
-
-def _load_one(file: pathlib.Path) -> np.ndarray:
-    """One picture, [H, W, 1 or 3] uint8."""
-    try:
-        with PIL.Image.open(file) as picture:
-            mode = picture.mode
-            if mode in GREY_MODES:
-                return np.asarray(picture.convert("L"))[..., None]
-            if mode in COLOUR_MODES:
-                return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise errors.InputError(
-            f'The picture "{file}" cannot be read ({error}); replace or remove it.'
-        ) from error
-    raise errors.InputError(
-        f'The picture "{file}" has pixels of the kind {mode}; only pictures with 8 '
-        "bits for each channel are read, so convert it first."
-    )
-
-
-def _size(array: np.ndarray) -> str:
-    """Width and height of a picture, as people say it."""
-    return f"{array.shape[1]}x{array.shape[0]}"
+def _tell(path: pathlib.Path, passed: listing.Passed) -> None:
+    """Says how many files were passed over, and why."""
+    total = passed.total()
+    if total:
+        reasons = [
+            f"{count} {reason}" for reason, count in passed.most_common() if count
+        ]
+        errors.warn(
+            f'In "{path}" {total} files were passed over: {", ".join(reasons)}. '
+            f"Pictures end in {', '.join(pictures.SUFFIXES)}."
+        )

@@ -83,8 +83,10 @@ def test_a_validation_split_of_its_own_belongs_to_the_fingerprint():
 def test_a_fraction_beside_a_validation_split_is_told():
     x = pictures(4, 5, 3)
     with pytest.warns(UserWarning, match="has no effect"):
-        loaded = data.from_arrays(x, Y, validation=(x, Y), validation_fraction=0.3)
-    assert (len(loaded.train.y), len(loaded.validation.y)) == (48, 60)
+        loaded = data.from_arrays(
+            x, Y, x, Y, validation=(x, Y), validation_fraction=0.3
+        )
+    assert (len(loaded.train.y), len(loaded.validation.y)) == (60, 60)
 
 
 def test_half_a_validation_split_is_refused(tmp_path):

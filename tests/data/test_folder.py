@@ -67,7 +67,8 @@ def test_pictures_deeper_down_are_found_and_other_files_passed_over(tmp_path):
         (tmp_path / name / "boxes.txt").write_text("nothing")
     (tmp_path / ".cache").mkdir()
     (tmp_path / "readme.md").write_text("nothing")
-    loaded = data.load(f"folder:{tmp_path}")
+    with pytest.warns(UserWarning, match=r"3 files were passed over: 2 \.txt, 1 \.md"):
+        loaded = data.load(f"folder:{tmp_path}")
     assert loaded.spec.num_classes == 2
     assert len(loaded.train.y) + len(loaded.validation.y) + len(loaded.test.y) == 10
 
