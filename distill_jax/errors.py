@@ -36,12 +36,12 @@ class DamagedError(InputError):
     """What was kept is not what was written; the sentence says what to do about it."""
 
 
-class DivergedError(InputError):
-    """All networks that were trained diverged; the sentence says what to change."""
-
-
 class NonFiniteError(ArithmeticError):
-    """A loss became infinite or not a number; the last good state is kept."""
+    """A loss is not finite, or a run no longer moves; the last good state is kept."""
+
+
+class DivergedError(InputError, NonFiniteError):
+    """All networks that were trained diverged; the sentence says what to change."""
 
 
 class LostProcessError(RuntimeError):

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``distill-jax COMMAND``, each command a file of this folder.
 
-What a person can get wrong ends in one sentence on stderr and exit code 2, a loss that
-is no longer finite in exit code 3, the loss of another process of the run in 4, failed
-cells of a study in 5. What was interrupted exits with 128 plus the signal; the same
-command resumes it.
+What a person can get wrong ends in one sentence on stderr and exit code 2. A loss that
+is no longer finite, a run that no longer moves and networks that all diverge end in 3,
+the loss of another process of the run in 4, failed cells of a study in 5. What was
+interrupted exits with 128 plus the signal; the same command resumes it.
 """
 
 import importlib
@@ -94,10 +94,10 @@ def _run(words: list[str]) -> int:
             return _help(words)
         record = command(words[0])
         record.run(flags.parse(record, words[1:]))
-    except errors.InputError as error:
-        return _complain(error, 2)
     except errors.NonFiniteError as error:
         return _complain(error, 3)
+    except errors.InputError as error:
+        return _complain(error, 2)
     except errors.FailedCellsError as error:
         return _complain(error, 5)
     except errors.LostProcessError as error:

@@ -37,7 +37,9 @@ class Grid:
       right: by split [L, S, C], how many examples of each class were named right. None
         is right by luck: what is not finite counts as wrong.
       counts: by split [C], how many examples of each class there are.
-      has_diverged: [L, S] whether a student gave outputs that are not finite.
+      has_diverged: [L, S] whether a student gave outputs that are not finite, or its
+        training went wrong (:func:`~distill_jax.evaluation.training.has_diverged`); of
+        the latter nothing is right.
       trained: the students [L * S, K, ...], row-major, where they were to be kept.
       compile_seconds: 0 where the program was compiled before.
       run_seconds: training and testing.
@@ -62,8 +64,12 @@ class Grid:
             )
         num_seeds = self.has_diverged.shape[1]
         rows = slice(table * num_seeds, (table + 1) * num_seeds)
-        variables, contexts = jax.tree.map(lambda leaf: leaf[rows], self.trained[:2])
-        return runs.Trained(variables, contexts, 0.0, 0.0)
+        taken = (self.trained.variables, self.trained.contexts)
+        taken = jax.tree.map(
+            lambda leaf: leaf[rows], (*taken, self.trained.has_diverged)
+        )
+        variables, contexts, has_diverged = taken
+        return runs.Trained(variables, contexts, 0.0, 0.0, has_diverged)
 
 
 def evaluate_grid(
@@ -157,7 +163,7 @@ def evaluate_grid(
             for split in splits
         },
         has_diverged=np.asarray(has_diverged).reshape(shape),
-        trained=runs.Trained(kept[0], kept[1], *seconds) if num_kept else None,
+        trained=runs.Trained(*kept[:2], *seconds, kept[2]) if num_kept else None,
         compile_seconds=seconds[0],
         run_seconds=seconds[1],
     )
@@ -174,23 +180,24 @@ def _program(task, protocol, num_classes, num_kept, side_by_side):
 
         def train(entry):
             table, seed = entry
-            return training.train(
-                keys[seed],
-                task,
-                _examples_of(examples, table, seed if is_stacked else None),
-                protocol,
-                num_checkpoints=max(num_kept, 1),
-            )
+            own = _examples_of(examples, table, seed if is_stacked else None)
+            what = (keys[seed], task, own, protocol)
+            trained = training.train(*what, num_checkpoints=max(num_kept, 1))
+            return *trained, training.has_diverged(*what, trained)
 
         def test(trained):
-            variables, context = trained
+            variables, context, is_lost = trained
             end = jax.tree.map(lambda leaf: leaf[-1], variables)
             told = {
                 split: _count_right(task, end, part, context, num_classes)
                 for split, part in held_out.items()
             }
-            right = {split: each for split, (each, _) in told.items()}
+            right = {
+                split: jnp.where(is_lost[-1], 0, each)
+                for split, (each, _) in told.items()
+            }
             has_diverged = jnp.stack([each for _, each in told.values()]).any()
+            has_diverged |= is_lost[-1]
             return right, has_diverged, trained if num_kept else None
 
         def local(entries):

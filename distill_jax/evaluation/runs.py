@@ -40,6 +40,7 @@ class Trained(NamedTuple):
     contexts: Any  # [R, ...], or None
     compile_seconds: float
     run_seconds: float
+    has_diverged: Any = None  # [R, K] bool; None where it was not looked at
 
 
 @deprecations.renamed_arguments(mapping="side_by_side")
@@ -174,8 +175,14 @@ def train_networks(
         normalizer,
         mesh=mesh,
     )
-    variables, contexts = outcome.value
-    return Trained(variables, contexts, outcome.compile_seconds, outcome.run_seconds)
+    variables, contexts, has_diverged = outcome.value
+    return Trained(
+        variables,
+        contexts,
+        outcome.compile_seconds,
+        outcome.run_seconds,
+        has_diverged,
+    )
 
 
 @deprecations.renamed_arguments(mapping="side_by_side")
@@ -231,9 +238,16 @@ def measure(
     curves = {name: np.asarray(each, np.float64) for name, each in values.items()}
     for name, each in sums.items():
         curves[name] = np.asarray(each, np.float64) / len(held_out.y)
+    metrics = tasks.metrics_of(task)[1]
+    if trained.has_diverged is not None:
+        is_lost = np.asarray(trained.has_diverged)
+        has_diverged = has_diverged | is_lost
+        for metric in metrics:
+            worst = np.nan if metric.worst is None else metric.worst
+            curves[metric.name] = np.where(is_lost, worst, curves[metric.name])
     return results.summarize(
         curves,
-        tasks.metrics_of(task)[1],
+        metrics,
         is_test=split == "test",
         num_diverged=int(has_diverged[:, -1].sum()),
         compile_seconds=trained.compile_seconds + outcome.compile_seconds,
@@ -242,20 +256,18 @@ def measure(
 
 
 def _training_program(task, protocol, is_stacked, num_checkpoints, side_by_side):
-    """(keys [R], examples, normalizer) -> variables [R, K, ...], contexts [R, ...]."""
+    """(keys [R], examples, normalizer) -> variables [R, K, ...], contexts, [R, K]."""
 
     def one_run(key, examples, normalizer):
         if is_stacked and normalizer is not None:  # A small set: normalise it once.
             x = data_lib.normalize(normalizer, examples.x)
             examples, normalizer = examples._replace(x=x), None
-        return training.train(
-            key,
-            task,
-            examples,
-            protocol,
-            normalizer=normalizer,
-            num_checkpoints=num_checkpoints,
+        what = (task, examples, protocol)
+        trained = training.train(
+            key, *what, normalizer=normalizer, num_checkpoints=num_checkpoints
         )
+        has_diverged = training.has_diverged(key, *what, trained, normalizer=normalizer)
+        return *trained, has_diverged
 
     def program(keys, examples, normalizer):
         if is_stacked:

@@ -51,6 +51,7 @@ def make_buffer(
     Raises:
       InputError: when the folder holds other experts (of another plan, network or data
         set), a file is damaged, the disk is full, or the network has batch norm.
+      DivergedError: when the training of an expert diverged; those before it are kept.
 
     Example:
       >>> import distill_jax as dj
@@ -78,6 +79,7 @@ def make_buffer(
         for group in _groups(missing):
             keys = jnp.stack([_key(plan, expert) for expert in group])
             flat, appraisals, contexts = jax.device_get(train(keys, *splits))
+            _check_finite(flat, group, plan)
             for place, expert in enumerate(dict.fromkeys(group)):
                 in_memory[expert] = flat[place]
                 rows[files.expert_name(expert)] = {
@@ -175,6 +177,18 @@ def _trainer(plan: plans.ExpertPlan, task: base.Task):
         return pools.map_networks(lambda key: one(key, source, judge), keys)
 
     return train
+
+
+def _check_finite(flat: np.ndarray, group: list[int], plan: plans.ExpertPlan) -> None:
+    """Raises for snapshots [G, K, P] that no student can be matched with."""
+    is_good = np.isfinite(flat).all(axis=2)
+    if not is_good.all():
+        place, number = np.argwhere(~is_good)[0]
+        raise errors.DivergedError(
+            f"The parameters of expert {group[place]} are not finite (in {plan.dtype}) "
+            f"after epoch {plan.kept()[number]}, since its training diverged; lower "
+            f"the learning rate of the experts ({plan.learning_rate:.3g})."
+        )
 
 
 def _rounded(value: float) -> float | None:

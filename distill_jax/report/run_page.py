@@ -130,9 +130,12 @@ def _diverged_sentence(metric: types.Metric) -> str:
     fate = (
         "it has no score and is left out of the mean"
         if metric.worst is None
-        else "what is not finite counts as wrong"
+        else "what it says counts as wrong"
     )
-    return f"A network has diverged if not all of its outputs are finite; {fate}."
+    return (
+        "A network has diverged if not all of its outputs are finite, or if it fits "
+        f"what it was trained on far worse than outputs of zero; {fate}."
+    )
 
 
 def _examples(contents: contents_lib.Contents) -> pages.Section:

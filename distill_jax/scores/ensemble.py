@@ -62,6 +62,8 @@ def rate(
       InputError: for an unknown score, one that asks for classes where targets are
         values, a chunk of no examples, or networks that lack the contexts in which they
         were trained.
+      DivergedError: when scores are not finite, since the training of a network
+        diverged.
 
     Example:
       >>> import distill_jax as dj, jax
@@ -107,7 +109,14 @@ def rate(
     num_networks = scores.shape[0]
     spread = jnp.std(scores, axis=0, ddof=1) if num_networks > 1 else jnp.nan
     error = jnp.broadcast_to(spread / num_networks**0.5, scores.shape[1:])
-    return Scores(scores.mean(axis=0), error)
+    value = scores.mean(axis=0)
+    if not isinstance(value, jax.core.Tracer) and not jnp.isfinite(value).all():
+        raise errors.DivergedError(
+            f"The scores of {int((~jnp.isfinite(value)).sum())} of {len(value)} "
+            "examples are not finite, since a network diverged in its training; lower "
+            "the learning rate of the networks."
+        )
+    return Scores(value, error)
 
 
 def train_networks(

@@ -221,3 +221,26 @@ def test_a_mean_of_no_network_is_not_known():
     assert np.isnan([result.mean, result.sd, result.ci95, result.best_on_test]).all()
     with pytest.raises(errors.DivergedError):
         checks.check_converged(result, PROTOCOL, None)
+
+
+@pytest.mark.parametrize("targets", ["probabilities", "centred"])
+def test_a_training_that_ends_far_above_zero_outputs_has_diverged(digits, targets):
+    data, task, few, protocol = digits
+    few = few._replace(y=dj.tasks.encode(few.y, targets))
+    # Adam keeps all numbers finite, and some pictures are right by luck.
+    wild = dataclasses.replace(
+        protocol, optimizer="adam", learning_rate=1e6, targets=targets
+    )
+    options = {"num_runs": 2, "key": jax.random.key(1)}
+    with pytest.raises(errors.DivergedError, match="worse than outputs of zero"):
+        dj.evaluate(task, few, data, protocol=wild, **options)
+    trained = evaluation.train_networks(
+        jax.random.key(1), task, few, wild, num_runs=2, num_checkpoints=2
+    )
+    assert trained.has_diverged.tolist() == [[True, True], [True, True]]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.variables))
+    result = evaluation.measure(task, trained, data)
+    assert (result.mean, result.num_diverged, result.best_on_test) == (0, 2, 0)
+    tame = dataclasses.replace(wild, learning_rate=0.01)
+    result = dj.evaluate(task, few, data, protocol=tame, **options)
+    assert result.num_diverged == 0
