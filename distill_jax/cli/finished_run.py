@@ -95,7 +95,8 @@ def gather(
       A :class:`~distill_jax.report.Contents`.
 
     Raises:
-      InputError: when a file of the run is missing.
+      InputError: when a file of the run is missing, or the data set is another one than
+        that of the run.
 
     Example:
       >>> from distill_jax.cli import experiment, settings
@@ -106,15 +107,17 @@ def gather(
       distill_jax.errors.InputError: There is no file nowhere/results.json; ...
     """
     from distill_jax import types
+    from distill_jax.cli import data_sets
     from distill_jax.runtime import logging
 
     results = _read_json(workdir / "results.json")
     stored = dj.DistilledSet.load(workdir)
+    data_sets.check_fingerprint(stored, dataset)
     rows = logging.read_rows(workdir / "metrics.jsonl")
     metrics = [types.Metric(**each) for each in results.get("metrics", _ACCURACY)]
     return dj.report.Contents(
         title=summary.title,
-        facts=_facts(summary, dataset, stored, results),
+        facts=_facts(summary, dataset, stored, results) | _refused(rows),
         config=dict(summary.config),
         class_names=dataset.spec.class_names,
         distilled_images=_distilled_images(stored),
@@ -166,6 +169,13 @@ def _facts(
         "Date": environment["date"],
         **results.get("scores", {}),
     }
+
+
+def _refused(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The share of steps that a gate refused, where it refused any."""
+    shares = [row.get("metrics", {}).get("refused_share") for row in rows]
+    shares = [share for share in shares if share]
+    return {"Refused steps": f"{100 * shares[-1]:.1f} %"} if shares else {}
 
 
 def _label_facts(stored: dj.DistilledSet) -> dict[str, str]:

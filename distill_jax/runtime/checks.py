@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from distill_jax import base, errors
 from distill_jax.compute import compiling
@@ -15,7 +16,18 @@ from distill_jax.runtime import record as records
 from distill_jax.storage import label_checks
 from distill_jax.types import Array
 
-__all__ = ["check_arguments", "check_labels", "inspector"]
+__all__ = [
+    "check_arguments",
+    "check_end",
+    "check_labels",
+    "check_moves",
+    "inspector",
+]
+
+_LEARN_SLOWER = (
+    "Lower the rate at which the learned learning rate is learned (`rate_learning_rate`"
+    "), or start from another one (`initial_rate`)."
+)
 
 
 def check_arguments(
@@ -92,7 +104,7 @@ def inspector(first: base.State) -> Callable[[base.State, records.Record], None]
       ``(state, record) -> None``, which raises ``NonFiniteError``.
     """
 
-    def flags(state: base.State) -> dict[str, Array]:
+    def flags(state: base.State) -> tuple[dict[str, Array], dict[str, Array]]:
         flagged = {}
         for path, leaf in jax.tree.leaves_with_path(state):
             if jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -100,13 +112,13 @@ def inspector(first: base.State) -> Callable[[base.State, records.Record], None]
                 is_learned = name.startswith(".latent.learned")
                 bad = ~jnp.isfinite(leaf) if is_learned else jnp.isnan(leaf)
                 flagged[name] = bad.any()
-        return flagged
+        return flagged, _rate_of(state)
 
     jitted = compiling.jit(flags)
-    known = jax.device_get(jitted(first))
+    known, _ = jax.device_get(jitted(first))
 
     def inspect(state: base.State, record: records.Record) -> None:
-        now = jax.device_get(jitted(state))
+        now, rates = jax.device_get(jitted(state))
         names = [name for name in now if now[name] and not known[name]]
         if names:
             raise errors.NonFiniteError(
@@ -114,5 +126,71 @@ def inspector(first: base.State) -> Callable[[base.State, records.Record], None]
                 f"`state{names[0]}` is not; {record.last_good()}. Lower the learning "
                 "rate, or look for a derivative that is infinite."
             )
+        for rate in rates.values():
+            # One below zero may come back, from 0 or infinity there is no return.
+            if rate == 0 or not np.isfinite(rate):
+                _refuse_rate(rate, state, record)
 
     return inspect
+
+
+def check_moves(record: records.Record) -> None:
+    """Raises where a gate has refused so many steps that nothing is learned any more.
+
+    Args:
+      record: of the run.
+
+    Raises:
+      NonFiniteError: if it has.
+
+    Example:
+      >>> check_moves(records.Record(None, None, identity={}, use_tensorboard=False))
+    """
+    if record.refusals.is_dead:
+        raise errors.NonFiniteError(
+            f"The run no longer moves: {record.refusals.in_words()}; "
+            f"{record.last_good()}. Lower the learning rates, of the experts too, or "
+            "look at the learned learning rate: with one far too high every student "
+            "diverges."
+        )
+
+
+def check_end(state: base.State, record: records.Record) -> None:
+    """Raises where a run came to its end with nothing that can be used.
+
+    Args:
+      state: the last one.
+      record: of the run.
+
+    Raises:
+      NonFiniteError: when the last steps were all refused, or the learned learning rate
+        is not positive.
+
+    Example:
+      >>> state = base.State(jnp.int32(3), base.Latent({}, {}), (), {})
+      >>> record = records.Record(None, None, identity={}, use_tensorboard=False)
+      >>> check_end(state, record)
+    """
+    check_moves(record)
+    if record.refusals.is_notable:
+        errors.warn(f"The run came to its end, but {record.refusals.in_words()}.")
+    for rate in _rate_of(state).values():
+        if not 0 < float(rate) < np.inf:
+            _refuse_rate(rate, state, record)
+
+
+def _rate_of(state: base.State) -> dict[str, Array]:
+    """The learned learning rate by the name of its parameter, where there is one."""
+    learned = getattr(state.latent, "learned", None) or {}
+    forms = {"learning_rate": lambda leaf: leaf, "log_learning_rate": jnp.exp}
+    return {
+        name: form(learned[name]) for name, form in forms.items() if name in learned
+    }
+
+
+def _refuse_rate(rate: Any, state: base.State, record: records.Record) -> None:
+    raise errors.NonFiniteError(
+        f"After step {int(state.step)} the learned learning rate is {float(rate):.3g}, "
+        "with which no network learns anything (it must be finite and positive); "
+        f"{record.last_good()}. {_LEARN_SLOWER}"
+    )

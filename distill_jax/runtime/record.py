@@ -16,7 +16,7 @@ import numpy as np
 
 from distill_jax import base, errors
 from distill_jax.compute import processes
-from distill_jax.runtime import checkpoint, logging
+from distill_jax.runtime import checkpoint, logging, refusals
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key, PyTree
 
@@ -37,6 +37,7 @@ class Record:
       saved_step: the step of the last checkpoint; ``None`` before the first.
       run_seconds: spent on steps, over all resumptions.
       compile_seconds: spent on compiling, over all resumptions.
+      refusals: the steps that a gate has refused.
 
     Raises:
       InputError: when the folder holds another run, or cannot be written.
@@ -60,6 +61,7 @@ class Record:
         self.saved_step: int | None = None
         self._folder = folder
         self._identity = dict(identity)
+        self.refusals = refusals.Refusals(identity.get("num_steps", 0))
         self._checkpoints: checkpoint.Checkpoints | None = None
         if folder is not None:
             processes.by_first(lambda: workdirs.claim(folder, config))
@@ -87,6 +89,8 @@ class Record:
             return
         seconds = {"run": self.run_seconds, "compile": self.compile_seconds}
         facts = {"identity": self._identity, "seconds": seconds}
+        if self.refusals.num_counted:
+            facts["refusals"] = self.refusals.to_facts()
         with workdirs.writing(self._folder):
             self._checkpoints.save(step, state, facts)
         self.saved_step = step
@@ -118,6 +122,7 @@ class Record:
                 )
         self.run_seconds = facts["seconds"]["run"]
         self.compile_seconds = facts["seconds"]["compile"]
+        self.refusals.restore(facts.get("refusals", {}))
 
 
 def identity(key: Key, data: Any, num_steps: int) -> dict[str, Any]:

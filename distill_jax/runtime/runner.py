@@ -78,8 +78,9 @@ def run(
     Raises:
       InputError: when an argument cannot work, the folder holds another run, or it
         cannot be written.
-      NonFiniteError: when the loss or the state is no longer finite; the last good
-        checkpoint stays the last.
+      NonFiniteError: when the loss or the state is no longer finite, a gate refuses all
+        steps, or the learned learning rate becomes 0; the last good checkpoint stays
+        the last.
       LostProcessError: when this is one of several processes and another is gone.
       Interrupted: after a signal, to this process or another of the run.
 
@@ -142,6 +143,7 @@ def run(
                 compile_steps,
                 (key_run, state, recipe.source_fn(data)),
             )
+        checks.check_end(state, record)
     return state, history.from_rows(
         record.journal.rows,
         compile_seconds=record.compile_seconds,
@@ -211,11 +213,18 @@ def _log(calendar, record, infos, step: int, count: int, seconds: float) -> None
     infos = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], infos)
     broken = np.flatnonzero(~np.isfinite(infos.loss))
     num_good = int(broken[0]) if broken.size else count
+    loss, metrics = infos.loss[:num_good], dict(infos.metrics)
+    if "is_refused" in metrics:
+        is_refused = metrics["is_refused"][:num_good]
+        metrics["refused_share"] = record.refusals.count(is_refused)
+        # The gate writes the largest number for a loss that is not finite.
+        is_unknown = (is_refused > 0) & (loss >= np.finfo(loss.dtype).max)
+        loss = np.where(is_unknown, np.nan, loss)
     rows = [
         {
             "step": step + i + 1,
-            "loss": infos.loss[i].item(),
-            "metrics": {name: leaf[i].item() for name, leaf in infos.metrics.items()},
+            "loss": loss[i].item(),
+            "metrics": {name: leaf[i].item() for name, leaf in metrics.items()},
             "seconds": record.run_seconds + seconds * (i + 1) / count,
         }
         for i in range(num_good)
@@ -229,6 +238,7 @@ def _log(calendar, record, infos, step: int, count: int, seconds: float) -> None
             f"{calendar.num_steps}; {record.last_good()}. Lower the learning rate, or "
             "look for a division by zero in the data or the loss."
         )
+    checks.check_moves(record)
 
 
 def _evaluator(method, calendar, evaluate_fn, record) -> Callable[[base.State], None]:

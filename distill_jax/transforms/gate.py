@@ -32,7 +32,8 @@ def gate_steps(method: base.Method, threshold: float = float("inf")) -> base.Met
     Returns:
       The :class:`~distill_jax.base.Method`. The metric ``is_refused`` is 1 in a step
       that was refused, else 0. A loss that is not finite is told as the threshold (or
-      as the largest number), so that a run goes on.
+      as the largest number), so that a run goes on; :func:`distill_jax.run` counts the
+      refused steps, and ends where there are no others any more.
 
     Raises:
       InputError: for a threshold that is not positive.
