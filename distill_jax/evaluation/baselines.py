@@ -62,7 +62,8 @@ def arms(
     Args:
       key: of all that is random.
       task: has the network.
-      synthetic: the distilled set, class-major.
+      synthetic: the distilled set, with as many rows for every class. Where its labels
+        do not name the class of each row, its rows are class-major.
       data: the real data set, with a validation split.
       protocol: how every network is trained.
       num_per_class: how many random real images each class gets; by default, and where
@@ -78,8 +79,8 @@ def arms(
 
     Raises:
       InputError: if a number is below 1, the sets do not fit each other, a class has
-        too few examples, the rows are no multiple of the classes, or the validation
-        split is empty.
+        too few examples, the class of a row is not known, or the validation split is
+        empty.
       DivergedError: if all networks of the distilled set diverged.
 
     Example:
@@ -203,8 +204,8 @@ def _real_hard(
 
 
 def _synthetic_hard(key: Key, comparison: Comparison, synthetic: base.Synthetic) -> Arm:
-    num_rows, num_classes = len(synthetic.y), comparison.data.spec.num_classes
-    classes = np.repeat(np.arange(num_classes), num_rows // num_classes)
+    num_rows = len(synthetic.y)
+    classes = checks.classes_of(synthetic.y)
     # What a representation learns is then the class too.
     hard = synthetic._replace(y=comparison.one_hot(classes), target=None)
     size = _synthetic_bytes(synthetic) + num_rows * comparison.hard_label_bytes
@@ -260,18 +261,10 @@ def _subset_options(
             )
         return {"num_examples": num_rows}
     checks.check_split(data, "validation")
-    _check_rows(num_rows, num_classes)
+    checks.classes_of(synthetic.y)  # Raises before a training.
     if num_per_class is None:
         num_per_class = num_rows // num_classes
     return {"num_per_class": num_per_class}
-
-
-def _check_rows(num_rows: int, num_classes: int) -> None:
-    if num_rows % num_classes:
-        raise errors.InputError(
-            f"The distilled set has {num_rows} rows for {num_classes} classes, so the "
-            "class of a row is not known; use one with the same number for every class."
-        )
 
 
 def _synthetic_bytes(synthetic: base.Synthetic) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "check_labels",
     "check_split",
     "check_synthetic",
+    "classes_of",
     "has_classes",
 ]
 
@@ -145,6 +146,51 @@ def check_labels(examples: Any, protocol: Any) -> None:
         label_checks.check_labels(labels, kind, mass, name=f"`{name}`")
 
 
+def classes_of(labels: Any) -> np.ndarray:
+    """Tells the class of each row of a distilled set.
+
+    That is the largest entry of its label, in a set of as many rows for every class.
+    Labels that were learned may name another class than that of the pictures; the place
+    of a row decides then, if most rows name the class of their place.
+
+    Args:
+      labels: [M, C] of classes.
+
+    Returns:
+      [M] classes.
+
+    Raises:
+      InputError: if the rows are no multiple of the classes, or neither labels nor
+        places tell the class.
+
+    Example:
+      >>> classes_of([[0.2, 0.8], [0.6, 0.4]]).tolist()
+      [1, 0]
+    """
+    labels = np.asarray(labels)
+    num_rows, num_classes = labels.shape
+    if num_rows % num_classes:
+        raise errors.InputError(
+            f"The distilled set has {num_rows} rows for {num_classes} classes, so the "
+            "class of a row is not known; use one with the same number for every class."
+        )
+    named = labels.argmax(axis=1)
+    placed = np.repeat(np.arange(num_classes), num_rows // num_classes)
+    is_hard = np.array_equal(
+        labels, np.where(np.eye(num_classes)[named], labels.max(), labels.min())
+    )
+    if is_hard or np.array_equal(np.sort(named), placed):
+        return named
+    if (named == placed).mean() > 0.5:
+        return placed
+    raise errors.InputError(
+        f"The rows of the distilled set are not class-major: the labels of only "
+        f"{int((named == placed).sum())} of {num_rows} rows name the class of their "
+        "place, and they name some classes more often than others, so the class of a "
+        "row is not known; sort the rows by class."
+    )
+
+
 def check_converged(
     result: results.Evaluation, protocol: protocol_lib.Protocol, examples: Any
 ) -> None:
@@ -164,8 +210,8 @@ def check_converged(
       Traceback (most recent call last):
       ...
       distill_jax.errors.DivergedError: All of the networks (1) diverged: their outputs\
- are not finite. Lower the learning rate of the protocol (0.01), or train for fewer\
- steps.
+ are not finite, or they fit their training examples far worse than outputs of zero.\
+ Lower the learning rate of the protocol (0.01), or train for fewer steps.
     """
     num_runs = len(result.curve)
     if result.num_diverged < num_runs:
@@ -185,8 +231,8 @@ def check_converged(
             "steps"
         )
     raise errors.DivergedError(
-        f"All of the networks ({num_runs}) diverged: their outputs are not finite. "
-        f"{advice}."
+        f"All of the networks ({num_runs}) diverged: their outputs are not finite, or "
+        f"they fit their training examples far worse than outputs of zero. {advice}."
     )
 
 

@@ -19,7 +19,7 @@ from distill_jax import (
 )
 from distill_jax import data as data_lib
 from distill_jax.compute import programs
-from distill_jax.evaluation import fairness, grid, runs, soft_label_arm
+from distill_jax.evaluation import checks, fairness, grid, runs, soft_label_arm
 from distill_jax.selection import stratified
 
 PROTOCOL = evaluation.Protocol(num_steps=300, learning_rate=0.1)
@@ -384,3 +384,35 @@ def test_the_former_record_of_an_expert_gives_the_same_arm(digits, few, monkeypa
             pytest.raises(errors.InputError),
         ):
             evaluation.ExpertSettings(**options)
+
+
+def test_the_class_of_a_row_is_what_its_label_names():
+    rng = np.random.default_rng(0)
+    placed = np.repeat(np.arange(5), 4)
+    shuffled = rng.permutation(placed)
+    classes_of = lambda classes, fn: checks.classes_of(fn(np.eye(5)[classes]))
+    for fn in (
+        lambda y: y,
+        lambda y: (y - 0.2) / np.sqrt(0.5),  # centred
+        lambda y: 0.6 * y + 0.08,
+        lambda y: 0.3 * y + rng.dirichlet(np.full(5, 9.0), len(y)) * 0.1,  # learned
+    ):
+        np.testing.assert_array_equal(classes_of(placed, fn), placed)
+        np.testing.assert_array_equal(classes_of(shuffled, fn), shuffled)
+    uneven = np.sort(rng.integers(5, size=20))
+    assert not np.array_equal(uneven, placed)
+    np.testing.assert_array_equal(classes_of(uneven, lambda y: y), uneven)
+
+
+def test_where_labels_drifted_the_place_of_a_row_tells_its_class():
+    placed = np.repeat(np.arange(5), 4)
+    drifted = 0.6 * np.eye(5)[placed] + 0.08
+    drifted[3] = [0.3, 0.4, 0.1, 0.1, 0.1]
+    np.testing.assert_array_equal(checks.classes_of(drifted), placed)
+    unclear = drifted[[3, 3, *[0] * 6, *[4] * 4, *[16] * 8]]
+    with pytest.raises(
+        errors.InputError, match="not class-major: the labels of only 6"
+    ):
+        checks.classes_of(unclear)
+    with pytest.raises(errors.InputError, match="19 rows for 5 classes"):
+        checks.classes_of(drifted[1:])
