@@ -11,7 +11,7 @@ import numpy as np
 from distill_jax import data, errors
 from distill_jax.data import dataset as datasets
 
-__all__ = ["load_for"]
+__all__ = ["check_fingerprint", "load_for"]
 
 
 def load_for(config: Mapping[str, Any]) -> data.Dataset:
@@ -52,6 +52,34 @@ def load_for(config: Mapping[str, Any]) -> data.Dataset:
     if most := limits.get("max_test_per_class"):
         dataset = _with_part_of_tests(dataset, most)
     return dataset
+
+
+def check_fingerprint(stored: Any, dataset: data.Dataset) -> None:
+    """Raises unless a distilled set was made from this data set.
+
+    Args:
+      stored: a :class:`~distill_jax.DistilledSet`.
+      dataset: at hand.
+
+    Raises:
+      InputError: when their fingerprints differ.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> stored = dj.DistilledSet(x=np.eye(2), y=np.eye(2), data_fingerprint="f")
+      >>> check_fingerprint(stored, data.load("digits"))
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The data set "digits" at hand is not the one that \
+the distilled set was made from (their fingerprints differ); point --data_dir to the \
+same files, and keep normalisation and validation split.
+    """
+    if dataset.spec.fingerprint != stored.data_fingerprint:
+        raise errors.InputError(
+            f'The data set "{dataset.spec.name}" at hand is not the one that the '
+            "distilled set was made from (their fingerprints differ); point --data_dir "
+            "to the same files, and keep normalisation and validation split."
+        )
 
 
 def _part_of(split: data.Arrays, spec: data.DataSpec, most: int) -> list[np.ndarray]:

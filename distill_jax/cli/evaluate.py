@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +198,7 @@ def _load_both(
     path: pathlib.Path, data_dir: str | None
 ) -> tuple[distilled.DistilledSet, data.Dataset]:
     """A stored set and the data set that it was made from."""
-    from distill_jax.cli import experiment
+    from distill_jax.cli import data_sets
 
     stored = dj.DistilledSet.load(path)
     is_told = "data" in stored.config and {"network", "protocol"} <= set(stored.recipe)
@@ -209,13 +210,8 @@ def _load_both(
         )
     section = dict(stored.config["data"])
     section["data_dir"] = data_dir or section["data_dir"]
-    dataset = experiment.load_for({"data": section})
-    if dataset.spec.fingerprint != stored.data_fingerprint:
-        raise errors.InputError(
-            f'The data set "{dataset.spec.name}" at hand is not the one that the '
-            "distilled set was made from (their fingerprints differ); point --data_dir "
-            "to the same files, and keep normalisation and validation split."
-        )
+    dataset = data_sets.load_for({"data": section})
+    data_sets.check_fingerprint(stored, dataset)
     return stored, dataset
 
 
@@ -224,9 +220,14 @@ def _sentence(result: evaluation.Evaluation, network: str) -> str:
     num_runs, metric = len(result.curve), result.metric
     show = lambda value: f"{100 * value:.2f}" if metric.is_fraction else f"{value:.4g}"
     spread = ""
-    if num_runs - result.num_diverged * (metric.worst is None) > 1:
-        low, high = result.mean - result.ci95, result.mean + result.ci95
-        spread = f", sd {show(result.sd)}, 95 % interval {show(low)} to {show(high)}"
+    if math.isfinite(result.sd):
+        spread = f", sd {show(result.sd)}"
+    if math.isfinite(result.ci95):
+        ends = result.mean - result.ci95, result.mean + result.ci95
+        if metric.is_fraction:
+            ends = dj.evaluation.interval_of_fraction(result.mean, result.ci95)
+        low, high = map(show, ends)
+        spread += f", 95 % interval {low} to {high}"
     if result.num_diverged:
         spread += f"; {result.num_diverged} of them diverged"
     name = dj.report.metrics.words(metric)

@@ -102,9 +102,10 @@ def test_a_run_whose_results_name_no_metrics_is_reported(finished, tmp_path):
 @pytest.mark.slow
 def test_if_all_networks_diverge_the_set_is_kept(tmp_path, capsys):
     wild = ["--config.protocol.learning_rate=1e30", "--config.evaluate.arms=False"]
-    assert call("distill", *TINY, *wild, f"--workdir={tmp_path}/run") == 2
+    assert call("distill", *TINY, *wild, f"--workdir={tmp_path}/run") == 3
     told = capsys.readouterr().err
-    assert "diverged: their outputs are not finite. Lower the learning rate" in told
+    assert "diverged: their outputs are not finite, or they fit" in told
+    assert "Lower the learning rate" in told
     stored = distilled.DistilledSet.load(tmp_path / "run")
     assert np.isfinite(stored.x).all()
     assert not (tmp_path / "run" / "results.json").exists()
@@ -148,6 +149,27 @@ def test_report_is_written_again(finished):
     (finished / "report.html").unlink()
     assert call("report", f"--workdir={finished}") == 0
     assert (finished / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_report_is_not_written_with_other_data(finished, tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    digits = data.load("digits")
+    names = ("x_train", "y_train", "x_test", "y_test")
+    parts = (digits.train.x, digits.train.y, digits.test.x, digits.test.y)
+    mine = dict(zip(names, parts, strict=True))
+    run, place = tmp_path / "run", f"--config.data.name=npz:{folder / 'mine.npz'}"
+    np.savez(folder / "mine.npz", **mine)
+    words = [*TINY, place, "--config.evaluate.arms=False", f"--workdir={run}"]
+    assert call("distill", *words) == 0
+    page = (run / "report.html").read_text()
+    mine["x_train"] = mine["x_train"][::-1]
+    mine["y_train"] = mine["y_train"][::-1]
+    np.savez(folder / "mine.npz", **mine)
+    assert call("report", f"--workdir={run}") == 2
+    assert "their fingerprints differ" in capsys.readouterr().err
+    assert (run / "report.html").read_text() == page
 
 
 @pytest.mark.slow
