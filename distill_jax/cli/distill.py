@@ -271,5 +271,8 @@ def _scores(arms: list[dj.evaluation.Arm]) -> dict[str, str]:
         runs["random-any"],
     )
     mean, ci95 = dj.evaluation.interval(score)
-    spread = f" (95 % interval ± {ci95:.3f})" if math.isfinite(ci95) else ""
+    spread = ""
+    if math.isfinite(ci95):
+        low, high = dj.evaluation.interval_of_fraction(mean, ci95)
+        spread = f" (95 % interval {low:.3f} to {high:.3f})"
     return {"Label-robust score": f"{mean:.3f}{spread}"}

@@ -10,7 +10,7 @@ from distill_jax.evaluation.grid import Grid, evaluate_grid
 from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
 from distill_jax.evaluation.optimizers import make_optimizer, make_schedule
 from distill_jax.evaluation.protocol import Protocol
-from distill_jax.evaluation.results import Evaluation, interval
+from distill_jax.evaluation.results import Evaluation, interval, interval_of_fraction
 from distill_jax.evaluation.runs import evaluate, measure, train_networks
 from distill_jax.evaluation.soft_label_arm import ExpertSettings as ExpertSettings
 from distill_jax.evaluation.soft_label_arm import usual_expert
@@ -29,6 +29,7 @@ __all__ = [
     "evaluate_grid",
     "fairness",
     "interval",
+    "interval_of_fraction",
     "kernel_ridge_accuracy",
     "make_optimizer",
     "make_schedule",

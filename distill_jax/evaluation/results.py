@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What came out of several evaluation runs: mean, deviation, interval.
 
-ci95 = t_{0.975, R - 1} sd / sqrt(R)      (Student's t, sd with R - 1)
+ci95 = t_{0.975, R - 1} sd / sqrt(R)      (Student's t, sd with R - 1, R >= 3)
 """
 
 import dataclasses
@@ -15,16 +15,20 @@ import numpy.typing as npt
 from distill_jax import errors, types
 from distill_jax.tasks import judging
 
-__all__ = ["Evaluation", "interval", "summarize"]
+__all__ = ["Evaluation", "interval", "interval_of_fraction", "summarize"]
+
+_FEWEST = 3  # Two runs have an interval of +- 9 sd, which says nothing.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
     """How well fresh networks do that were trained on one set.
 
-    A network has diverged if not all of its outputs are finite. Its examples count as
-    the ``worst`` of a metric, such as 0 for the accuracy; where a metric has none, its
-    score is NaN, and mean, deviation and interval are those of the other networks.
+    A network has diverged if not all of its outputs are finite, or if its training went
+    wrong (:func:`~distill_jax.evaluation.training.has_diverged`). Examples without a
+    finite output, and all of a training that went wrong, count as the ``worst`` of a
+    metric, such as 0 for the accuracy; where a metric has none, the score is NaN, and
+    mean, deviation and interval are those of the other networks.
 
     Attributes:
       scores: by the name of a metric [R] at the end of training. Accuracies are
@@ -32,7 +36,8 @@ class Evaluation:
       metrics: what is known of each; the first one decides, and is meant by the rest.
       mean: of its scores.
       sd: their standard deviation (R - 1); NaN for a single run.
-      ci95: half the width of the 95 % interval of the mean; NaN for a single run.
+      ci95: half the width of the 95 % interval of the mean; NaN for fewer than three
+        runs.
       best_on_test: the mean over runs of the best score at any checkpoint, which is a
         choice by the test set; None with one checkpoint or on another split.
       curve: [R, K] the score at each of K checkpoints, evenly spaced.
@@ -80,9 +85,15 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        if self.metric.is_fraction:
-            return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
-        return f"{self.mean:.4g} ± {self.ci95:.2g}"
+        if not self.metric.is_fraction:
+            spread = f" ± {self.ci95:.2g}" if np.isfinite(self.ci95) else ""
+            return f"{self.mean:.4g}{spread}"
+        if not np.isfinite(self.ci95):
+            return f"{100 * self.mean:.1f} %"
+        low, high = interval_of_fraction(self.mean, self.ci95)
+        if high - low < 2 * self.ci95:  # It is not around the mean.
+            return f"{100 * self.mean:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+        return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
 
 
 def interval(values: npt.ArrayLike) -> tuple[float, float]:
@@ -92,7 +103,7 @@ def interval(values: npt.ArrayLike) -> tuple[float, float]:
       values: [R] one number for each run: an accuracy, a score.
 
     Returns:
-      The mean, and half the width of its interval; NaN for a single run.
+      The mean, and half the width of its interval; NaN for fewer than three runs.
 
     Raises:
       InputError: if there is not one number for each of at least one run.
@@ -108,12 +119,30 @@ def interval(values: npt.ArrayLike) -> tuple[float, float]:
             f"`values` has the shape {values.shape}; pass one number for each run, [R]."
         )
     mean, num_runs = float(values.mean()), len(values)
-    if num_runs == 1:
+    if num_runs < _FEWEST:
         return mean, float("nan")
     from scipy import special  # Late: it takes a quarter of a second to load.
 
     width = special.stdtrit(num_runs - 1, 0.975)  # A quantile of Student's t.
     return mean, float(width * values.std(ddof=1) / num_runs**0.5)
+
+
+def interval_of_fraction(mean: float, ci95: float) -> tuple[float, float]:
+    """The ends of an interval of a mean of fractions, which never leaves 0 to 1.
+
+    Args:
+      mean: of the fractions.
+      ci95: half the width of the interval.
+
+    Returns:
+      The lower and the upper end.
+
+    Example:
+      >>> interval_of_fraction(0.75, 0.5)
+      (0.25, 1.0)
+    """
+    low, high = mean - ci95, mean + ci95
+    return min(max(low, 0.0), mean), max(min(high, 1.0), mean)
 
 
 def summarize(

@@ -29,7 +29,8 @@ class Series(NamedTuple):
 
     x: Sequence[float]
     y: Sequence[float]
-    half_widths: Sequence[float] | None = None  # NaN where an interval is not known
+    # NaN where an interval is not known; two rows, below and above, where they differ
+    half_widths: Sequence[float] | Sequence[Sequence[float]] | None = None
 
 
 def line_chart(

@@ -70,22 +70,31 @@ def format_score(
     return text
 
 
-def format_interval(metric: types.Metric, ci95: Any) -> str:
+def format_interval(metric: types.Metric, ci95: Any, mean: float | None = None) -> str:
     """A confidence interval: (low, high), or a half-width around the mean.
 
     Args:
       metric: of the score.
       ci95: one number or two.
+      mean: the score; where an interval around it would leave 0 to 100 %, its ends are
+        shown, without what is outside.
 
     Example:
       >>> format_interval(ACCURACY, 0.012), format_interval(ACCURACY, (0.5, 0.6))
       ('± 1.2', '50.0 – 60.0')
+      >>> format_interval(ACCURACY, 0.05, mean=0.98)
+      '93.0 – 100.0'
     """
     if ci95 is None or not np.isfinite(ci95).all():
         return MISSING
     if np.ndim(ci95) == 0:
-        return f"± {_width(metric, ci95)}"
+        is_known = mean is not None and math.isfinite(mean)
+        if not (metric.is_fraction and is_known) or ci95 <= min(mean, 1 - mean):
+            return f"± {_width(metric, ci95)}"
+        ci95 = mean - ci95, mean + ci95
     low, high = ci95
+    if metric.is_fraction:
+        low, high = max(low, 0.0), min(high, 1.0)
     return f"{format_score(metric, low)} – {format_score(metric, high)}"
 
 

@@ -286,7 +286,10 @@ def _score_columns(metrics: Metrics) -> list[tuple]:
     primary, *others = (
         _score(metric.name, metric, metrics_lib.heading(metric)) for metric in metrics
     )
-    cell = lambda row: metrics_lib.format_interval(metrics[0], row.get("ci95"))
+    mean = f"{metrics[0].name}_mean"
+    cell = lambda row: metrics_lib.format_interval(
+        metrics[0], row.get("ci95"), row.get(mean)
+    )
     return [primary, ("95 % interval", "ci95", cell), *others]
 
 

@@ -227,9 +227,16 @@ def _accuracy_section(rows: Sequence[Mapping[str, Any]]) -> dj.report.Section:
         across="size",
         scale=100,
         names={**_NAMES, **{size: f"{size} per class" for size in sizes}},
+        is_fraction=True,
     )
     lines = summaries.lines_of(
-        rows, "accuracy", by="method", x="size", scale=100, names=_NAMES
+        rows,
+        "accuracy",
+        by="method",
+        x="size",
+        scale=100,
+        names=_NAMES,
+        is_fraction=True,
     )
     chart = dj.report.charts.line_chart(
         lines, x_label="images per class", y_label="accuracy %", is_log_x=True

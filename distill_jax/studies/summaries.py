@@ -99,7 +99,7 @@ def claim_of(
 
     It holds where the whole 95 % interval of their mean lies inside the bounds, does
     not hold where the whole interval lies outside, and is undecided else: also where
-    there are fewer than two measurements.
+    there are fewer than three measurements.
 
     Args:
       statement: the sentence.
@@ -154,6 +154,7 @@ def table_of(
     num_decimals: int = 1,
     unit: str = "seed",
     names: Mapping[Any, str] | None = None,
+    is_fraction: bool = False,
 ) -> dj.report.Table:
     """Makes a table of means with their intervals.
 
@@ -167,6 +168,7 @@ def table_of(
       num_decimals: that are shown.
       unit: what is independent.
       names: of groups, where they should be called otherwise.
+      is_fraction: whether numbers lie between 0 and 1, which intervals do not leave.
 
     Returns:
       The :class:`~distill_jax.report.Table`, in the order in which groups come.
@@ -185,7 +187,7 @@ def table_of(
         for column in columns:
             some = [r for r in rows if r[down] == group and r[across] == column]
             means = means_of_units(some, value, unit=unit)
-            cells.append(_cell(means, scale, num_decimals))
+            cells.append(_cell(means, scale, num_decimals, is_fraction))
         lines.append(cells)
     headings = [names.get(down, down), *(names.get(c, str(c)) for c in columns)]
     return dj.report.Table(label, headings, lines)
@@ -200,6 +202,7 @@ def lines_of(
     scale: float = 1.0,
     unit: str = "seed",
     names: Mapping[Any, str] | None = None,
+    is_fraction: bool = False,
 ) -> dict[str, charts.Series]:
     """Makes the lines of a chart, with intervals.
 
@@ -211,6 +214,7 @@ def lines_of(
       scale: that numbers are shown times, such as 100 for percent.
       unit: what is independent.
       names: of lines, where they should be called otherwise.
+      is_fraction: whether numbers lie between 0 and 1, which intervals do not leave.
 
     Returns:
       Lines for :func:`distill_jax.report.charts.line_chart`.
@@ -231,18 +235,34 @@ def lines_of(
             if means:
                 points.append((place, *dj.evaluation.interval(list(means.values()))))
         places, means, widths = zip(*points, strict=True) if points else ((), (), ())
+        half_widths: Any = [scale * width for width in widths]
+        if is_fraction:
+            ends = [
+                dj.evaluation.interval_of_fraction(*each)
+                for each in zip(means, widths, strict=True)
+            ]
+            half_widths = [
+                [scale * (m - low) for m, (low, _) in zip(means, ends, strict=True)],
+                [scale * (high - m) for m, (_, high) in zip(means, ends, strict=True)],
+            ]
         lines[names.get(group, str(group))] = charts.Series(
-            list(places), [scale * m for m in means], [scale * w for w in widths]
+            list(places), [scale * m for m in means], half_widths
         )
     return lines
 
 
-def _cell(means: Mapping[Hashable, float], scale: float, num_decimals: int) -> str:
+def _cell(
+    means: Mapping[Hashable, float], scale: float, num_decimals: int, is_fraction: bool
+) -> str:
     """A mean and its interval as text."""
     if not means:
         return dj.report.tables.MISSING
     mean, half_width = dj.evaluation.interval(list(means.values()))
-    text = f"{scale * mean:.{num_decimals}f}"
+    show = lambda number: f"{scale * number:.{num_decimals}f}"
+    text = show(mean)
+    if is_fraction and half_width > min(mean, 1 - mean):
+        low, high = dj.evaluation.interval_of_fraction(mean, half_width)
+        return f"{text} ({show(low)} to {show(high)})"
     if np.isfinite(half_width):
         text += f" ± {scale * half_width:.{num_decimals}f}"
     return text

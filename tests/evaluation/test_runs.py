@@ -125,6 +125,24 @@ def test_the_interval_is_that_of_student():
     alone = results.summarize(curve[:1], is_test=True)
     assert np.isnan(alone.sd)
     assert np.isnan(alone.ci95)
+    assert str(alone) == "50.0 %"
+
+
+def test_two_runs_have_a_deviation_and_no_interval():
+    pair = results.summarize(np.array([[0.5], [0.6]]), is_test=True)
+    assert pair.sd == pytest.approx(0.1 / np.sqrt(2))
+    assert np.isnan(pair.ci95)
+    assert str(pair) == "55.0 %"
+    assert np.isnan(evaluation.interval([0.5, 0.6])[1])
+
+
+def test_an_interval_of_a_fraction_stays_within_it():
+    high = results.summarize(np.array([[0.9], [0.99], [1.0]]), is_test=True)
+    assert high.mean + high.ci95 > 1
+    assert str(high) == "96.3 % (82.7 to 100.0 %)"
+    middle = results.summarize(np.array([[0.5], [0.5], [0.51]]), is_test=True)
+    assert str(middle) == "50.3 ± 1.4 %"
+    assert evaluation.interval_of_fraction(0.02, 0.5) == (0.0, 0.52)
 
 
 def test_labels_out_of_order_are_noticed(digits, few):

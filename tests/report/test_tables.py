@@ -76,6 +76,21 @@ def test_no_arms_is_a_table_without_rows():
 
 
 @pytest.mark.parametrize(
+    ("mean", "ci95", "text"),
+    [
+        (0.97, 0.05, "92.0 – 100.0"),
+        (0.02, 0.05, "0.0 – 7.0"),
+        (0.5, 0.936, "0.0 – 100.0"),
+        (0.5, 0.05, "± 5.0"),
+        (0.5, (-0.2, 1.2), "0.0 – 100.0"),
+    ],
+)
+def test_an_interval_does_not_leave_a_percentage(mean, ci95, text):
+    arm = {"name": "a", "accuracy_mean": mean, "ci95": ci95}
+    assert tables.arm_cells([arm])[1][0][2] == text
+
+
+@pytest.mark.parametrize(
     "ci95", [None, float("nan"), np.float32("nan"), (float("nan"), 0.5), float("inf")]
 )
 def test_a_spread_that_is_not_known_is_missing(ci95):
