@@ -163,10 +163,16 @@ def evaluate_grid(
             for split in splits
         },
         has_diverged=np.asarray(has_diverged).reshape(shape),
-        trained=runs.Trained(*kept[:2], *seconds, kept[2]) if num_kept else None,
+        trained=_trained(kept, *seconds) if num_kept else None,
         compile_seconds=seconds[0],
         run_seconds=seconds[1],
     )
+
+
+def _trained(kept, compile_seconds, run_seconds):
+    """The record of networks that a program gave back."""
+    variables, contexts, has_diverged = kept
+    return runs.Trained(variables, contexts, compile_seconds, run_seconds, has_diverged)
 
 
 def _program(task, protocol, num_classes, num_kept, side_by_side):

@@ -91,7 +91,7 @@ class Evaluation:
         if not np.isfinite(self.ci95):
             return f"{100 * self.mean:.1f} %"
         low, high = interval_of_fraction(self.mean, self.ci95)
-        if high - low < 2 * self.ci95:  # It is not around the mean.
+        if (low, high) != (self.mean - self.ci95, self.mean + self.ci95):
             return f"{100 * self.mean:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
         return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
 

@@ -88,10 +88,10 @@ def format_interval(metric: types.Metric, ci95: Any, mean: float | None = None) 
     if ci95 is None or not np.isfinite(ci95).all():
         return MISSING
     if np.ndim(ci95) == 0:
-        is_known = mean is not None and math.isfinite(mean)
-        if not (metric.is_fraction and is_known) or ci95 <= min(mean, 1 - mean):
+        share = mean if metric.is_fraction and mean is not None else math.nan
+        if not ci95 > min(share, 1 - share):
             return f"± {_width(metric, ci95)}"
-        ci95 = mean - ci95, mean + ci95
+        ci95 = share - ci95, share + ci95
     low, high = ci95
     if metric.is_fraction:
         low, high = max(low, 0.0), min(high, 1.0)

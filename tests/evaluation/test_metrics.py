@@ -97,7 +97,7 @@ def test_arms_without_classes_are_three(lines):
 
 def test_a_report_tells_scores_by_their_names(lines):
     data, task, few = lines
-    arms = evaluation.arms(jax.random.key(0), task, few, data, PROTOCOL, num_runs=2)
+    arms = evaluation.arms(jax.random.key(0), task, few, data, PROTOCOL, num_runs=3)
     contents = dj.report.Contents(
         "Lines",
         arms=[arm.to_row() for arm in arms],
