@@ -11,6 +11,9 @@ import pathlib
 
 import jax
 
+from distill_jax import errors
+from distill_jax.storage import private
+
 __all__ = ["compiled_folder", "keep_compiled"]
 
 _SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
@@ -34,7 +37,8 @@ def keep_compiled() -> pathlib.Path | None:
     ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off.
 
     Returns:
-      The folder that is used; None where there is none, as where it cannot be written.
+      The folder that is used, which its owner alone can enter; None where there is
+      none, as where it cannot be written or, with a warning, belongs to somebody else.
 
     Example:
       >>> folder = keep_compiled()
@@ -45,8 +49,15 @@ def keep_compiled() -> pathlib.Path | None:
     if chosen:
         return pathlib.Path(chosen)
     folder = compiled_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    try:  # Machine code is run: nobody else may put some there.
+        private.make_folder(folder.parent)
+        private.make_folder(folder)
+    except private.ForeignError as error:
+        errors.warn(
+            f"Compiled programs are not kept: {error}. Remove that folder, or let "
+            "XDG_CACHE_HOME or JAX_COMPILATION_CACHE_DIR name a folder of your own."
+        )
+        return None
     except OSError:
         return None
     if not os.access(folder, os.W_OK):

@@ -8,6 +8,10 @@ gets it (``jax.export``), under a name that is a digest of all that it is made f
 config, the data's fingerprint, the shapes of the arguments, the versions and settings
 of jax, and the files of this library. Machine code is kept beside it by JAX's own
 cache.
+
+Nothing here is a pickle. A file holds the structure of the result as a line of JSON and
+the program as jax serialises it, sealed in a private folder
+(:mod:`~distill_jax.storage.private`); what is damaged or foreign is traced anew.
 """
 
 import contextlib
@@ -16,7 +20,6 @@ import hashlib
 import json
 import os
 import pathlib
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -29,13 +32,13 @@ import optax
 from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from distill_jax.compute import compiling
-from distill_jax.storage import atomic
+from distill_jax import errors
+from distill_jax.compute import compiling, tree_structures
+from distill_jax.storage import private
 
 __all__ = ["TraceCache", "code_digest", "trace_cache_for"]
 
 _SWITCH = "DISTILL_JAX_KEEP_TRACED"
-_DIGEST_SIZE = 64
 
 
 class Program(NamedTuple):
@@ -82,9 +85,10 @@ class TraceCache(NamedTuple):
           (0.5, 0.5)
         """
         path = self._path(name)
-        found = _read(path)
-        if found is not None:
-            return json.loads(found)
+        found = private.read(path)
+        with contextlib.suppress(ValueError):
+            if found is not None:
+                return json.loads(found)
         made = make()
         _write(path, json.dumps(made).encode())
         return made
@@ -101,7 +105,7 @@ class TraceCache(NamedTuple):
 
         Args:
           name: of the function.
-          fn: of the arguments; its result is a tree of classes that can be pickled.
+          fn: of the arguments; its result is a tree of dicts, lists and named tuples.
           arguments: trees of arrays.
           donate_argnums: the arguments whose buffers the result may take.
 
@@ -122,10 +126,9 @@ class TraceCache(NamedTuple):
         described = [f"{jax.typeof(leaf)}" for leaf in leaves]
         path = self._path(name, str(tree), *described, str(donate_argnums))
         donated = _numbers_of_leaves(arguments, donate_argnums)
-        found = _unpickled(_read(path))
-        if found is not None:
-            result, stored = found
-            return Program(export.deserialize(bytearray(stored)), result, donated)
+        kept = _program(private.read(path), leaves, donated)
+        if kept is not None:
+            return kept
         results = []
 
         def traced(*leaves):
@@ -135,13 +138,14 @@ class TraceCache(NamedTuple):
 
         try:
             exported = export.export(jax.jit(traced, donate_argnums=donated))(*leaves)
-            kept = pickle.dumps((results[0], bytes(exported.serialize())))
-        except (NotImplementedError, ValueError, pickle.PicklingError, AttributeError):
+            described = json.dumps(tree_structures.to_json(results[0]))
+            stored = bytes(exported.serialize())
+        except (NotImplementedError, ValueError, TypeError, AttributeError):
             # A custom call that jax does not promise to keep, one of the host, or a
             # class made in a function. What is wrong with the function itself is told
             # again by whoever traces it now.
             return None
-        _write(path, kept)
+        _write(path, described.encode() + b"\n" + stored)
         return Program(exported, results[0], donated)
 
     def _path(self, *parts: str) -> pathlib.Path:
@@ -156,7 +160,8 @@ def trace_cache_for(description: Mapping[str, Any]) -> TraceCache | None:
 
     Returns:
       A :class:`TraceCache`; None where no compiled programs are kept, with several
-      processes, and where ``DISTILL_JAX_KEEP_TRACED=false``.
+      processes, where ``DISTILL_JAX_KEEP_TRACED=false``, and, with a warning, where the
+      folder belongs to somebody else.
 
     Example:
       >>> trace_cache = trace_cache_for({"method": "dm"})
@@ -166,11 +171,19 @@ def trace_cache_for(description: Mapping[str, Any]) -> TraceCache | None:
     is_wanted = os.environ.get(_SWITCH, "true").lower() not in ("false", "0")
     if not is_on or not is_wanted or jax.process_count() > 1:
         return None
+    folder = pathlib.Path(compiled) / "traced"
+    try:
+        private.make_folder(folder)
+    except private.ForeignError as error:
+        errors.warn(
+            f"What is traced is not kept: {error}. Remove that folder, or let "
+            "JAX_COMPILATION_CACHE_DIR name a folder of your own."
+        )
+        return None
+    except OSError:
+        return None
     identity = json.dumps(description, sort_keys=True, default=repr)
-    return TraceCache(
-        pathlib.Path(compiled) / "traced",
-        _digest(identity, *_surroundings(), code_digest()),
-    )
+    return TraceCache(folder, _digest(identity, *_surroundings(), code_digest()))
 
 
 @functools.cache
@@ -212,12 +225,22 @@ def _numbers_of_leaves(arguments: tuple, argnums: tuple[int, ...]) -> tuple[int,
     )
 
 
-def _unpickled(content: bytes | None) -> Any:
-    """What was pickled; None for nothing, and where a class is no longer there."""
-    try:
-        return content and pickle.loads(content)
-    except (pickle.UnpicklingError, AttributeError, ImportError):
+def _program(
+    content: bytes | None, leaves: list[Any], donated: tuple[int, ...]
+) -> Program | None:
+    """The program of what was kept; None where it is none for these leaves."""
+    if content is None:
         return None
+    described, _, stored = content.partition(b"\n")
+    try:
+        result = tree_structures.from_json(json.loads(described))
+        exported = export.deserialize(bytearray(stored))
+        taken = [(aval.shape, aval.dtype) for aval in exported.in_avals]
+        given = [(jax.typeof(leaf).shape, jax.typeof(leaf).dtype) for leaf in leaves]
+        is_same = taken == given and len(exported.out_avals) == result.num_leaves
+    except Exception:  # Of what another version wrote, say; it is traced anew.
+        return None
+    return Program(exported, result, donated) if is_same else None
 
 
 def _digest(*parts: str) -> str:
@@ -227,20 +250,7 @@ def _digest(*parts: str) -> str:
     return found.hexdigest()
 
 
-def _read(path: pathlib.Path) -> bytes | None:
-    """What was written, unless it is not there or damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    digest, content = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
-    is_whole = hashlib.sha256(content).hexdigest().encode() == digest
-    return content if is_whole else None
-
-
 def _write(path: pathlib.Path, content: bytes) -> None:
     """Whole or not at all; a folder that cannot be written is as good as none."""
-    digest = hashlib.sha256(content).hexdigest().encode()
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace_file(path, digest + content)
+        private.write(path, content)

@@ -44,6 +44,25 @@ def test_no_folder_is_no_error(unset, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
+def test_the_folders_are_private_under_any_umask(unset):
+    former = os.umask(0)
+    try:
+        folder = compile_cache.keep_compiled()
+    finally:
+        os.umask(former)
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent)} == {0o700}
+
+
+def test_the_folder_of_somebody_else_is_not_used(unset, monkeypatch):
+    folder = unset / "distill_jax" / "compiled"
+    folder.mkdir(parents=True)
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    with pytest.warns(UserWarning, match="belongs to another user"):
+        assert compile_cache.keep_compiled() is None
+    assert jax.config.jax_compilation_cache_dir is None
+
+
 @pytest.mark.slow
 def test_the_command_line_fills_it(tmp_path):
     root = pathlib.Path(__file__).parents[2]

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one process traces is read back by the next, and never for something else."""
 
+import os
+import pickle
 from typing import NamedTuple
 
 import jax
@@ -14,6 +16,7 @@ from distill_jax import runtime
 from distill_jax.cli import distill, experiment, settings
 from distill_jax.compute import devices, trace_cache
 from distill_jax.runtime import runner, scan
+from distill_jax.storage import private
 
 KEY = jax.random.key(toy.KEY_SEED)
 
@@ -213,3 +216,53 @@ def test_it_can_be_turned_off(monkeypatch):
         jax.config.update("jax_enable_compilation_cache", True)
     jax.config.update("jax_compilation_cache_dir", None)
     assert trace_cache.trace_cache_for({}) is None
+
+
+class Foreign:
+    """Fails when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("foreign code ran",)
+
+
+FOREIGN = {
+    "a pickle": lambda whole: pickle.dumps(Foreign()),
+    "a value": lambda whole: b"0.5",
+    "another structure": lambda whole: b'{"list": [0]}' + whole[whole.index(b"\n") :],
+    "no structure": lambda whole: whole[whole.index(b"\n") + 1 :],
+    "no program": lambda whole: whole[: whole.index(b"\n") + 1],
+    "half a program": lambda whole: whole[: len(whole) // 2],
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_what_is_no_program_is_traced_anew(tmp_path, change, is_sealed):
+    one, x = trace_cache.TraceCache(tmp_path, "one"), jnp.ones(2)
+    twice = lambda x: {"a": x, "b": 2 * x}
+    one.program("twice", twice, (x,))
+    (path,) = files(tmp_path)
+    content = change(private.read(path))
+    private.write(path, content) if is_sealed else path.write_bytes(content)
+    found = one.program("twice", twice, (x,)).compile((x,))[1](x)
+    assert found["b"].tolist() == [2.0, 2.0]
+    kept = one.program("twice", never, (x,)).compile((x,))[1](x)
+    assert kept["b"].tolist() == [2.0, 2.0]
+
+
+def test_a_value_that_is_no_json_is_made_anew(tmp_path):
+    one = trace_cache.TraceCache(tmp_path, "one")
+    one.value("share", lambda: 0.25)
+    (path,) = files(tmp_path)
+    private.write(path, b"\xff{")
+    assert one.value("share", lambda: 0.75) == 0.75
+    assert one.value("share", never) == 0.75
+
+
+def test_nothing_is_kept_in_the_folder_of_somebody_else(kept, monkeypatch):
+    assert trace_cache.trace_cache_for({}) is not None
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    with pytest.warns(UserWarning, match=r"traced belongs to another user\. Remove"):
+        assert trace_cache.trace_cache_for({}) is None
+    assert kept.is_dir()
