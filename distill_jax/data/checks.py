@@ -136,6 +136,8 @@ def check_num_per_class(
     num_per_class: int,
     num_classes: int | None = None,
     what: str = "the training set",
+    *,
+    other_way: str = "",
 ) -> None:
     """Raises unless every class has the number of examples that is asked for.
 
@@ -146,6 +148,8 @@ def check_num_per_class(
       num_classes: ``C``; needed only with plain labels, and there the largest label
         plus one where it is not given.
       what: the words that name the examples in an error.
+      other_way: words that name what else can be done, such as ``"or start from
+        noise"``.
 
     Raises:
       InputError: when the number is not a positive integer, or a class has fewer.
@@ -178,10 +182,11 @@ set has only 1; use at most 1 per class.
     fewest = int(count.min(initial=len(labels)))
     if num_per_class > fewest:
         advice = (
-            f"use at most {fewest} per class."
+            f"use at most {fewest} per class"
             if fewest
-            else "every class needs examples."
+            else "every class needs examples"
         )
+        advice += f", {other_way}." if other_way else "."
         raise errors.InputError(
             f"`num_per_class` is {num_per_class}, but class {smallest} of {what} has "
             f"only {fewest}; {advice}"

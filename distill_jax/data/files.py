@@ -3,8 +3,9 @@
 """Where the files of a data set lie, and what is said when they do not.
 
 A set called NAME is looked for in ``data_dir/NAME`` and then in ``data_dir``, where
-``data_dir`` is the argument or else the environment variable ``DISTILL_JAX_DATA``.
-Nothing is ever downloaded.
+``data_dir`` is the argument or else the environment variable ``DISTILL_JAX_DATA``. The
+folder may be written otherwise, as in ``FashionMNIST/raw``, where torchvision keeps its
+files. Nothing is ever downloaded.
 """
 
 import contextlib
@@ -18,7 +19,15 @@ from collections.abc import Iterator, Sequence
 from distill_jax import errors
 from distill_jax.storage import bounds
 
-__all__ = ["ENVIRONMENT", "candidate_folders", "find", "opened", "read_whole"]
+__all__ = [
+    "ENVIRONMENT",
+    "bare",
+    "candidate_folders",
+    "find",
+    "looked_in",
+    "opened",
+    "read_whole",
+]
 
 ENVIRONMENT = "DISTILL_JAX_DATA"
 
@@ -33,7 +42,8 @@ def candidate_folders(
       data_dir: a folder, or ``None`` for the one that the environment names.
 
     Returns:
-      ``data_dir/name`` and ``data_dir``.
+      ``data_dir/name``, folders that are called the same in capitals or with other
+      signs between, and ``data_dir``.
 
     Raises:
       InputError: when no folder is named or it does not exist.
@@ -56,11 +66,46 @@ def candidate_folders(
             f'{source} is "{folder}", which is not a folder; name the folder that '
             f'holds the files of "{name}".'
         )
-    return folder / name, folder
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except OSError:  # It may be entered, but not be listed.
+        entries = []
+    alike = [e for e in entries if bare(e.name) == bare(name) and e.name != name]
+    return folder / name, *alike, folder
+
+
+def looked_in(path: pathlib.Path) -> str:
+    """Says where a path begins that is not absolute, in words behind its name.
+
+    Args:
+      path: that was not found.
+
+    Example:
+      >>> looked_in(pathlib.Path("/data/mine.npz"))
+      ''
+    """
+    return "" if path.is_absolute() else f' in the folder "{pathlib.Path.cwd()}"'
+
+
+def bare(name: str) -> str:
+    """Takes capitals and all signs off a name, for comparison.
+
+    Args:
+      name: of a data set or a folder.
+
+    Example:
+      >>> bare("Fashion-MNIST") == bare("fashion_mnist")
+      True
+    """
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def find(
-    name: str, data_dir: str | os.PathLike | None, file_names: Sequence[str]
+    name: str,
+    data_dir: str | os.PathLike | None,
+    file_names: Sequence[str],
+    *,
+    other_names: Sequence[str] = (),
 ) -> pathlib.Path:
     """Finds one file of a data set.
 
@@ -69,6 +114,7 @@ def find(
       data_dir: a folder, or ``None`` for the one that the environment names.
       file_names: names the file may have, relative to the folder; the first that
         exists is taken.
+      other_names: further ones, which the error does not list.
 
     Returns:
       The path of the file.
@@ -85,9 +131,10 @@ def find(
     """
     folders = candidate_folders(name, data_dir)
     for folder in folders:
-        for file_name in file_names:
-            if (folder / file_name).is_file():
-                return folder / file_name
+        for inside in (folder, folder / "raw"):  # The second as torchvision has it.
+            for file_name in (*file_names, *other_names):
+                if (inside / file_name).is_file():
+                    return inside / file_name
     names = " or ".join(f'"{file_name}"' for file_name in file_names)
     places = " and ".join(f'"{folder}"' for folder in folders)
     raise errors.InputError(

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.data import dataset, layouts, listing, pictures
+from distill_jax.data import dataset, files, layouts, listing, pictures
 
 __all__ = ["read"]
 
@@ -55,9 +55,10 @@ def read(path: str | os.PathLike) -> dataset.RawSet:
     """
     path = pathlib.Path(path).expanduser()
     if not path.is_dir():
+        hint = f' Did you mean "npz:{path}"?' if path.suffix.lower() == ".npz" else ""
         raise errors.InputError(
-            f'There is no folder "{path}"; name a folder with one sub-folder of '
-            "pictures for each class."
+            f'There is no folder "{path}"{files.looked_in(path)}; name a folder with '
+            f"one sub-folder of pictures for each class.{hint}"
         )
     layout = layouts.find(path)
     passed = listing.Passed()

@@ -4,7 +4,8 @@
 
     magic number (0, 0, type, number of axes), each axis as a big-endian uint32, values
 
-The type of all sets read here is 8, unsigned bytes. Files may be gzipped.
+The type of all sets read here is 8, unsigned bytes. Files may be gzipped, and have a
+dot in place of the second dash, as ``train-images.idx3-ubyte``.
 
 Reference:
   LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998).
@@ -110,7 +111,8 @@ def _read_split(name: str, data_dir, split: str) -> dataset.Arrays:
     kinds = {f"{split}-images-idx3-ubyte": 3, f"{split}-labels-idx1-ubyte": 1}
     paths, numbers = [], []
     for file_name, num_axes in kinds.items():
-        path = files.find(name, data_dir, [file_name, f"{file_name}.gz"])
+        names = [file_name, f"{file_name}.gz"]
+        path = files.find(name, data_dir, names, other_names=_spellings(file_name))
         with files.opened(path) as file:
             numbers.append(_shape(path, file, num_axes)[0])
         paths.append(path)
@@ -121,6 +123,13 @@ def _read_split(name: str, data_dir, split: str) -> dataset.Arrays:
         )
     x = read_idx(paths[0], num_axes=3)[..., None]
     return dataset.Arrays(x, read_idx(paths[1], num_axes=1).astype("i4"))
+
+
+def _spellings(file_name: str) -> list[str]:
+    """The names that a file may have besides the official one."""
+    dotted = file_name.replace("-idx", ".idx")
+    plain = [dotted, f"{file_name}/{file_name}", f"{dotted}/{dotted}"]
+    return plain + [f"{name}.gz" for name in plain]
 
 
 def _shape(

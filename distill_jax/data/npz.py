@@ -141,9 +141,10 @@ def _load(
 ) -> dict[str, np.ndarray]:
     """The arrays that are chosen by the heads of all; none of them pickled."""
     if not path.is_file():
+        hint = f' Did you mean "folder:{path}"?' if path.is_dir() else ""
         raise errors.InputError(
-            f'There is no file "{path}"; name an npz file with the keys '
-            f"{', '.join(KEYS)}."
+            f'There is no file "{path}"{files.looked_in(path)}; name an npz file with '
+            f"the keys {', '.join(KEYS)}.{hint}"
         )
     message = (
         f'The file "{path}" cannot be read ({{error}}); it must be written by '

@@ -4,6 +4,7 @@
 
 import functools
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Literal
 
@@ -16,6 +17,7 @@ from distill_jax.data import (
     cifar,
     dataset,
     digits,
+    files,
     folder,
     idx,
     npz,
@@ -177,9 +179,29 @@ def _reader(name: str, data_dir) -> Callable[[], dataset.RawSet]:
         return functools.partial(read_fn, rest)
     if separator and rest and prefix == "tfds":
         return functools.partial(prepared.read, rest, data_dir)
-    raise errors.InputError(
-        f'There is no data set "{name}". {errors.nearest(str(name), names())}'
-    )
+    raise errors.InputError(f'There is no data set "{name}". {_hint(str(name))}')
+
+
+def _hint(name: str) -> str:
+    """What may be meant by a name that is none."""
+    prefix, separator, rest = name.partition(":")
+    known = [prefix for prefix, _, _ in (form.partition(":") for form in PREFIXES)]
+    if separator and rest and prefix.lower().strip() in known:
+        return f'Did you mean "{prefix.lower().strip()}:{rest.strip()}"?'
+    alike = [reader for reader in READERS if files.bare(reader) == files.bare(name)]
+    if alike:
+        return f'Did you mean "{alike[0]}"?'
+    path = pathlib.Path(name).expanduser()
+    if path.suffix.lower() == ".npz":
+        return f'Did you mean "npz:{name}"?'
+    if path.is_dir():
+        return f'Did you mean "folder:{name}"? Known are also {", ".join(names())}.'
+    if path.exists() or os.sep in name:
+        return (
+            "It looks like a path: arrays in one file of numpy.savez are read as "
+            '"npz:PATH", a folder of pictures as "folder:PATH".'
+        )
+    return errors.nearest(name, names())
 
 
 def _check_normalization(name: str, normalization: str) -> None:

@@ -101,10 +101,11 @@ def check_synthetic(
             f"The distilled set has {_parts(synthetic)}, but networks that are tested "
             f'on "{spec.name}" are trained on one array of examples with labels.'
         )
-    shape, width = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
     of_data, what = spec.num_classes, "classes"
     if not has_classes(data):
         of_data, what = np.shape(data.train.y)[-1], "targets"
+    _check_rows(np.asarray(synthetic.y), of_data, what)
+    shape, width = np.shape(synthetic.x)[1:], np.shape(synthetic.y)[-1]
     if shape != tuple(spec.shape) or width != of_data:
         raise errors.InputError(
             f"The distilled set has examples of shape {shape} with {width} "
@@ -114,6 +115,18 @@ def check_synthetic(
     check_labels(synthetic, protocol)
     if protocol is not None and protocol.learning_rate is None:
         label_checks.check_rate(synthetic.learning_rate)
+
+
+def _check_rows(y: np.ndarray, num: int, what: str) -> None:
+    """Raises where labels are one number for each example, not one row."""
+    is_column = y.ndim == 2 and y.shape[1] == 1 < num and y.dtype.kind in "ui"
+    if y.ndim == 2 and not is_column:
+        return
+    rows = f"np.eye({num})[np.ravel(y)]" if what == "classes" else "y[:, None]"
+    raise errors.InputError(
+        f"The labels of the distilled set have the shape {y.shape}, one number for "
+        f"each example; pass a row of {num} {what} for each, as `{rows}` makes it."
+    )
 
 
 def check_labels(examples: Any, protocol: Any) -> None:

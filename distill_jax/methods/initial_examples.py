@@ -65,7 +65,9 @@ def initial_fn(
     def draw(key: Key, dataset: data.Dataset) -> base.Examples:
         num_classes = dataset.spec.num_classes
         if kind != "noise" or not num_classes:
-            data.check_num_per_class(dataset, num_per_class)
+            other_way = 'or `initialisation="noise"`, which needs no real examples'
+            other_way = other_way if num_classes else ""  # Values come from examples.
+            data.check_num_per_class(dataset, num_per_class, other_way=other_way)
         x, y = draws[kind](key, dataset, num_per_class)
         group = np.arange(max(num_classes, 1), dtype=np.int32).repeat(num_per_class)
         if num_classes:

@@ -44,7 +44,7 @@ class PlainNet(linen.Module):
     def __call__(self, x: Array, is_training: bool = False) -> Array:
         """Maps [B, H, W, channels] to logits [B, C]."""
         for block, (width, size, is_pooled) in enumerate(self.plan):
-            padding = size // 2 if block else _first_padding(size, x.shape[1:])
+            padding = size // 2 if block else _first_padding(self.plan, x.shape[1:])
             conv = layers.Conv(width, padding, self.conv, size, name=f"conv{block}")
             if self.norm == "instance":
                 x = layers.conv_instance_norm(conv, x, name=f"norm{block}")
@@ -118,7 +118,7 @@ def vgg11(
 
     Convolutions 3x3 of 1, 2, 4, 4, 8, 8, 8, 8 times ``width`` channels, with poolings
     after the first, the second, the fourth, the sixth and the last; one dense layer
-    instead of three. The first pads pictures of one channel and 28 rows to 32.
+    instead of three. The first pads pictures of 28 to 31 rows to 32.
 
     Args:
       num_classes: number of outputs.
@@ -132,7 +132,7 @@ def vgg11(
 
     Raises:
       InputError: if an option is unknown or impossible; from ``init``, if the examples
-        are no pictures or have fewer than 32 rows or columns (28 of one channel).
+        are no pictures or have fewer than 28 rows or columns.
 
     Example:
       >>> import jax
@@ -176,9 +176,9 @@ def _init(
     """`net.init` after a check that the pictures fit the network."""
     name = net.description["name"]
     checks.check_pictures(name, shape)
-    num_poolings = sum(is_pooled for _, _, is_pooled in module.plan)
+    num_poolings = _num_poolings(module.plan)
     _, size, _ = module.plan[0]
-    padded = min(shape[:2]) + 2 * _first_padding(size, shape) - (size - 1)
+    padded = min(shape[:2]) + 2 * _first_padding(module.plan, shape) - (size - 1)
     if padded >> num_poolings < 1:
         raise errors.InputError(
             f'The network "{name}" halves a picture {num_poolings} times, which '
@@ -188,7 +188,16 @@ def _init(
     return net.init(key, shape)
 
 
-def _first_padding(size: int, shape: tuple[int, ...]) -> int:
-    """What keeps the size, and two more where the ConvNet makes 28 rows 32."""
-    extra = convnets.first_padding("auto", shape) - 1
-    return size // 2 + extra
+def _first_padding(plan: tuple[_Layer, ...], shape: tuple[int, ...]) -> int:
+    """What keeps the size, and as much more as makes 28 to 31 rows 32.
+
+    Two more where the ConvNet has them; elsewhere only where the poolings need them.
+    """
+    extra, smallest = convnets.first_padding("auto", shape) - 1, min(shape[:2])
+    if 28 <= smallest < 2 ** _num_poolings(plan):
+        extra = max(extra, (33 - smallest) // 2)
+    return plan[0].size // 2 + extra
+
+
+def _num_poolings(plan: tuple[_Layer, ...]) -> int:
+    return sum(is_pooled for _, _, is_pooled in plan)

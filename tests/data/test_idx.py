@@ -76,6 +76,29 @@ def test_set_is_found_plain_or_packed_in_its_folder_or_above(tmp_path, inside, e
     assert loaded.spec.shape == (28, 28, 1)
 
 
+@pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion-mnist", "raw", "."])
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: f"{name}/{name}",
+        lambda name: f"{name.replace('-idx', '.idx')}/{name.replace('-idx', '.idx')}",
+    ],
+)
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_layouts_of_other_libraries_are_found(tmp_path, folder, spell, ending):
+    written = write_set(tmp_path / "plain", ending=ending)
+    for file in list((tmp_path / "plain").iterdir()):
+        name = spell(file.name.removesuffix(".gz"))
+        target = tmp_path / "data" / folder / f"{name}{ending}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    loaded = data.load("fashion_mnist", tmp_path / "data", validation_fraction=0)
+    np.testing.assert_array_equal(loaded.train.x[..., 0], written["train"][0])
+    np.testing.assert_array_equal(loaded.test.y, written["t10k"][1])
+
+
 def test_folder_of_the_environment_is_used(tmp_path, monkeypatch):
     write_set(tmp_path / "kmnist")
     monkeypatch.setenv("DISTILL_JAX_DATA", str(tmp_path))

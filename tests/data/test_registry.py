@@ -3,6 +3,7 @@
 """Loading by name: options, splits, statistics, fingerprints."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -25,6 +26,18 @@ def two_classes(num=40):
         ("npz:", "npz:PATH"),
         ("zip:x", "There is no data set"),
         ("???", 'Known are "digits"'),
+        ("MNIST", 'Did you mean "mnist"?'),
+        ("CIFAR10", 'Did you mean "cifar10"?'),
+        ("cifar-100", 'Did you mean "cifar100"?'),
+        ("Fashion-MNIST", 'Did you mean "fashion_mnist"?'),
+        ("NPZ:a.npz", 'Did you mean "npz:a.npz"?'),
+        ("Folder: pictures", 'Did you mean "folder:pictures"?'),
+        ("data/mine.npz", 'Did you mean "npz:data/mine.npz"?'),
+        ("/tmp", 'Did you mean "folder:/tmp"?'),
+        ("a/b", 'a folder of pictures as "folder:PATH"'),
+        ("npz:/tmp", 'Did you mean "folder:/tmp"?'),
+        ("folder:/nowhere/a.npz", 'Did you mean "npz:/nowhere/a.npz"?'),
+        ("npz:none.npz", f'There is no file "none.npz" in the folder "{os.getcwd()}"'),
     ],
 )
 def test_unknown_name_is_answered_with_near_ones(name, said):

@@ -34,6 +34,16 @@ def real(digits):
     return dj.methods.initial_fn("real", 5)(jax.random.key(0), digits)
 
 
+@pytest.mark.parametrize(
+    "y", [np.arange(20) % 10, np.arange(20.0), [[3]] * 20, np.arange(10), [True] * 20]
+)
+def test_class_numbers_are_refused_as_what_they_are(y, digits):
+    ones = dj.Synthetic(x=np.ones((len(y), 8, 8, 1)), y=np.asarray(y))
+    said = r"one number for each example; pass a row of 10 .* `np\.eye\(10\)\[np\.rav"
+    with pytest.raises(errors.InputError, match=said):
+        checks.check_synthetic(ones, digits, PROTOCOL)
+
+
 def linear(digits):
     return tasks.classification(dj.nets.mlp(10, hidden=()), digits.spec)
 

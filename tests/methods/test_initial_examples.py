@@ -67,8 +67,10 @@ def test_one_class_mean_is_near_the_mean_of_the_class(digits):
 
 
 def test_more_per_class_than_there_are_is_refused(digits):
-    with pytest.raises(errors.InputError, match="500"):
+    with pytest.raises(errors.InputError, match=r'500.*, or `initialisation="noise"`'):
         initial_examples.initial_fn("real", 500)(jax.random.key(0), digits)
+    noise = initial_examples.initial_fn("noise", 500)(jax.random.key(0), digits)
+    assert noise.x.shape == (5000, 8, 8, 1)
 
 
 def test_unknown_kinds_and_counts_are_refused():

@@ -121,6 +121,16 @@ def test_parameters_are_as_many_as_by_hand(channels, num_classes):
         assert sum(sizes_of) == expected
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("rows", [28, 29, 30, 31])
+def test_vgg11_pads_pictures_of_28_rows_whatever_their_channels(rows, channels):
+    net, shape = nets.vgg11(10, width=2), (rows, 40, channels)
+    variables = jax.eval_shape(lambda: net.init(jax.random.key(0), shape))
+    x = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
+    assert jax.eval_shape(net.apply, variables, x).shape == (3, 10)
+    assert variables.params["dense"]["kernel"].shape == (16, 10)
+
+
 def test_counts_agree_with_those_that_are_published():
     for make, expected in ((nets.alexnet, 1_872_202), (nets.vgg11, 9_231_114)):
         net = make(10)
@@ -157,7 +167,7 @@ def test_impossible_options_are_refused(make, options, sentence):
     ("make", "shape", "sentence"),
     [
         (nets.vgg11, (8, 8, 1), r"\"vgg11\" halves a picture 5 times.*`nets.convnet`"),
-        (nets.vgg11, (28, 28, 3), r"\(28, 28, 3\) cannot bear"),
+        (nets.vgg11, (27, 27, 3), r"\(27, 27, 3\) cannot bear"),
         (nets.alexnet, (7, 9, 1), "halves a picture 3 times"),
         (nets.alexnet, (64,), r"shape \(64,\); use `nets.mlp`"),
     ],
