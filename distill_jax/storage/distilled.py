@@ -4,8 +4,9 @@
 
 A distilled set is two files. ``distilled.npz`` holds the arrays, ``distilled.json``
 the facts: how the targets are meant, the training recipe, the fingerprint of the data,
-the config, the measured accuracies, and the SHA-256 of the ``.npz``. The examples are
-stored in the space the networks see; with ``u`` the picture in the unit range,
+the config, the measured accuracies, and the SHA-256 of the ``.npz`` and of the facts
+themselves. The examples are stored in the space the networks see; with ``u`` the
+picture in the unit range,
 
     x = whiten((u - mean) / std),    u = mean + std * unwhiten(x),
 
@@ -40,6 +41,7 @@ from distill_jax import errors
 from distill_jax.storage import (
     conversion,
     description,
+    digests,
     label_checks,
     npz_json,
     set_checks,
@@ -130,6 +132,8 @@ class DistilledSet:
     label_mass: str = "one"
     target: Any = None
 
+    _is_sealed = True  # Not if an earlier version stored it; it is saved as it was.
+
     def __post_init__(self):
         x = conversion.to_arrays(self.x, "x", _X_DTYPES, named=_NAMED_DTYPES)
         if x is None:
@@ -214,11 +218,17 @@ class DistilledSet:
         is_new |= any(array.dtype != np.float32 for array in arrays.values())
         if description.is_free(self):
             facts["label_mass"], is_new = "free", True
-        return npz_json.write(path, arrays, facts, format_version=2 if is_new else 1)
+        return npz_json.write(
+            path,
+            arrays,
+            facts,
+            format_version=2 if is_new else 1,
+            is_sealed=self._is_sealed,
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "DistilledSet":
-        """Reads a distilled set, checks it against its hash, and never unpickles.
+        """Reads a distilled set, checks it against its digests, and never unpickles.
 
         Args:
           path: the folder, either of the two files, or their common stem.
@@ -241,7 +251,7 @@ class DistilledSet:
         rows: dict[str, Any] = {name: conversion.nest(arrays, name) for name in _ROWS}
         rows["learning_rate"] = arrays.get("learning_rate")
         try:
-            return cls(
+            stored = cls(
                 **rows,
                 normalizer=conversion.nest(arrays, "normalizer") or {},
                 label_mass=facts.get("label_mass") or _former_mass(facts, rows["y"]),
@@ -251,6 +261,8 @@ class DistilledSet:
             raise errors.InputError(
                 f"The distilled set in {os.fspath(path)} cannot be used. {error}"
             ) from error
+        object.__setattr__(stored, "_is_sealed", digests.is_sealed(facts))
+        return stored
 
     def to_images(self) -> np.ndarray:
         """The examples as pictures in true colours.

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays and facts in a pair of files that belong together.
 
-``NAME.npz`` holds the arrays; ``NAME.json`` holds the facts, a list of the arrays, and
-the SHA-256 of the ``.npz``. Both are replaced together or not at all, and reading never
-unpickles. Numpy and the standard library alone are needed.
+``NAME.npz`` holds the arrays; ``NAME.json`` holds the facts, a list of the arrays, the
+SHA-256 of the ``.npz``, and that of all it says itself. Both are replaced together or
+not at all, and reading never unpickles. Numpy and the standard library alone are
+needed.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.storage import atomic, bounds, npz_files
+from distill_jax.storage import atomic, bounds, digests, npz_files
 
 __all__ = ["FORMAT_VERSION", "read", "write", "write_files"]
 
@@ -34,6 +34,7 @@ def write(
     facts: Mapping[str, Any],
     *,
     format_version: int = FORMAT_VERSION,
+    is_sealed: bool = True,
 ) -> pathlib.Path:
     """Writes arrays and facts: both files or neither.
 
@@ -44,6 +45,8 @@ def write(
       facts: what goes into the ``.json``; must be plain.
       format_version: the lowest that holds all of it, which earlier versions of the
         library may know.
+      is_sealed: whether the ``.json`` carries its own digest; those of earlier versions
+        do not.
 
     Returns:
       The path of the ``.npz`` file.
@@ -63,10 +66,11 @@ def write(
     content = buffer.getvalue()
     document = {
         "format_version": format_version,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": digests.of_bytes(content),
         "arrays": _listing(arrays),
         **facts,
     }
+    document = digests.sealed(document) if is_sealed else document
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     write_files({npz_path: content, json_path: (text + "\n").encode()})
     return npz_path
@@ -75,7 +79,7 @@ def write(
 def read(
     path: str | os.PathLike[str], *, facts: Sequence[str], arrays: Sequence[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads what :func:`write` has written, and checks it against its hash.
+    """Reads what :func:`write` has written, and checks it against its digests.
 
     Args:
       path: the folder, either of the two files, or their common stem.
@@ -108,7 +112,9 @@ def read(
                 "a .json of the same name: pass their folder, stem or either file."
             )
     document = _read_document(json_path, (*_REQUIRED, *facts))
-    return _read_arrays(npz_path, document, arrays), document
+    content = _read_arrays(npz_path, document, arrays)
+    digests.unsealed(document, json_path, advice=_AGAIN)
+    return content, document
 
 
 def write_files(files: Mapping[pathlib.Path, bytes]) -> None:
@@ -168,7 +174,7 @@ def _read_document(path: pathlib.Path, required: Sequence[str]) -> dict[str, Any
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise errors.InputError(
+        raise errors.DamagedError(
             f"`{path}` could not be read as JSON ({error}); {_AGAIN}."
         ) from error
     known = document if isinstance(document, dict) else {}
@@ -196,9 +202,9 @@ def _read_arrays(
         size = path.stat().st_size
         bounds.check_size(size, packed=size, what=f"`{path}`")
         content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
+    digest = digests.of_bytes(content)
     if digest != document["sha256"]:
-        raise errors.InputError(
+        raise errors.DamagedError(
             f"`{path}` has the SHA-256 {digest[:12]}..., but its .json names "
             f"{str(document['sha256'])[:12]}..., so it was changed or belongs to "
             f"another set; {_AGAIN}."

@@ -13,7 +13,7 @@ import pytest
 
 from distill_jax import errors
 from distill_jax.data import normalizer as data_normalizer
-from distill_jax.storage import distilled, merging
+from distill_jax.storage import digests, distilled, merging
 
 
 def make(num_per_class=2, num_classes=3, seed=0, **changes):
@@ -35,7 +35,7 @@ def make(num_per_class=2, num_classes=3, seed=0, **changes):
 
 
 def rewrite(folder, *, arrays=None, content=None, **facts):
-    """Changes files behind the back of the library, with a hash that fits."""
+    """Changes files behind the back of the library, with hashes that fit."""
     document = json.loads((folder / "distilled.json").read_text())
     if arrays is not None:
         np.savez(folder / "distilled.npz", **arrays)
@@ -45,7 +45,7 @@ def rewrite(folder, *, arrays=None, content=None, **facts):
     document["sha256"] = hashlib.sha256(found).hexdigest()
     document |= facts
     kept = {key: value for key, value in document.items() if value is not None}
-    (folder / "distilled.json").write_text(json.dumps(kept))
+    (folder / "distilled.json").write_text(json.dumps(digests.sealed(kept)))
 
 
 @pytest.fixture
@@ -243,6 +243,28 @@ def test_a_missing_key_is_named(saved, key):
         distilled.DistilledSet.load(saved)
 
 
+def changed(value):
+    """Another value of the same type."""
+    if isinstance(value, dict):
+        return {**value, "added": 1}
+    return value + ("x" if isinstance(value, str) else 1)
+
+
+def test_every_fact_that_is_changed_or_gone_is_noticed(saved):
+    path = saved / "distilled.json"
+    document = json.loads(path.read_text())
+    assert {"facts_sha256", "facts_version"} < set(document)
+    for name in document:
+        one = {**document, name: changed(document[name])}
+        other = {key: value for key, value in document.items() if key != name}
+        for text in (json.dumps(one), json.dumps(other)):
+            path.write_text(text)
+            with pytest.raises(errors.InputError):
+                distilled.DistilledSet.load(saved)
+    path.write_text(json.dumps(dict(reversed(document.items())), indent=7))
+    assert distilled.DistilledSet.load(saved).config["seed"] == 3
+
+
 @pytest.mark.parametrize("text", ["{", "\xff", ""])
 def test_a_broken_json_is_told(saved, text):
     (saved / "distilled.json").write_bytes(text.encode("latin-1"))
@@ -304,7 +326,7 @@ def test_a_file_without_targets_is_told(saved):
     rewrite(saved, arrays={"x": np.zeros((6, 2), np.float32)})
     document = json.loads((saved / "distilled.json").read_text())
     document["arrays"] = listing
-    (saved / "distilled.json").write_text(json.dumps(document))
+    (saved / "distilled.json").write_text(json.dumps(digests.sealed(document)))
     with pytest.raises(errors.InputError, match="have x, y"):
         distilled.DistilledSet.load(saved)
 

@@ -26,6 +26,12 @@ def test_the_arrays_of_a_former_set_are_read_bit_by_bit(stored, golden_folder):
     }
 
 
+def test_a_former_set_says_that_it_cannot_be_checked(golden_folder, caplog):
+    dj.DistilledSet.load(golden_folder / "set_of_0_1_0")
+    (line,) = [record.message for record in caplog.records]
+    assert line.endswith("so it cannot be checked.")
+
+
 def test_a_former_set_is_saved_as_it_was(stored, golden_folder, tmp_path):
     stored.save(tmp_path)
     for name in ("distilled.npz", "distilled.json"):
