@@ -190,7 +190,8 @@ def transfer_stored(
     rows = [line.to_row() for line in lines]
     folder = path if path.is_dir() else path.parent
     text = json.dumps(rows, indent=2)
-    dj.storage.npz_json.write_files({folder / "transfer.json": text.encode()})
+    files = dj.storage.json_files.with_digest(folder / "transfer.json", text)
+    dj.storage.npz_json.write_files(files)
     return rows
 
 

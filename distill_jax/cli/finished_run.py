@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from distill_jax import data, report
     from distill_jax.cli.experiment import Summary
 
-__all__ = ["contents", "gather", "stored_config"]
+__all__ = ["contents", "gather", "stored_config", "stored_results"]
 
 _SHOWN_PER_CLASS = 10
+_CONFIG_ADVICE = "the same `distill-jax distill` with its config makes it whole"
 # Of a run whose results say nothing of metrics.
 _ACCURACY = ({"name": "accuracy", "is_fraction": True, "worst": 0.0},)
 
@@ -49,8 +50,49 @@ def stored_config(workdir: pathlib.Path) -> Any:
 
     from distill_jax.cli import kinds
 
-    stored = _read_json(workdir / "config.json")
+    stored = _read_beside(workdir / "config.json", _CONFIG_ADVICE)
+    if not isinstance(stored, dict):
+        raise errors.DamagedError(
+            f"`{workdir / 'config.json'}` holds no config; {_CONFIG_ADVICE}."
+        )
     return ml_collections.ConfigDict(kinds.completed(stored))
+
+
+def stored_results(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads the results of a run, and checks them against their digest.
+
+    Args:
+      workdir: the folder of a run.
+
+    Returns:
+      What `results.json` holds, without its digest.
+
+    Raises:
+      DamagedError: when they are not what was written.
+      InputError: when there are none.
+
+    Example:
+      >>> stored_results(pathlib.Path("nowhere"))
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
+does not hold a finished run of `distill-jax distill`.
+    """
+    from distill_jax.storage import digests
+
+    path = workdir / "results.json"
+    advice = "remove it, and the same `distill-jax distill` writes it again"
+    try:
+        document = json.loads(path.read_bytes())
+        if not isinstance(document, dict):
+            raise ValueError("it holds no fields")
+    except FileNotFoundError as error:
+        raise _unfinished(path) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise errors.DamagedError(
+            f"The file {path} could not be read ({error}); {advice}."
+        ) from error
+    return digests.unsealed(document, path, advice=advice)
 
 
 def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
@@ -76,7 +118,7 @@ does not hold a finished run of `distill-jax distill`.
     """
     from distill_jax.cli import experiment
 
-    _read_json(workdir / "results.json")  # Before a large data set is loaded.
+    stored_results(workdir)  # Before a large data set is loaded.
     summary, dataset = experiment.summary_of(config), experiment.load_for(config)
     return gather(workdir, summary, dataset)
 
@@ -108,12 +150,12 @@ def gather(
     """
     from distill_jax import types
     from distill_jax.cli import data_sets
-    from distill_jax.runtime import logging
+    from distill_jax.runtime import extents
 
-    results = _read_json(workdir / "results.json")
+    results = stored_results(workdir)
     stored = dj.DistilledSet.load(workdir)
     data_sets.check_fingerprint(stored, dataset)
-    rows = logging.read_rows(workdir / "metrics.jsonl")
+    rows = extents.checked_rows(workdir)
     metrics = [types.Metric(**each) for each in results.get("metrics", _ACCURACY)]
     return dj.report.Contents(
         title=summary.title,
@@ -219,7 +261,8 @@ def _are_learned(y: np.ndarray | Any) -> bool:
 def _stored_transfer(workdir: pathlib.Path) -> list[dict[str, Any]]:
     """The rows that `evaluate` with several networks has left, if it was called."""
     path = workdir / "transfer.json"
-    return _read_json(path) if path.exists() else []
+    advice = "remove it, or let `distill-jax evaluate` write it again"
+    return _read_beside(path, advice) if path.exists() else []
 
 
 def _costs(seconds: dict[str, float]) -> dict[str, str]:
@@ -242,16 +285,19 @@ with np.load("{workdir / "distilled.npz"}") as file:
 """
 
 
-def _read_json(path: pathlib.Path) -> Any:
+def _read_beside(path: pathlib.Path, advice: str) -> Any:
+    """A file that has its digest beside it; those of earlier versions have none."""
+    from distill_jax.storage import json_files
+
+    is_required = any(path.parent.glob("checkpoints/*/manifest.json"))
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json_files.read(path, advice=advice, is_required=is_required)
     except FileNotFoundError as error:
-        raise errors.InputError(
-            f"There is no file {path}; the folder does not hold a finished run of "
-            "`distill-jax distill`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise errors.InputError(
-            f"The file {path} could not be read ({error}); run `distill-jax distill` "
-            "in a new folder."
-        ) from error
+        raise _unfinished(path) from error
+
+
+def _unfinished(path: pathlib.Path) -> errors.InputError:
+    return errors.InputError(
+        f"There is no file {path}; the folder does not hold a finished run of "
+        "`distill-jax distill`."
+    )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax import errors
+from distill_jax.storage import json_files
 
 __all__ = ["COMMANDS", "bring_up", "check", "completed", "kind_of"]
 
@@ -124,11 +125,13 @@ def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
       'distill'
     """
     path = workdir / "config.json"
+    if json_files.is_as_written(path) is False:
+        return  # Whoever needs it makes it whole, or says what is wrong with it.
     try:
         stored = json.loads(path.read_text("utf-8"))
         found, kind = kind_of(stored), kind_of(config)
     except (OSError, ValueError, AttributeError):
-        return  # Whoever needs it says what is wrong with it.
+        return  # The same.
     if found != kind:
         raise errors.InputError(
             f'The folder {workdir} is of the kind "{found}", not "{kind}"; use another '
@@ -140,4 +143,5 @@ def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
         from distill_jax.storage import atomic
 
         with workdirs.writing(workdir):
-            atomic.replace_file(path, json.dumps(now, indent=2))
+            text = json.dumps(now, indent=2)
+            atomic.replace_files(json_files.with_digest(path, text))

@@ -70,10 +70,11 @@ def to_distilled(
     )
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a file of numbers, whole or not at all."""
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    """Writes a file of numbers with its own digest, whole or not at all."""
     from distill_jax.runtime import workdir as workdirs
-    from distill_jax.storage import atomic
+    from distill_jax.storage import atomic, digests
 
+    text = json.dumps(digests.sealed(content), indent=1, allow_nan=False)
     with workdirs.writing(path.parent):
-        atomic.replace_file(path, json.dumps(content, indent=1, allow_nan=False))
+        atomic.replace_file(path, text)

@@ -114,7 +114,7 @@ def write(made: studies.Study, results: studies.Results, workdir: pathlib.Path) 
     page = dj.studies.to_page(made, results, usage=usage)
     path = dj.report.write_page(page, workdir / "report.html")
     claims = [_plain(claim) for claim in page.claims]
-    _write(workdir / "claims.json", json.dumps(claims, indent=1, allow_nan=False))
+    _write({workdir / "claims.json": json.dumps(claims, indent=1, allow_nan=False)})
     for claim in page.claims:
         paper = f" The paper: {claim.paper}." if claim.paper else ""
         print(f"{claim.verdict}: {claim.statement} {claim.measured}.{paper}")
@@ -134,7 +134,8 @@ def _claim(workdir: pathlib.Path, fields: Mapping[str, Any]) -> None:
                 f'The folder {workdir} holds the study "{former}", not "{name}"; use '
                 "another folder."
             )
-    _write(path, json.dumps(fields, indent=2))
+    text = json.dumps(fields, indent=2)
+    _write(dj.storage.json_files.with_digest(path, text))
 
 
 def _plain(claim: dj.report.Claim) -> dict[str, Any]:
@@ -149,10 +150,11 @@ def _plain(claim: dj.report.Claim) -> dict[str, Any]:
     }
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def _write(files: Mapping[pathlib.Path, bytes | str]) -> None:
     from distill_jax.runtime import workdir as workdirs
     from distill_jax.storage import atomic
 
-    with workdirs.writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace_file(path, text)
+    folder = next(iter(files)).parent
+    with workdirs.writing(folder):
+        atomic.make_folder(folder)
+        atomic.replace_files(files)

@@ -5,12 +5,11 @@
 ``expert_NNNN.npy`` is ``[K, P]``: K epochs, P parameters in the order of the tree.
 ``experts.json`` says how the experts were trained, on what, how good they are at every
 epoch, the context that each learned where the task has contexts, and the SHA-256 of
-each file.
+each file and of all it says itself.
 """
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import json
 import pathlib
@@ -22,7 +21,7 @@ import numpy as np
 
 from distill_jax import base, data, errors
 from distill_jax.experts import plan as plans
-from distill_jax.storage import atomic, npz_json
+from distill_jax.storage import atomic, digests, npz_json
 from distill_jax.types import PyTree
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
 ]
 
 _FORMAT_VERSION = 1
+_AGAIN = "remove the file and the experts beside it, or use another folder"
 # Fields that came later are named only where they differ from what was always so: the
 # folders from before are of the same experts.
 _LATER_FIELDS = ("augmentation_align_corners",)
@@ -122,8 +122,8 @@ def write_expert(
     stream = io.BytesIO()
     np.save(stream, snapshots)
     content = stream.getvalue()
-    rows[expert_name(expert)]["sha256"] = hashlib.sha256(content).hexdigest()
-    document = json.dumps({**facts, "experts": rows}, indent=1)
+    rows[expert_name(expert)]["sha256"] = digests.of_bytes(content)
+    document = json.dumps(digests.sealed({**facts, "experts": rows}), indent=1)
     npz_json.write_files(
         {
             path / f"{expert_name(expert)}.npy": content,
@@ -142,13 +142,16 @@ def read_rows(
     if not document.exists():
         return {}
     try:
-        stored = json.loads(document.read_text())
-        rows = dict(stored["experts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise errors.InputError(
-            f"`{document}` could not be read ({error!r}); remove the file and the "
-            "experts beside it, or use another folder."
+        stored = json.loads(document.read_bytes())
+        rows = {name: dict(row) for name, row in stored["experts"].items()}
+        numbers = {name: int(name.removeprefix("expert_")) for name in rows}
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    ) as error:
+        raise errors.DamagedError(
+            f"`{document}` could not be read ({error!r}); {_AGAIN}."
         ) from error
+    stored = digests.unsealed(stored, document, advice=_AGAIN)
     wanted = json.loads(json.dumps(facts))
     for name, value in wanted.items():
         if stored.get(name) != value:
@@ -159,12 +162,12 @@ def read_rows(
             )
     for name in list(rows):
         file = path / f"{name}.npy"
-        if int(name.removeprefix("expert_")) >= plan.num_experts:
+        if numbers[name] >= plan.num_experts:
             continue
-        if not file.exists():
+        if not file.is_file():
             del rows[name]
-        elif hashlib.sha256(file.read_bytes()).hexdigest() != rows[name].get("sha256"):
-            raise errors.InputError(
+        elif digests.of_file(file) != rows[name].get("sha256"):
+            raise errors.DamagedError(
                 f"`{file}` is damaged (its SHA-256 is not the one of `experts.json`); "
                 "remove that file alone, and it is trained again."
             )

@@ -83,7 +83,7 @@ class Checkpoints:
           [2, 3]
         """
         if processes.is_first():
-            self._folder.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(self._folder)
             orbax_files.remove_leftovers(self._folder)
         processes.barrier("a save begins")
         temporary = self._folder / "unfinished_save"
@@ -125,8 +125,9 @@ class Checkpoints:
     def newest_whole(self) -> int | None:
         """The step of the newest checkpoint that is what was written.
 
-        Newer ones are set aside as ``step_N.damaged``, with a warning. Of several
-        processes the first one calls this.
+        Newer ones are set aside as ``step_N.damaged``, with a warning, and what a save
+        that was cut short has left is removed. Of several processes the first one calls
+        this, at the start of a run.
 
         Returns:
           The step; ``None`` where there is no checkpoint.
@@ -146,6 +147,8 @@ class Checkpoints:
           ...         print(checkpoints.newest_whole(), checkpoints.steps())
           10 [10]
         """
+        with contextlib.suppress(OSError):  # A disk that is read only stays as it is.
+            orbax_files.remove_leftovers(self._folder)
         damaged = {}
         for step in reversed(self.steps()):
             try:

@@ -5,24 +5,28 @@
 ``metrics.jsonl`` has one JSON object per line: ``{"step", "loss", "metrics",
 "seconds", "compile_seconds"}`` for a logged step, and ``{"step", "evaluation",
 "seconds", "compile_seconds"}`` for an evaluation. Numbers that are not finite are
-``null``.
+``null``. Each checkpoint keeps the *extent* of the file: how many bytes it had then,
+and their SHA-256.
 """
 
+import hashlib
 import json
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import console as rich_console
 from rich import progress as rich_progress
 
 from distill_jax import errors
-from distill_jax.storage import atomic
+from distill_jax.storage import atomic, digests
 
-__all__ = ["Journal", "ProgressBar", "read_rows"]
+__all__ = ["Journal", "ProgressBar", "check_extent", "read_rows"]
+
+Extent = Mapping[str, Any]  # num_bytes, and the sha256 of as many first bytes
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -46,15 +50,56 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
       [{'step': 1, 'loss': 0.5}]
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
+    return _parse(path, path.read_bytes()) if path.exists() else []
+
+
+def check_extent(path: pathlib.Path, extent: Extent | None) -> bytes:
+    """Returns what a journal had when a checkpoint was saved, if it still has it.
+
+    Args:
+      path: of ``metrics.jsonl``.
+      extent: from the facts of the checkpoint; ``None`` of earlier versions, which
+        checks nothing and returns all.
+
+    Returns:
+      The first bytes of the file.
+
+    Raises:
+      DamagedError: when they are not what was written.
+
+    Example:
+      >>> check_extent(pathlib.Path("/nowhere"), {"num_bytes": 9, "sha256": "0"})
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.DamagedError: `/nowhere` is missing or shorter than it was...
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    if extent is None:
+        return content
+    content = content[: extent["num_bytes"]]
+    if digests.of_bytes(content) == extent["sha256"]:
+        return content
+    how = "missing or shorter than it was"
+    if len(content) == extent["num_bytes"]:
+        how = "not what was written (its SHA-256 differs)"
+    raise errors.DamagedError(
+        f"`{path}` is {how}, so rows of the history were changed or lost; put a copy "
+        "back, or remove the file to go on without the rows so far."
+    )
+
+
+def _parse(path: pathlib.Path, content: bytes) -> list[dict[str, Any]]:
+    """The rows of whole lines."""
     rows = []
+    lines = content.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):  # The last has no newline.
         try:
             row = json.loads(line)
             row["step"] = int(row["step"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise errors.InputError(
                 f"Line {number} of {path} is not a JSON object with a step, so the "
                 "file was changed; remove it, or use another folder for the run."
@@ -70,9 +115,12 @@ class Journal:
       workdir: the folder of ``metrics.jsonl``; ``None`` keeps rows in memory only.
       last_step: rows of later steps are dropped, since the run goes on from here;
         ``None`` drops all.
+      extent: of the file at that step, from the checkpoint; what is behind it is
+        dropped. ``None`` where the checkpoint is of an earlier version.
       use_tensorboard: whether to write event files to ``workdir/tensorboard`` too.
 
     Raises:
+      DamagedError: when the file no longer has what it had.
       InputError: when TensorBoard is asked for without a folder, or without the
         package that writes its files.
       OSError: from here and from `write`, when the folder cannot be written.
@@ -89,27 +137,50 @@ class Journal:
         workdir: pathlib.Path | None,
         *,
         last_step: int | None,
+        extent: Extent | None = None,
         use_tensorboard: bool = False,
     ):
         self.rows: list[dict[str, Any]] = []
         self._path = None if workdir is None else workdir / "metrics.jsonl"
-        self._events = _event_writer(workdir, last_step) if use_tensorboard else None
+        self._sha256, self._num_bytes = hashlib.sha256(), 0
         if self._path is not None:
+            content = b""
             if last_step is not None:
-                rows = read_rows(self._path)
+                content = check_extent(self._path, extent)
+                rows = _parse(self._path, content)
                 self.rows = [row for row in rows if row["step"] <= last_step]
-            atomic.replace_file(self._path, _to_lines(self.rows))
+            if extent is None:
+                content = _to_lines(self.rows).encode()
+            atomic.replace_file(self._path, content)
+            self._count(content)
+        self._events = _event_writer(workdir, last_step) if use_tensorboard else None
+
+    @property
+    def extent(self) -> dict[str, Any]:
+        """How much is written, for a checkpoint: ``num_bytes`` and their ``sha256``."""
+        return {"num_bytes": self._num_bytes, "sha256": self._sha256.hexdigest()}
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         """Adds rows; what cannot be written whole is taken back."""
         rows = [_finite(row) for row in rows]
         if self._path is not None:
-            _append(self._path, _to_lines(rows).encode())
+            content = _to_lines(rows).encode()
+            _append(self._path, content)
+            self._count(content)
         self.rows += rows
         if self._events is not None:
             for row in rows:
                 for name, value in _scalars(row).items():
                     self._events.add_scalar(name, value, row["step"])
+
+    def flush(self) -> None:
+        """Puts the file onto the disk, as a checkpoint that names its extent needs."""
+        if self._path is not None and self._path.exists():
+            atomic.flush(self._path)
+
+    def _count(self, content: bytes) -> None:
+        self._sha256.update(content)
+        self._num_bytes += len(content)
 
     def close(self) -> None:
         """Closes the event files."""

@@ -3,7 +3,8 @@
 """What a run keeps: its journal, its checkpoints, and the time it took.
 
 A checkpoint is written after the rows that led to it, and rows after the restored step
-are dropped on resuming: so no step is ever missing or told twice.
+are dropped on resuming: so no step is ever missing or told twice. A checkpoint is gone
+on from if it and the rows that led to it are what was written.
 """
 
 import pathlib
@@ -16,7 +17,7 @@ import numpy as np
 
 from distill_jax import base, errors
 from distill_jax.compute import processes
-from distill_jax.runtime import checkpoint, logging, refusals
+from distill_jax.runtime import checkpoint, extents, logging, refusals
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key, PyTree
 
@@ -63,16 +64,23 @@ class Record:
         self._identity = dict(identity)
         self.refusals = refusals.Refusals(identity.get("num_steps", 0))
         self._checkpoints: checkpoint.Checkpoints | None = None
+        extent = None
         if folder is not None:
             processes.by_first(lambda: workdirs.claim(folder, config))
-            self._checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
-            self.saved_step = processes.by_first(self._checkpoints.newest_whole)
+            checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
+            self._checkpoints = checkpoints
+            self.saved_step = processes.by_first(
+                lambda: extents.newest_whole(folder, checkpoints)
+            )
             if self.saved_step is not None:
-                self._read_facts(self._checkpoints.facts(self.saved_step))
+                facts = checkpoints.facts(self.saved_step)
+                self._read_facts(facts)
+                extent = extents.extent_of(folder, facts)
         with workdirs.writing(folder):
             self.journal = logging.Journal(
                 folder if processes.is_first() else None,
                 last_step=self.saved_step,
+                extent=extent,
                 use_tensorboard=use_tensorboard,
             )
 
@@ -88,10 +96,15 @@ class Record:
         if self._checkpoints is None or step == self.saved_step:
             return
         seconds = {"run": self.run_seconds, "compile": self.compile_seconds}
-        facts = {"identity": self._identity, "seconds": seconds}
+        facts = {
+            "identity": self._identity,
+            "seconds": seconds,
+            "journal": self.journal.extent,
+        }
         if self.refusals.num_counted:
             facts["refusals"] = self.refusals.to_facts()
         with workdirs.writing(self._folder):
+            self.journal.flush()
             self._checkpoints.save(step, state, facts)
         self.saved_step = step
 

@@ -1,6 +1,10 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run: one config each, and disk errors said in sentences."""
+"""The folder of a run: one config each, and disk errors said in sentences.
+
+``config.json`` has its SHA-256 beside it. When it is damaged or gone, the same config
+makes it whole; another one is refused.
+"""
 
 import contextlib
 import errno
@@ -10,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import errors
-from distill_jax.storage import atomic
+from distill_jax.storage import atomic, digests, json_files
 
 __all__ = ["claim", "writing"]
 
@@ -28,6 +32,7 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
       config: any mapping that JSON can hold; ``None`` counts as empty.
 
     Raises:
+      DamagedError: when the one in the folder is damaged, and was another one.
       InputError: when the config is not plain, differs from the one in the folder, or
         the folder cannot be written.
 
@@ -43,20 +48,55 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
     text = _to_json(config or {})
     path = workdir / "config.json"
     with writing(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
-        former = path.read_text() if path.exists() else None
-        if former is None:
-            atomic.replace_file(path, text)
-            return
+        atomic.make_folder(workdir)
+        atomic.sweep(workdir)
+        former = path.read_bytes() if path.exists() else None
+        digest = json_files.digest_beside(path)
+    if digest not in (None, former and digests.of_bytes(former)):
+        former = _repaired(path, text, digest, former)
+    if former is not None:
+        _check_same(path, former, text)
+    if former is None or digest is None:
+        with writing(workdir):
+            atomic.replace_files(json_files.with_digest(path, text))
+
+
+def _repaired(
+    path: pathlib.Path, text: str, digest: str, former: bytes | None
+) -> bytes | None:
+    """What a damaged config was, as far as it can be told; None if it is to be written.
+
+    Either the file or the digest beside it has changed.
+    """
+    how = "gone" if former is None else "not what was written, so it is damaged"
+    if digests.of_bytes(text.encode()) == digest:
+        errors.warn(f"`{path}` is {how}; it is written again, since this run has it.")
+        return None
+    try:
+        if former is not None and not _differences(
+            json.loads(former), json.loads(text)
+        ):
+            errors.warn(f"The digest of `{path}` is damaged; it is written again.")
+            return None
+    except (ValueError, RecursionError):
+        pass
+    raise errors.DamagedError(
+        f"`{path}` is {how}, and it was not the config that is used now; start the run "
+        "with its own config, which makes it whole, or use another folder."
+    )
+
+
+def _check_same(path: pathlib.Path, former: bytes, text: str) -> None:
+    """Raises unless a stored config is the one that is used now."""
     try:
         differences = _differences(json.loads(former), json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.InputError(
             f"{path} is not valid JSON ({error}); use another folder for the run."
         ) from None
     if differences:
         raise errors.InputError(
-            f"The folder {workdir} holds a run with another config: "
+            f"The folder {path.parent} holds a run with another config: "
             f"{', '.join(differences)}; use another folder, or the former values."
         )
 

@@ -15,16 +15,22 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 
 __all__ = [
     "finish",
+    "flush",
+    "make_folder",
     "remove_folder",
     "replace_file",
     "replace_files",
     "replace_folder",
+    "sweep",
 ]
+
+_RENAMES = ".renames"
 
 
 def replace_file(path: pathlib.Path, content: bytes | str) -> None:
@@ -52,7 +58,7 @@ def replace_file(path: pathlib.Path, content: bytes | str) -> None:
     except OSError:
         _remove([temporary])
         raise
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def replace_files(files: Mapping[pathlib.Path, bytes | str]) -> None:
@@ -81,7 +87,7 @@ def replace_files(files: Mapping[pathlib.Path, bytes | str]) -> None:
     try:
         for target, content in files.items():
             _write(hidden[target], content)
-        _flush(last.parent)
+        flush(last.parent)
         renames = [[hidden[target].name, target.name] for target in files]
         replace_file(_note(last), json.dumps(renames))
     except OSError:
@@ -110,9 +116,9 @@ def finish(path: pathlib.Path) -> None:
     for hidden, target in _renames(content):
         with contextlib.suppress(FileNotFoundError):  # Renamed before.
             os.replace(path.with_name(hidden), path.with_name(target))
-    _flush(path.parent)
+    flush(path.parent)
     note.unlink(missing_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def replace_folder(
@@ -142,12 +148,12 @@ def replace_folder(
     """
     for place, _, names in os.walk(new):
         for name in names:
-            _flush(pathlib.Path(place, name))
-        _flush(pathlib.Path(place))
+            flush(pathlib.Path(place, name))
+        flush(pathlib.Path(place))
     if target.exists():
         remove_folder(target, removed=removed)
     new.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
 
 
 def remove_folder(folder: pathlib.Path, *, removed: pathlib.Path) -> None:
@@ -173,13 +179,98 @@ def remove_folder(folder: pathlib.Path, *, removed: pathlib.Path) -> None:
     shutil.rmtree(removed)
 
 
+def make_folder(folder: pathlib.Path) -> None:
+    """Makes a folder and those above it, so that they outlive a loss of power.
+
+    Args:
+      folder: which may be there.
+
+    Raises:
+      OSError: when it cannot be made.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     make_folder(pathlib.Path(folder, "a", "b"))
+      ...     pathlib.Path(folder, "a", "b").is_dir()
+      True
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        flush(each.parent)
+
+
+def sweep(folder: pathlib.Path) -> None:
+    """Removes the unfinished files that processes which are gone have left.
+
+    Renames that are left are done first, so nothing that was complete is lost.
+
+    Args:
+      folder: that this package writes files to.
+
+    Raises:
+      OSError: when the folder cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     unfinished = pathlib.Path(folder, ".set.npz.999999999.tmp")
+      ...     _ = unfinished.write_text("half of")
+      ...     sweep(pathlib.Path(folder))
+      ...     unfinished.exists()
+      False
+    """
+    names = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    for name in names:
+        if name.endswith(_RENAMES):
+            finish(folder / name[1:].removesuffix(_RENAMES))
+    for name in names:
+        match = re.fullmatch(r"\..+\.(\d+)\.tmp", name)
+        if match and not _is_running(int(match[1])):
+            (folder / name).unlink(missing_ok=True)
+
+
+def flush(path: pathlib.Path) -> None:
+    """Puts a file, or the names in a folder, onto the disk.
+
+    Args:
+      path: of either.
+
+    Raises:
+      OSError: when the disk does not take it.
+
+    Example:
+      >>> flush(pathlib.Path("/tmp"))
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # Not on every disk.
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def _hidden(path: pathlib.Path) -> pathlib.Path:
     """Where a process puts a new content until it is whole."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _note(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name}.renames")
+    return path.with_name(f".{path.name}{_RENAMES}")
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process of this machine has the number, and is another one."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # Of somebody else.
+    return pid != os.getpid()
 
 
 def _renames(content: bytes) -> list[tuple[str, str]]:
@@ -197,18 +288,6 @@ def _write(path: pathlib.Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush(path: pathlib.Path) -> None:
-    """Puts a file, or the names in a folder, onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # Not on every disk.
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _remove(paths: Iterable[pathlib.Path]) -> None:

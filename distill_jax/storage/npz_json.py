@@ -136,9 +136,11 @@ def write_files(files: Mapping[pathlib.Path, bytes]) -> None:
     """
     try:
         for target in files:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(target.parent)
             if target.is_dir():
                 raise IsADirectoryError(f"{target} is a folder")
+        for folder in {target.parent for target in files}:
+            atomic.sweep(folder)
         atomic.replace_files(files)
     except OSError as error:
         names = " and ".join(f"`{target}`" for target in files)

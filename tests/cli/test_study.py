@@ -61,6 +61,7 @@ def test_a_study_leaves_its_cells_its_claims_and_a_page(make_toy, tmp_path, caps
         "cells.jsonl",
         "claims.json",
         "config.json",
+        "config.json.sha256",
         "report.html",
     }
     (claim,) = json.loads((tmp_path / "claims.json").read_text())

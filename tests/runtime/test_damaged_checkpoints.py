@@ -8,6 +8,7 @@ import pathlib
 import random
 import shutil
 
+import former
 import jax
 import numpy as np
 import pytest
@@ -97,20 +98,10 @@ def test_a_leaf_that_comes_back_as_another_is_named(copied, monkeypatch):
         checkpoint.Checkpoints(copied).restore(STATE)
 
 
-def as_former(folder, step):
-    """A checkpoint as version 1 has left it: no manifest, all of it known to orbax."""
-    path = folder / f"step_{step}"
-    manifest = json.loads((path / "manifest.json").read_text())
-    arrays = orbax_files.load(path)
-    shutil.rmtree(path)
-    metadata = {name: manifest[name] for name in ("leaves", "facts")}
-    orbax_files.orbax().save(str(path), arrays, custom_metadata=metadata)
-
-
 def test_a_checkpoint_of_an_earlier_version_is_read_and_cannot_be_checked(
     copied, caplog
 ):
-    as_former(copied, 2)
+    former.without_manifest(copied / "step_2")
     checkpoints = checkpoint.Checkpoints(copied)
     assert checkpoints.newest_whole() == 2
     (line,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
@@ -123,7 +114,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read_and_cannot_be_checked(
 def test_what_orbax_cannot_read_becomes_a_sentence_and_the_older_is_taken(
     copied, caplog
 ):
-    as_former(copied, 2)
+    former.without_manifest(copied / "step_2")
     (largest,) = sorted(files_of(copied, 2), key=lambda path: path.stat().st_size)[-1:]
     largest.write_bytes(largest.read_bytes()[:100])
     with pytest.warns(UserWarning, match="could not be read .*, and step 1 is taken"):
