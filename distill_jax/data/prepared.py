@@ -12,6 +12,7 @@ imported when it is needed and not before.
 """
 
 import importlib
+import json
 import os
 import pathlib
 from typing import Any
@@ -20,10 +21,12 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.data import arrays, dataset, files
+from distill_jax.storage import bounds
 
 __all__ = ["read"]
 
 HOME = "~/tensorflow_datasets"  # Where the library itself keeps what it prepared.
+_OWN_CLASSES = "tensorflow_datasets.core.features."
 
 
 def read(name: str, data_dir: str | os.PathLike | None) -> dataset.RawSet:
@@ -53,7 +56,19 @@ prepare it once with tfds.builder("mnist", data_dir="/", file_format="array_reco
     named = data_dir if data_dir is not None else os.environ.get(files.ENVIRONMENT)
     folder = pathlib.Path(named or HOME).expanduser()
     version = _newest_version(name, folder)
-    builder = _import_library().builder_from_directory(version)
+    library = _import_library()
+    message = (
+        f'The set "tfds:{name}" in "{version}" cannot be read ({{error}}); prepare it '
+        "again."
+    )
+    with bounds.reading(message):
+        _check_classes(version / "features.json")
+        return _read_version(name, version, library)
+
+
+def _read_version(name: str, version: pathlib.Path, library: Any) -> dataset.RawSet:
+    """The splits of one prepared version."""
+    builder = library.builder_from_directory(version)
     if builder.info.file_format.value != "array_record":
         raise errors.InputError(
             f'The set "tfds:{name}" is prepared in "{version}" as '
@@ -76,6 +91,26 @@ prepare it once with tfds.builder("mnist", data_dir="/", file_format="array_reco
     return raw._replace(class_names=tuple(builder.info.features[keys[1]].names))
 
 
+def _check_classes(path: pathlib.Path) -> None:
+    """Raises where a file names a class that would be imported from elsewhere."""
+    if not path.exists():
+        return
+    left = [json.loads(path.read_bytes())]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            former = ("type",) if "content" in node else ()
+            for key in ("pythonClassName", "python_class_name", *former):
+                named = node.get(key)
+                if isinstance(named, str) and not named.startswith(_OWN_CLASSES):
+                    raise errors.InputError(
+                        f'The file "{path}" names the class {named}, which was not '
+                        "imported; only features of tensorflow_datasets are read."
+                    )
+        if isinstance(node, dict | list):
+            left += node.values() if isinstance(node, dict) else node
+
+
 def _newest_version(name: str, folder: pathlib.Path) -> pathlib.Path:
     """The folder of the newest prepared version."""
     versions = [info.parent for info in (folder / name).glob("*/dataset_info.json")]
@@ -91,7 +126,7 @@ def _newest_version(name: str, folder: pathlib.Path) -> pathlib.Path:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """The numbers of a version, to compare 10.0.0 with 9.0.0."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def _import_library() -> Any:

@@ -6,9 +6,11 @@ Each test runs the library on a small set of numbers, which it can prepare by it
 """
 
 import json
+import shutil
 import subprocess
 import sys
 
+import mutations
 import numpy as np
 import pytest
 
@@ -113,3 +115,52 @@ def test_library_is_imported_only_when_it_is_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_changed_files_are_read_or_refused_in_a_sentence(prepared, tmp_path):
+    folder = tmp_path / "tiny_shapes" / "1.0.0"
+    shutil.copytree(prepared / "tiny_shapes" / "1.0.0", folder)
+    files = sorted(folder.iterdir())
+    num_refused = 0
+    for seed in range(200):
+        path = files[seed % len(files)]
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            path.write_bytes(mutations.of_json(content, seed))
+        else:  # Records are filled up with zeros.
+            path.write_bytes(mutations.of_bytes(content[:3000], seed) + content[3000:])
+        try:
+            data.load("tfds:tiny_shapes", tmp_path)
+        except errors.InputError:
+            num_refused += 1
+        path.write_bytes(content)
+    assert num_refused > 50
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"pythonClassName": "foreign_code.Feature", "tensor": {}},
+        {"python_class_name": "foreign_code.Feature", "tensor": {}},
+        {"type": "foreign_code.Feature", "content": {}},
+        {
+            "pythonClassName": "tensorflow_datasets.core.features.features_dict."
+            "FeaturesDict",
+            "featuresDict": {"features": {"x": {"pythonClassName": "foreign_code.F"}}},
+        },
+    ],
+)
+def test_classes_from_elsewhere_are_not_imported(prepared, tmp_path, form, monkeypatch):
+    flag = tmp_path / "ran"
+    (tmp_path / "foreign_code.py").write_text(f"open({str(flag)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "tiny_shapes" / "1.0.0"
+    shutil.copytree(prepared / "tiny_shapes" / "1.0.0", folder)
+    (folder / "features.json").write_text(json.dumps(form))
+    with pytest.raises(
+        errors.InputError, match=r"class foreign_code\..*was not imported"
+    ):
+        data.load("tfds:tiny_shapes", tmp_path)
+    assert not flag.exists()
