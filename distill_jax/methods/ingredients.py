@@ -12,6 +12,7 @@ from distill_jax import base, bilevel, data, errors, transforms
 from distill_jax.augmentation import drawing, policies
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.methods import initial_examples
+from distill_jax.objectives import checks
 from distill_jax.transforms import bending, composition
 
 __all__ = ["Shared", "class_source", "cosine", "is_digits", "strategy"]
@@ -64,11 +65,8 @@ class Shared:
 
     def check_classes(self, why: str) -> None:
         """Raises where examples have no classes; ``why`` begins the sentence."""
-        if not self.task.has_classes:
-            raise errors.InputError(
-                f"{why}, but the targets of the task are values to be regressed; use "
-                "another method, such as `dm`, `dc`, `mtt`, `bptt`, `frepo` or `kip`."
-            )
+        instead = "another method, such as `dm`, `dc`, `mtt`, `bptt`, `frepo` or `kip`"
+        checks.check_classes(self.task, why, instead)
 
     @property
     def num_of_each(self) -> int:

@@ -26,7 +26,8 @@ def check_probabilities(task: base.Task, use: str) -> None:
 
     Args:
       task: the task.
-      use: what the objective needs them for, the beginning of the sentence.
+      use: what they are needed for, the beginning of the sentence.
+      instead: what to use, the end of it.
 
     Raises:
       InputError: for targets of another kind.
@@ -44,12 +45,17 @@ def check_probabilities(task: base.Task, use: str) -> None:
         )
 
 
-def check_classes(task: base.Task, use: str) -> None:
+def check_classes(
+    task: base.Task,
+    use: str,
+    instead: str = "another objective, such as `distribution_matching`",
+) -> None:
     """Raises unless the examples of a task are of classes.
 
     Args:
       task: the task.
-      use: what the objective needs them for, the beginning of the sentence.
+      use: what they are needed for, the beginning of the sentence.
+      instead: what to use, the end of it.
 
     Raises:
       InputError: for targets that are values.
@@ -63,7 +69,7 @@ def check_classes(task: base.Task, use: str) -> None:
     if not task.has_classes:
         raise errors.InputError(
             f"{use}, but the targets of the task are values to be regressed; use "
-            "another objective, such as `distribution_matching`."
+            f"{instead}."
         )
 
 
