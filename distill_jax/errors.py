@@ -18,6 +18,7 @@ __all__ = [
     "DivergedError",
     "FailedCellsError",
     "InputError",
+    "Interrupted",
     "LostProcessError",
     "NonFiniteError",
     "check_counts",
@@ -50,6 +51,18 @@ class LostProcessError(RuntimeError):
 
 class FailedCellsError(RuntimeError):
     """Some cells of a study failed; those that did not are kept."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop, and has stopped after saving what it could.
+
+    Attributes:
+      signum: the number of the signal; a program ends with ``128 + signum``.
+    """
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(message)
+        self.signum = signum
 
 
 def check_counts(*, of: str = "", least: int = 1, **counts: Any) -> None:

@@ -59,6 +59,7 @@ COMMAND = flags.Command(
       with one field of the config overridden""",
     add_flags=_add_flags,
     run=_run,
+    resumes=True,
 )
 
 

@@ -39,6 +39,7 @@ class Command(NamedTuple):
     add_flags: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
     kinds: Sequence[str] = ("distill",)  # of config that it takes
+    resumes: bool = False  # whether the same command goes on where it was stopped
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

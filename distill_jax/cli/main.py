@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from distill_jax import errors
-from distill_jax.cli import flags
+from distill_jax.cli import flags, interruptions
 
 __all__ = ["COMMANDS", "command", "main"]
 
@@ -93,7 +93,9 @@ def _run(words: list[str]) -> int:
         if not words or words[0] == "help" or {"--help", "-h"} & set(words):
             return _help(words)
         record = command(words[0])
-        record.run(flags.parse(record, words[1:]))
+        stops = interruptions.ending_in_a_sentence(flags.PROGRAM, record.resumes)
+        with stops:
+            record.run(flags.parse(record, words[1:]))
     except errors.NonFiniteError as error:
         return _complain(error, 3)
     except errors.InputError as error:

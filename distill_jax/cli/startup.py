@@ -88,6 +88,8 @@ def join(values: argparse.Namespace) -> bool:
             "--process_id together; on a TPU pod slice or under Slurm --distributed "
             "finds all three."
         )
+    from distill_jax.cli import interruptions
     from distill_jax.compute import processes
 
+    interruptions.wait_for_others()
     return processes.join(*address, patience=values.patience)

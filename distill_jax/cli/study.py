@@ -62,6 +62,7 @@ COMMAND = flags.Command(
     add_flags=_add_flags,
     run=_run,
     kinds=("study",),
+    resumes=True,
 )
 
 

@@ -52,8 +52,8 @@ def run(
     """Runs a recipe on a data set; goes on where an earlier run in `workdir` stopped.
 
     A resumed run equals an uninterrupted one bitwise, in its state and in all it logs
-    but the times. On SIGINT or SIGTERM the chunk at hand (about a second) is finished
-    and saved first; a second SIGINT stops at once.
+    but the times. On SIGINT, SIGTERM or SIGHUP the chunk at hand (about a second) is
+    finished and saved first; a second SIGINT stops at once.
 
     Args:
       recipe: what ``methods.dm(...)`` and the like return.
@@ -121,28 +121,25 @@ def run(
     initial = recipe.initial_fn(key_initial, data)
     if getattr(recipe.protocol, "targets", "values") != "values":
         bilevel.check_class_major(initial)
-    with (
-        processes.tells_losses(),
-        signals.requests() as request,
-        contextlib.closing(record.journal),
-    ):
+    with processes.tells_losses(), contextlib.closing(record.journal):
         state = _start(recipe, record, key_init, initial, trace_cache)
+        is_over = int(state.step) >= num_steps
+        # May train experts for hours: a signal stops that at once.
+        source = None if is_over else recipe.source_fn(data)
         evaluate = _evaluator(recipe.method, calendar, evaluation.evaluate_fn, record)
-        evaluate(state)
-        if int(state.step) < num_steps:
-            compile_steps = functools.partial(
-                scan.compile_steps, trace_cache=trace_cache
-            )
-            state = _take_steps(
-                recipe,
-                calendar,
-                record,
-                request,
-                evaluate,
-                logging.progress,
-                compile_steps,
-                (key_run, state, recipe.source_fn(data)),
-            )
+        with signals.requests() as request:
+            evaluate(state)
+            if not is_over:
+                state = _take_steps(
+                    recipe,
+                    calendar,
+                    record,
+                    request,
+                    evaluate,
+                    logging.progress,
+                    functools.partial(scan.compile_steps, trace_cache=trace_cache),
+                    (key_run, state, source),
+                )
         checks.check_end(state, record)
     return state, history.from_rows(
         record.journal.rows,
@@ -177,6 +174,7 @@ def _take_steps(
     record.compile_seconds += compiled.seconds
     inspect = checks.inspector(state)
     step, count = int(state.step), 1
+    request.is_at_steps = True
     bar = logs.ProgressBar(num_steps=calendar.num_steps, step=step, is_shown=progress)
     with bar:
         while step < calendar.num_steps and not _signal_of_any(request):
@@ -273,7 +271,7 @@ def _stop(record: records.Record, state: base.State, signum: int) -> None:
     raise signals.Interrupted(
         signum,
         f"Stopped by signal {signum} after step {int(state.step)}; "
-        f"{record.last_good()}.",
+        f"{record.last_good()}. The same command goes on.",
     )
 
 

@@ -8,19 +8,9 @@ import signal
 import threading
 from collections.abc import Iterator
 
-__all__ = ["Interrupted", "Request", "requests"]
+from distill_jax.errors import Interrupted
 
-
-class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, and has stopped after saving what it could.
-
-    Attributes:
-      signum: the number of the signal; a program ends with ``128 + signum``.
-    """
-
-    def __init__(self, signum: int, message: str):
-        super().__init__(message)
-        self.signum = signum
+__all__ = ["Interrupted", "Request", "requests", "stops_by_itself"]
 
 
 @dataclasses.dataclass
@@ -29,14 +19,32 @@ class Request:
 
     Attributes:
       signum: the number of the first signal that came; ``None`` before.
+      is_at_steps: whether steps are being taken, which are saved before the stop.
     """
 
     signum: int | None = None
+    is_at_steps: bool = False
+
+
+# The request of the run of this process that notes signals, where there is one.
+_current: list[Request] = []
+
+
+def stops_by_itself() -> bool:
+    """Tells whether a run will stop after saving, or is on its way to it.
+
+    Example:
+      >>> with requests() as request:
+      ...     before, request.is_at_steps = stops_by_itself(), True
+      ...     print(before, stops_by_itself())
+      False True
+    """
+    return any(one.is_at_steps or one.signum is not None for one in _current)
 
 
 @contextlib.contextmanager
 def requests() -> Iterator[Request]:
-    """Notes SIGINT and SIGTERM instead of dying of them, and restores the handlers.
+    """Notes SIGINT, SIGTERM and SIGHUP instead of dying of them; restores the handlers.
 
     A SIGINT after the first signal raises ``KeyboardInterrupt`` at once. Signals that
     the process ignores stay ignored; outside the main thread nothing is changed.
@@ -59,11 +67,18 @@ def requests() -> Iterator[Request]:
     def note(signum: int, frame: object) -> None:
         del frame  # It does not matter where the signal came.
         if request.signum is not None and signum == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(
+                "Stopped at once by a second signal; the same command goes on from the "
+                "last checkpoint."
+            )
         request.signum = request.signum or signum
 
-    former = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    known = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):  # Not on every system.
+        known.append(signal.SIGHUP)
+    former = {s: signal.getsignal(s) for s in known}
     former = {s: handler for s, handler in former.items() if handler != signal.SIG_IGN}
+    _current.append(request)
     for signum in former:
         signal.signal(signum, note)
     try:
@@ -71,3 +86,4 @@ def requests() -> Iterator[Request]:
     finally:
         for signum, handler in former.items():
             signal.signal(signum, handler or signal.SIG_DFL)
+        _current.remove(request)
