@@ -108,11 +108,20 @@ def run_experiment(
       progress: whether to show progress; ``None`` where there is a terminal.
 
     Raises:
-      InputError: when the folder holds another run.
+      InputError: when the folder holds another run, or another process is at work in
+        it.
       DivergedError: when all networks that learn from the set diverge; it is stored.
       NonFiniteError: when the loss is no longer finite.
       Interrupted: after a signal.
     """
+    from distill_jax.runtime import workdir as workdirs
+
+    with workdirs.locked(workdir):
+        _run_alone(built, workdir, progress)
+
+
+def _run_alone(built: Experiment, workdir: pathlib.Path, progress: bool | None) -> None:
+    """The whole of it, while nobody else is at work in the folder."""
     import jax
 
     from distill_jax.cli import kinds

@@ -25,6 +25,7 @@ from distill_jax.runtime import calendar as calendars
 from distill_jax.runtime import checks, history, options, scan, signals
 from distill_jax.runtime import logging as logs
 from distill_jax.runtime import record as records
+from distill_jax.runtime import workdir as workdirs
 from distill_jax.types import Key
 
 __all__ = ["run"]
@@ -76,8 +77,10 @@ def run(
       The last state, and the history of the whole run.
 
     Raises:
-      InputError: when an argument cannot work, the folder holds another run, or it
-        cannot be written.
+      DamagedError: when what the folder holds is not what was written, and no older
+        part of it will do.
+      InputError: when an argument cannot work, the folder holds another run, another
+        process is at work there, or it cannot be written.
       NonFiniteError: when the loss or the state is no longer finite, a gate refuses all
         steps, or the learned learning rate becomes 0; the last good checkpoint stays
         the last.
@@ -111,19 +114,35 @@ def run(
         num_steps, logging.log_every, evaluation.evaluate_every, checkpoint_every
     )
     checks.check_arguments(calendar, key, workdir, evaluation.evaluate_fn)
-    record = records.Record(
-        None if workdir is None else pathlib.Path(workdir),
-        config,
-        identity=records.identity(key, data, num_steps),
-        use_tensorboard=logging.tensorboard,
+    folder = None if workdir is None else pathlib.Path(workdir)
+    with workdirs.locked(folder):
+        record = records.Record(
+            folder,
+            config,
+            identity=records.identity(key, data, num_steps),
+            use_tensorboard=logging.tensorboard,
+        )
+        state = _run(
+            recipe, data, key, calendar, record, evaluation, logging, trace_cache
+        )
+    return state, history.from_rows(
+        record.journal.rows,
+        compile_seconds=record.compile_seconds,
+        run_seconds=record.run_seconds,
     )
+
+
+def _run(
+    recipe, data, key: Key, calendar, record, evaluation, logging, trace_cache
+) -> base.State:
+    """The run, while nobody else is at work in its folder."""
     key_initial, key_init, key_run = jax.random.split(key, 3)
     initial = recipe.initial_fn(key_initial, data)
     if getattr(recipe.protocol, "targets", "values") != "values":
         bilevel.check_class_major(initial)
     with processes.tells_losses(), contextlib.closing(record.journal):
         state = _start(recipe, record, key_init, initial, trace_cache)
-        is_over = int(state.step) >= num_steps
+        is_over = int(state.step) >= calendar.num_steps
         # May train experts for hours: a signal stops that at once.
         source = None if is_over else recipe.source_fn(data)
         evaluate = _evaluator(recipe.method, calendar, evaluation.evaluate_fn, record)
@@ -141,11 +160,7 @@ def run(
                     (key_run, state, source),
                 )
         checks.check_end(state, record)
-    return state, history.from_rows(
-        record.journal.rows,
-        compile_seconds=record.compile_seconds,
-        run_seconds=record.run_seconds,
-    )
+    return state
 
 
 def _start(recipe, record, key: Key, initial: base.Examples, trace_cache) -> base.State:

@@ -14,11 +14,43 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distill_jax import errors
-from distill_jax.storage import atomic, digests, json_files
+from distill_jax.compute import processes
+from distill_jax.storage import atomic, digests, json_files, locks
 
-__all__ = ["claim", "writing"]
+__all__ = ["claim", "locked", "writing"]
 
 _ABSENT = "nothing"
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path | None) -> Iterator[None]:
+    """Keeps other runs out of a folder, until this one ends or its process dies.
+
+    The lock belongs to a run: of its processes the first one takes it.
+
+    Args:
+      workdir: the folder of the run, made where missing; ``None`` locks nothing.
+
+    Raises:
+      InputError: when another run is at work there, in all processes of this one, or
+        the folder cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder, locked(pathlib.Path(folder)):
+      ...     print("alone")
+      alone
+    """
+    with contextlib.ExitStack() as stack:
+
+        def take(folder: pathlib.Path) -> None:
+            with writing(folder):
+                atomic.make_folder(folder)
+                stack.enter_context(locks.locked(folder))
+
+        if workdir is not None:
+            processes.by_first(lambda: take(workdir))
+        yield
 
 
 def claim(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:

@@ -9,6 +9,7 @@ from distill_jax.storage import (
     distilled,
     json_files,
     label_checks,
+    locks,
     merging,
     npz_json,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "distilled",
     "json_files",
     "label_checks",
+    "locks",
     "merging",
     "npz_json",
 ]

@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple
 
 from distill_jax import errors
 from distill_jax.runtime import workdir as workdirs
+from distill_jax.storage import locks
 
 __all__ = ["FILE_NAME", "Log", "Record", "opened", "read"]
 
@@ -120,26 +121,9 @@ def opened(folder: pathlib.Path) -> Iterator[Log]:
         folder.mkdir(parents=True, exist_ok=True)
         file = open(path, "ab", buffering=0)  # noqa: SIM115
     with file:
-        _lock(file, folder)
+        locks.take(file, folder)
         log = Log(folder, file)
         log.records = read(folder)
         with workdirs.writing(folder):
             file.truncate(path.read_bytes().rfind(b"\n") + 1)
         yield log
-
-
-def _lock(file: IO[bytes], folder: pathlib.Path) -> None:
-    """Keeps other processes out until the file is closed, or this process dies."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return  # Not on Windows, where nobody else is kept out.
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise errors.InputError(
-            f"Another process is at work in {folder}; wait for it, or use another "
-            "folder."
-        ) from error
-    except OSError:
-        return  # The file system knows no locks.

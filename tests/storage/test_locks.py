@@ -1,0 +1,94 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One process at a time: others are refused, and a crash releases the lock."""
+
+import errno
+import fcntl
+import os
+import signal
+import threading
+
+import pytest
+
+from distill_jax import errors
+from distill_jax.compute import processes
+from distill_jax.runtime import workdir as workdirs
+from distill_jax.storage import locks
+
+
+def in_child(folder, ready, then):
+    """Locks the folder in a forked child, which then waits; its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    with locks.locked(folder):
+        os.write(ready, b"1")
+        then()
+    os._exit(0)
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
+    read, write = os.pipe()
+    pid = in_child(tmp_path, write, signal.pause)
+    assert os.read(read, 1) == b"1"
+    sentence = rf"at work in {tmp_path} \(process {pid} on .*\); wait for it"
+    with pytest.raises(errors.InputError, match=sentence), locks.locked(tmp_path):
+        pass
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with locks.locked(tmp_path), locks.locked(tmp_path / "." / ""):
+        pass
+
+
+def test_another_thread_is_another_run(tmp_path):
+    refused = []
+
+    def work():
+        with pytest.raises(errors.InputError, match="at work"), locks.locked(tmp_path):
+            pass
+        refused.append(True)
+
+    with locks.locked(tmp_path):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert refused == [True]
+
+
+def test_who_waits_gets_the_lock_when_the_other_ends(tmp_path):
+    read, write = os.pipe()
+    pid = in_child(tmp_path, write, lambda: signal.sigtimedwait([signal.SIGTERM], 0.1))
+    assert os.read(read, 1) == b"1"
+    with locks.locked(tmp_path, does_wait=True):
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_where_there_are_no_locks_a_sentence_warns_and_the_work_goes_on(
+    tmp_path, monkeypatch
+):
+    def none(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    done = []
+    with (
+        pytest.warns(UserWarning, match=r"cannot be locked \(No locks available\)"),
+        locks.locked(tmp_path),
+    ):
+        done.append(True)
+    assert done
+
+
+def test_the_first_process_of_a_run_takes_the_lock_and_the_others_do_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    with workdirs.locked(tmp_path / "run"):
+        assert not (tmp_path / "run").exists()
+    # When the first is refused, so are they: they would wait for it forever.
+    monkeypatch.setattr(processes, "agree", lambda value: 1)
+    with (
+        pytest.raises(errors.InputError, match="first process of this run was refused"),
+        workdirs.locked(tmp_path / "run"),
+    ):
+        pass
