@@ -5,37 +5,45 @@
 import errno
 import fcntl
 import os
-import signal
+import pathlib
+import subprocess
+import sys
 import threading
 
 import pytest
 
+import distill_jax
 from distill_jax import errors
 from distill_jax.compute import processes
 from distill_jax.runtime import workdir as workdirs
 from distill_jax.storage import locks
 
 
-def in_child(folder, ready, then):
-    """Locks the folder in a forked child, which then waits; its number."""
-    pid = os.fork()
-    if pid:
-        return pid
-    with locks.locked(folder):
-        os.write(ready, b"1")
-        then()
-    os._exit(0)
+def start(folder, seconds):
+    """Another process that has the lock for so long."""
+    code = f"""
+import pathlib, time
+from distill_jax.storage import locks
+with locks.locked(pathlib.Path({str(folder)!r})):
+    print("locked", flush=True)
+    time.sleep({seconds})
+"""
+    root = pathlib.Path(distill_jax.__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert process.stdout.readline() == b"locked\n"
+    return process
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
-    read, write = os.pipe()
-    pid = in_child(tmp_path, write, signal.pause)
-    assert os.read(read, 1) == b"1"
-    sentence = rf"at work in {tmp_path} \(process {pid} on .*\); wait for it"
-    with pytest.raises(errors.InputError, match=sentence), locks.locked(tmp_path):
-        pass
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with start(tmp_path, 60) as process:
+        sentence = rf"at work in {tmp_path} \(process {process.pid} on .*\); wait for"
+        with pytest.raises(errors.InputError, match=sentence), locks.locked(tmp_path):
+            pass
+        process.kill()
     with locks.locked(tmp_path), locks.locked(tmp_path / "." / ""):
         pass
 
@@ -56,11 +64,8 @@ def test_another_thread_is_another_run(tmp_path):
 
 
 def test_who_waits_gets_the_lock_when_the_other_ends(tmp_path):
-    read, write = os.pipe()
-    pid = in_child(tmp_path, write, lambda: signal.sigtimedwait([signal.SIGTERM], 0.1))
-    assert os.read(read, 1) == b"1"
-    with locks.locked(tmp_path, does_wait=True):
-        assert os.waitpid(pid, 0)[1] == 0
+    with start(tmp_path, 0.2), locks.locked(tmp_path, does_wait=True):
+        pass
 
 
 def test_where_there_are_no_locks_a_sentence_warns_and_the_work_goes_on(
