@@ -18,7 +18,8 @@ from distill_jax import errors
 from distill_jax.cli import flags, networks, startup
 
 if TYPE_CHECKING:
-    from distill_jax import data, evaluation
+    from distill_jax import evaluation
+    from distill_jax.data import Dataset
     from distill_jax.storage import distilled
 
 __all__ = ["COMMAND", "evaluate_stored", "transfer_stored"]
@@ -53,7 +54,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the first network (%(default)s)",
     )
-    flags.add_data_dir(parser)
+    flags.add_data_dir(parser, is_own=True)
     flags.add_quiet(parser, is_shown=False)
 
 
@@ -64,6 +65,7 @@ def _run(values: argparse.Namespace) -> None:
     options = {
         "network": values.network,
         "data_dir": values.data_dir,
+        "data": values.data,
         "num_runs": values.num_runs,
         "seed": values.seed,
     }
@@ -96,6 +98,7 @@ def evaluate_stored(
     *,
     network: str | None = None,
     data_dir: str | None = None,
+    data: str | None = None,
     num_runs: int = 5,
     seed: int = 0,
 ) -> tuple[evaluation.Evaluation, str]:
@@ -104,7 +107,8 @@ def evaluate_stored(
     Args:
       path: of the distilled set.
       network: a name or a JSON description; the one of the recipe by default.
-      data_dir: where data sets are.
+      data_dir: where data sets are; where they were by default.
+      data: the data set itself, such as ``"npz:PATH"``, where its path is another now.
       num_runs: fresh networks.
       seed: of the evaluation.
 
@@ -122,7 +126,7 @@ def evaluate_stored(
     """
     import jax
 
-    stored, dataset = _load_both(path, data_dir)
+    stored, dataset = _load_both(path, data_dir, data)
     description = networks.one(network, stored.recipe["network"], dataset.spec)
     task = dj.tasks.classification(dj.nets.build(description), dataset.spec)
     result = dj.evaluate(
@@ -142,6 +146,7 @@ def transfer_stored(
     *,
     network: str,
     data_dir: str | None = None,
+    data: str | None = None,
     num_runs: int = 5,
     seed: int = 0,
     use_random: bool = False,
@@ -154,7 +159,8 @@ def transfer_stored(
       path: of the distilled set.
       network: names with commas between them, a JSON list of names and descriptions,
         or "all": the network of the recipe and every other that is known by name.
-      data_dir: where data sets are.
+      data_dir: where data sets are; where they were by default.
+      data: the data set itself, such as ``"npz:PATH"``, where its path is another now.
       num_runs: fresh networks of each architecture.
       seed: of the evaluation.
       use_random: whether the networks are trained on as many random real examples too.
@@ -174,7 +180,7 @@ def transfer_stored(
     """
     import jax
 
-    stored, dataset = _load_both(path, data_dir)
+    stored, dataset = _load_both(path, data_dir, data)
     descriptions = networks.several(network, stored.recipe["network"], dataset.spec)
     lines = dj.evaluation.transfer(
         jax.random.key(seed),
@@ -196,8 +202,8 @@ def transfer_stored(
 
 
 def _load_both(
-    path: pathlib.Path, data_dir: str | None
-) -> tuple[distilled.DistilledSet, data.Dataset]:
+    path: pathlib.Path, data_dir: str | None, name: str | None
+) -> tuple[distilled.DistilledSet, Dataset]:
     """A stored set and the data set that it was made from."""
     from distill_jax.cli import data_sets
 
@@ -209,10 +215,10 @@ def _load_both(
             "belongs to (it was merged, or made by hand); evaluate it with "
             "`dj.evaluate` and a protocol of your own."
         )
-    section = dict(stored.config["data"])
-    section["data_dir"] = data_dir or section["data_dir"]
-    dataset = data_sets.load_for({"data": section})
-    data_sets.check_fingerprint(stored, dataset)
+    section = stored.config["data"]
+    dataset = data_sets.load_again(
+        stored, section, beside=path, data_dir=data_dir, name=name
+    )
     return stored, dataset
 
 

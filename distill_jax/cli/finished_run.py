@@ -95,12 +95,20 @@ does not hold a finished run of `distill-jax distill`.
     return digests.unsealed(document, path, advice=advice)
 
 
-def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
+def contents(
+    workdir: pathlib.Path,
+    config: Any,
+    *,
+    data_dir: str | None = None,
+    data_name: str | None = None,
+) -> report.Contents:
     """Gathers what the report of a finished run tells, and loads its data set.
 
     Args:
       workdir: the folder of the run.
       config: what it was made with; the data set is loaded for the real pictures.
+      data_dir: where data sets are; where they were by default.
+      data_name: the data set itself, where its path is another now.
 
     Returns:
       A :class:`~distill_jax.report.Contents`.
@@ -116,11 +124,17 @@ def contents(workdir: pathlib.Path, config: Any) -> report.Contents:
       distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
 does not hold a finished run of `distill-jax distill`.
     """
-    from distill_jax.cli import experiment
+    from distill_jax.cli import data_sets, experiment
 
     stored_results(workdir)  # Before a large data set is loaded.
-    summary, dataset = experiment.summary_of(config), experiment.load_for(config)
-    return gather(workdir, summary, dataset)
+    dataset = data_sets.load_again(
+        dj.DistilledSet.load(workdir),
+        config["data"],
+        beside=workdir,
+        data_dir=data_dir,
+        name=data_name,
+    )
+    return gather(workdir, experiment.summary_of(config), dataset)
 
 
 def gather(

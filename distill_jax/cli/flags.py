@@ -64,11 +64,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     add_data_dir(parser)
 
 
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
+def add_data_dir(parser: argparse.ArgumentParser, *, is_own: bool = False) -> None:
     """Adds `--data_dir`.
 
     Args:
       parser: of a command.
+      is_own: whether `--data` is added too, for a command that loads again the data
+        set of a run, which may be a file of one's own that lies elsewhere now.
 
     Example:
       >>> parser = argparse.ArgumentParser()
@@ -81,6 +83,13 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where data sets are (else the variable DISTILL_JAX_DATA)",
     )
+    if is_own:
+        parser.add_argument(
+            "--data",
+            metavar="NAME",
+            help="the data set of the run where it lies elsewhere now, as npz:PATH or "
+            "folder:PATH",
+        )
 
 
 def add_quiet(parser: argparse.ArgumentParser, *, is_shown: bool = True) -> None:

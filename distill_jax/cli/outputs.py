@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
+from distill_jax.cli import data_sets
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
@@ -64,6 +65,7 @@ def to_distilled(
             "shape": spec.shape,
             "class_names": spec.class_names,
             "normalization": spec.normalization,
+            **data_sets.place_of(built.summary.config["data"]),
         },
         config=dict(built.summary.config),
         results=results,

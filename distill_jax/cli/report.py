@@ -25,7 +25,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also a picture of the distilled examples and the curve",
     )
-    flags.add_data_dir(parser)
+    flags.add_data_dir(parser, is_own=True)
     flags.add_quiet(parser, is_shown=False)
 
 
@@ -34,12 +34,19 @@ def _run(values: argparse.Namespace) -> None:
     workdir = flags.required_path(values, "workdir", "runs/digits")
     startup.prepare()
     config = finished_run.stored_config(workdir)
-    if values.data_dir:
-        config.data.data_dir = values.data_dir
     if kinds.kind_of(config) == "study":
+        if values.data:
+            raise errors.InputError(
+                f"The folder {workdir} holds a study, whose cells name their data "
+                "sets; leave `--data` out, and pass --data_dir if they lie elsewhere."
+            )
+        if values.data_dir:
+            config.data.data_dir = values.data_dir
         _report_study(study.build(config), workdir, values.picture)
         return
-    gathered = finished_run.contents(workdir, config)
+    gathered = finished_run.contents(
+        workdir, config, data_dir=values.data_dir, data_name=values.data
+    )
     write(gathered, workdir)
     if values.picture:
         save_picture(gathered, pathlib.Path(values.picture))
