@@ -10,7 +10,13 @@ whole or not at all, so that a buffer that was interrupted goes on with the next
 from distill_jax.experts.appraisal import Appraisal, appraise, label_entropy
 from distill_jax.experts.making import make_buffer, random_buffer
 from distill_jax.experts.plan import ExpertPlan, Training
-from distill_jax.experts.snapshots import Buffer, OnDisk, Trajectories, unflatten
+from distill_jax.experts.snapshots import (
+    Buffer,
+    OnDisk,
+    Trajectories,
+    check_is_trajectory,
+    unflatten,
+)
 from distill_jax.experts.training import (
     at_epoch,
     train_expert,
@@ -28,6 +34,7 @@ __all__ = [
     "Trajectories",
     "appraise",
     "at_epoch",
+    "check_is_trajectory",
     "label_entropy",
     "make_buffer",
     "random_buffer",

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of a buffer: one file for each expert, and ``experts.json``.
 
-``expert_NNNN.npy`` is ``[K, P]``: K epochs, P parameters in the order of the tree.
+``expert_NNNN.npy`` is ``[K, P]``: K epochs, P parameters in the order of the tree, and
+behind them the running statistics of batch norm where the network has it.
 ``experts.json`` says how the experts were trained, on what, how good they are at every
 epoch, the context that each learned where the task has contexts, and the SHA-256 of
 each file and of all it says itself.
@@ -37,7 +38,7 @@ _FORMAT_VERSION = 1
 _AGAIN = "remove the file and the experts beside it, or use another folder"
 # Fields that came later are named only where they differ from what was always so: the
 # folders from before are of the same experts.
-_LATER_FIELDS = ("augmentation_align_corners",)
+_LATER_FIELDS = ("augmentation_align_corners", "drops_rate")
 
 
 def expert_name(expert: int) -> str:

@@ -18,7 +18,7 @@ from distill_jax.experts import appraisal as appraisals
 from distill_jax.experts import files, snapshots, training
 from distill_jax.experts import plan as plans
 from distill_jax.training import pool as pools
-from distill_jax.types import Key, PyTree
+from distill_jax.types import Key
 
 __all__ = ["make_buffer", "random_buffer"]
 
@@ -39,7 +39,7 @@ def make_buffer(
 
     Args:
       plan: what to train and what to keep.
-      task: a classification task, of a network without batch norm.
+      task: a classification task.
       dataset: its training split is learned, its validation split judged on.
       folder: where the buffer is or is to be; None keeps it in memory. A plan may ask
         for more experts than there are: the missing ones are trained.
@@ -50,7 +50,7 @@ def make_buffer(
 
     Raises:
       InputError: when the folder holds other experts (of another plan, network or data
-        set), a file is damaged, the disk is full, or the network has batch norm.
+        set), a file is damaged, or the disk is full.
       DivergedError: when the training of an expert diverged; those before it are kept.
 
     Example:
@@ -66,7 +66,7 @@ def make_buffer(
       George Cazenavette et al., "Dataset Distillation by Matching Training
       Trajectories", 2022, section 3.1.
     """
-    template = _template(task)
+    template = tasks.network_shapes(task)
     facts = files.facts_of(plan, task, dataset)
     path = None if folder is None else pathlib.Path(folder)
     rows = {} if path is None else files.read_rows(path, facts, plan)
@@ -111,7 +111,7 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
 
     Args:
       plan: of the experts that are not trained.
-      task: a classification task, of a network without batch norm.
+      task: a classification task.
 
     Returns:
       A :class:`~distill_jax.experts.Buffer`; its accuracies and entropies are NaN.
@@ -124,7 +124,7 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
       >>> random_buffer(plan, task).snapshots[1].shape
       (4, 610)
     """
-    template = _template(task)
+    template = tasks.network_shapes(task)
     size = sum(leaf.size for leaf in jax.tree.leaves(template))
     rng = np.random.default_rng(plan.seed)
     shape = len(plan.kept()), size
@@ -144,17 +144,6 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
     )
 
 
-def _template(task: base.Task) -> PyTree:
-    """The shapes of a network's parameters."""
-    variables = tasks.network_shapes(task)
-    if jax.tree.leaves(variables.stats):
-        raise errors.InputError(
-            "The network has batch norm, whose running statistics are no parameters, "
-            "so that its trajectory cannot be matched; use instance norm."
-        )
-    return variables.params
-
-
 def _trainer(plan: plans.ExpertPlan, task: base.Task):
     """(keys [G], training split, judge) -> rows [G, K, P], appraisals, contexts."""
     epochs = np.array(plan.kept())
@@ -169,7 +158,7 @@ def _trainer(plan: plans.ExpertPlan, task: base.Task):
             normalizer=judge.normalizer,
             context=context,
         )
-        leaves = jax.tree.leaves(training.at_epoch(expert, epochs).params)
+        leaves = jax.tree.leaves(training.at_epoch(expert, epochs))
         flat = [leaf.reshape(len(epochs), -1) for leaf in leaves]
         return jnp.concatenate(flat, axis=1).astype(plan.dtype), appraisal, context
 

@@ -31,6 +31,8 @@ class Training:
       augmentation: a strategy string, drawn anew for every example, ``"none"``, or a
         :class:`~distill_jax.augmentation.policies.Policy`.
       augmentation_align_corners: the convention of scale and rotate in the strategy.
+      drops_rate: whether the learning rate is a tenth after ``num_epochs // 2 + 2``
+        epochs, as an option of the released code of trajectory matching.
       sharpness: avoided where there is one, as FTD's and DATM's experts do (GSAM): a
         :class:`~distill_jax.training.sharpness.Sharpness` or a mapping of its fields.
 
@@ -49,6 +51,7 @@ class Training:
     batch_size: int = 256
     augmentation: str | policies.Policy = "none"
     augmentation_align_corners: bool = True
+    drops_rate: bool = False
     sharpness: sharpness_lib.Sharpness | Mapping[str, Any] | None = None
 
     def __post_init__(self):

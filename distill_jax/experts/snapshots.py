@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from distill_jax import base, errors
+from distill_jax import base, errors, tasks
+from distill_jax.compute import programs
 from distill_jax.experts import plan as plans
+from distill_jax.training import loop
 from distill_jax.types import Array, PyTree
 
-__all__ = ["Buffer", "OnDisk", "Trajectories", "unflatten"]
+__all__ = ["Buffer", "OnDisk", "Trajectories", "check_is_trajectory", "unflatten"]
 
 # Buffers up to this size are put on the device.
 _MAX_DEVICE_BYTES = 2**31
@@ -64,7 +66,7 @@ class Buffer:
       accuracy: [E, num_epochs + 1] on the validation split, after every epoch; NaN
         where examples have no classes.
       entropy: [E, num_epochs + 1] nats, of the labels they give there.
-      template: the shapes of the parameters.
+      template: the shapes of the variables, parameters and running statistics.
       context: [E, ...] of the task that each learned; None for tasks without contexts.
     """
 
@@ -72,7 +74,7 @@ class Buffer:
     snapshots: list[np.ndarray]
     accuracy: np.ndarray
     entropy: np.ndarray
-    template: PyTree
+    template: base.Variables
     context: PyTree = None
 
     def __str__(self) -> str:
@@ -89,7 +91,11 @@ class Buffer:
 
         Args:
           max_bytes: the most that is put on the device.
+
+        Raises:
+          InputError: when the networks have batch norm.
         """
+        check_is_trajectory(self.template)
         epochs = self.plan.kept()
         contiguous = [e for i, e in enumerate(epochs) if e == epochs[0] + i]
         size = sum(one.nbytes for one in self.snapshots)
@@ -115,12 +121,64 @@ class Buffer:
           InputError: when that epoch was not kept.
         """
         epochs = self.plan.kept()
-        if epoch not in epochs:
-            raise errors.InputError(
-                f"Epoch {epoch} of the experts was not kept; there are {epochs}."
-            )
+        _check_known("epoch", [epoch], epochs)
         vector = jnp.asarray(self.snapshots[expert][epochs.index(epoch)])
-        return base.Variables(unflatten(vector, self.template), {})
+        return unflatten(vector, self.template)
+
+    def logits(
+        self,
+        task: base.Task,
+        images: Any,
+        *,
+        experts: Sequence[int] | None = None,
+        epochs: Sequence[int] | None = None,
+        normalizer: Any = None,
+    ) -> Array:
+        """What experts say of images after some of their epochs, in one program.
+
+        Args:
+          task: that the experts were trained for.
+          images: [N, ...] raw ones where a normaliser is given.
+          experts: E numbers of experts; all by default.
+          epochs: K epochs that were kept; all of them by default.
+          normalizer: a :class:`~distill_jax.data.Normalizer`.
+
+        Returns:
+          [E, K, N, C]. Running statistics of batch norm are those of the epoch.
+
+        Raises:
+          InputError: when an epoch was not kept, or there is no such expert.
+
+        Example:
+          >>> import distill_jax as dj
+          >>> digits = dj.data.load("digits")
+          >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
+          >>> plan = dj.experts.ExpertPlan(num_experts=2, num_epochs=3)
+          >>> buffer = dj.experts.make_buffer(plan, task, digits)
+          >>> buffer.logits(task, digits.test.x[:5], epochs=[1, 3],
+          ...     normalizer=digits.spec.normalizer).shape
+          (2, 2, 5, 10)
+        """
+        kept = self.plan.kept()
+        epochs = kept if epochs is None else list(epochs)
+        everyone = range(len(self.snapshots))
+        experts = list(everyone if experts is None else experts)
+        _check_known("epoch", epochs, kept)
+        _check_known("expert", experts, everyone)
+        rows = [kept.index(epoch) for epoch in epochs]
+        vectors = np.concatenate([self.snapshots[expert][rows] for expert in experts])
+        number = np.repeat(np.array(experts), len(epochs))
+        context = jax.tree.map(lambda leaf: np.asarray(leaf)[number], self.context)
+        said = programs.call(
+            _labelling_program,
+            task,
+            (),
+            jnp.asarray(vectors),
+            jax.tree.map(jnp.asarray, context),
+            jnp.asarray(images),
+            normalizer,
+        ).value
+        return said.reshape(len(experts), len(epochs), *said.shape[1:])
 
 
 def unflatten(vector: Array, template: PyTree) -> PyTree:
@@ -153,3 +211,50 @@ def unflatten(vector: Array, template: PyTree) -> PyTree:
         part.reshape(leaf.shape).astype(leaf.dtype)
         for part, leaf in zip(parts, leaves, strict=True)
     )
+
+
+def check_is_trajectory(variables: base.Variables) -> None:
+    """Raises for networks whose training is no path of parameters alone.
+
+    Args:
+      variables: of a network, or their shapes.
+
+    Raises:
+      InputError: when the network has batch norm.
+
+    Example:
+      >>> check_is_trajectory(base.Variables({"w": np.zeros(2)}, {}))
+    """
+    if jax.tree.leaves(variables.stats):
+        raise errors.InputError(
+            "The network has batch norm, whose running statistics are no parameters, "
+            "so that its trajectory cannot be matched; use instance norm."
+        )
+
+
+def _labelling_program(task):
+    """(vectors [R, P], contexts [R], images [N], normaliser) -> logits [R, N, C]."""
+    template = tasks.network_shapes(task)
+
+    def program(vectors, contexts, images, normalizer):
+        def one(args):
+            vector, context = args
+            variables = unflatten(vector, template)
+            return loop.predict_logits(
+                task, variables, images, normalizer=normalizer, context=context
+            )
+
+        return jax.lax.map(one, (vectors, contexts))
+
+    return program
+
+
+def _check_known(what: str, wanted: Sequence[int], known: Sequence[int]) -> None:
+    """Raises for an epoch or an expert that there is not."""
+    for number in wanted:
+        if number not in known:
+            verb = "was not kept" if what == "epoch" else "is not there"
+            raise errors.InputError(
+                f"{what.capitalize()} {number} of the experts {verb}; there are "
+                f"{list(known)}."
+            )

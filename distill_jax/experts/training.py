@@ -95,6 +95,7 @@ def train_learner(
         return base.Learner(jax.tree.map(lambda leaf: leaf[None], start), context)
     num_examples, num_classes = source.y.shape[0], source.table.shape[0]
     batch_size = min(training.batch_size, num_examples)
+    per_epoch = minibatches.num_steps_per_epoch(num_examples, batch_size)
 
     def prepare(batch: base.Examples) -> base.Examples:
         y = batch.y if batch.y.ndim == 2 else jax.nn.one_hot(batch.y, num_classes)
@@ -111,9 +112,8 @@ def train_learner(
             None if source.selected is None else source.selected.astype(float),
             jnp.arange(num_examples, dtype=jnp.int32),
         ),
-        optimizer=_optimizer(training),
-        num_steps=training.num_epochs
-        * minibatches.num_steps_per_epoch(num_examples, batch_size),
+        optimizer=_optimizer(training, per_epoch),
+        num_steps=training.num_epochs * per_epoch,
         batching=minibatches.Batching(batch_size, training.policy(), prepare=prepare),
         context=context,
         num_checkpoints=training.num_epochs,
@@ -224,8 +224,12 @@ def at_epoch(expert: base.Variables, epoch: Any) -> base.Variables:
     return jax.tree.map(lambda leaf: leaf[epoch], expert)
 
 
-def _optimizer(training: plan.Training) -> optax.GradientTransformation:
+def _optimizer(training: plan.Training, per_epoch: int) -> optax.GradientTransformation:
+    rate = training.learning_rate
+    if training.drops_rate:
+        drop = (training.num_epochs // 2 + 2) * per_epoch
+        rate = optax.piecewise_constant_schedule(rate, {drop: 0.1})
     return optax.chain(
         optax.add_decayed_weights(training.weight_decay),
-        optax.sgd(training.learning_rate, momentum=training.momentum or None),
+        optax.sgd(rate, momentum=training.momentum or None),
     )

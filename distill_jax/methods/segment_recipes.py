@@ -152,6 +152,7 @@ def segment_recipe(
       >>> recipe.protocol.learning_rate is None  # the one that is learned
       True
     """
+    experts_lib.check_is_trajectory(tasks.network_shapes(task))
     chosen = segments._asdict() | descent._asdict() | rate._asdict()
     chosen |= {"batch_size": student.batch_size}
     chosen |= labels._asdict() if labels is not None else {}

@@ -197,11 +197,64 @@ def test_fields_of_later_versions_are_named_where_they_differ(digits, task):
     assert facts.keys() - fields == {"augmentation_align_corners"}
 
 
-def test_batch_norm_is_refused(digits):
+def test_batch_norm_keeps_its_statistics_and_is_no_trajectory(digits, tmp_path):
     net = dj.nets.convnet(10, width=2, depth=1, norm="batch")
     task = dj.tasks.classification(net, digits.spec)
+    plan = experts_lib.ExpertPlan(num_experts=1, num_epochs=1, batch_size=256)
+    first = experts_lib.make_buffer(plan, task, digits, folder=tmp_path)
+    buffer = experts_lib.make_buffer(plan, task, digits, folder=tmp_path)
+    (before, after) = (buffer.at(0, epoch).stats for epoch in (0, 1))
+    assert jax.tree.structure(before) == jax.tree.structure(
+        dj.tasks.network_shapes(task).stats
+    )
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)
+    assert min(jax.tree.leaves(moved)) > 0
+    x = dj.data.normalize(digits.spec.normalizer, digits.validation.x)
+    right = np.argmax(task.predict(buffer.at(0, 1), x, None), 1) == digits.validation.y
+    assert right.mean() == pytest.approx(first.accuracy[0, 1], abs=1e-6)
     with pytest.raises(errors.InputError, match="batch norm"):
-        experts_lib.make_buffer(PLAN, task, digits)
+        buffer.to_source()
+    with pytest.raises(errors.InputError, match="batch norm"):
+        dj.methods.mtt(task, num_per_class=1)
+
+
+def test_logits_of_a_buffer_are_those_of_its_networks(made, digits, task, assert_near):
+    _, buffer = made
+    images = digits.test.x[:7]
+    options = {"normalizer": digits.spec.normalizer}
+    said = buffer.logits(task, images, **options)
+    assert said.shape == (2, 4, 7, 10)
+    x = dj.data.normalize(digits.spec.normalizer, images)
+    for expert, epoch in ((0, 0), (1, 2)):
+        alone = task.predict(buffer.at(expert, epoch), x, None)
+        assert_near(said[expert, epoch], alone, 1e-5)
+    some = buffer.logits(task, images, experts=[1], epochs=[3, 0], **options)
+    np.testing.assert_allclose(some[0], said[1][jnp.array([3, 0])], rtol=1e-5)
+    with pytest.raises(errors.InputError, match=r"Epoch 9 .* was not kept"):
+        buffer.logits(task, images, epochs=[9])
+    with pytest.raises(errors.InputError, match=r"Expert 2 .* is not there"):
+        buffer.logits(task, images, experts=[2])
+
+
+def test_the_rate_of_experts_may_drop_once(digits, task):
+    plan = experts_lib.ExpertPlan(num_experts=1, num_epochs=4, learning_rate=0.1)
+    plain, dropped = (
+        experts_lib.make_buffer(
+            dataclasses.replace(plan, drops_rate=drops), task, digits
+        ).snapshots[0]
+        for drops in (False, True)
+    )
+    np.testing.assert_array_equal(plain[:5], dropped[:5])  # After 4 // 2 + 2 epochs.
+    longer = dataclasses.replace(plan, num_epochs=6)
+    plain, dropped = (
+        experts_lib.make_buffer(
+            dataclasses.replace(longer, drops_rate=drops), task, digits
+        ).snapshots[0]
+        for drops in (False, True)
+    )
+    np.testing.assert_array_equal(plain[:6], dropped[:6])  # After 6 // 2 + 2.
+    steps = [np.linalg.norm(each[6] - each[5]) for each in (plain, dropped)]
+    assert steps[1] < 0.2 * steps[0]
 
 
 def test_rows_of_another_size_are_refused():
