@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judging: protocols of training, fresh networks, baselines and fairness metrics."""
 
-from distill_jax.evaluation import fairness, protocol
+from distill_jax.evaluation import fairness, protocol, scaling
 from distill_jax.evaluation.baselines import arms, synthetic_arm
 from distill_jax.evaluation.comparison import Arm, RunOptions
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
@@ -36,6 +36,7 @@ __all__ = [
     "measure",
     "protocol",
     "protocol_of",
+    "scaling",
     "synthetic_arm",
     "to_synthetic",
     "train",

@@ -8,6 +8,7 @@ from distill_jax.transforms.bending import bend, wants
 from distill_jax.transforms.clip import clip_pixels
 from distill_jax.transforms.ema import moving_average
 from distill_jax.transforms.factorised import factorise
+from distill_jax.transforms.fixed_inputs import fix_inputs
 from distill_jax.transforms.gate import gate_steps
 from distill_jax.transforms.learned_rate import learn_rate
 from distill_jax.transforms.learned_temperature import learn_temperature
@@ -19,6 +20,7 @@ __all__ = [
     "clip_by_average_norm",
     "clip_pixels",
     "factorise",
+    "fix_inputs",
     "gate_steps",
     "learn_labels",
     "learn_rate",
