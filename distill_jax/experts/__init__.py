@@ -8,6 +8,7 @@ whole or not at all, so that a buffer that was interrupted goes on with the next
 """
 
 from distill_jax.experts.appraisal import Appraisal, appraise, label_entropy
+from distill_jax.experts.folders import kept_in
 from distill_jax.experts.making import make_buffer, random_buffer
 from distill_jax.experts.plan import ExpertPlan, Training
 from distill_jax.experts.snapshots import (
@@ -35,6 +36,7 @@ __all__ = [
     "appraise",
     "at_epoch",
     "check_is_trajectory",
+    "kept_in",
     "label_entropy",
     "make_buffer",
     "random_buffer",

@@ -5,6 +5,8 @@
 import os
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,9 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 
 from distill_jax import base, data, errors, tasks
-from distill_jax.compute import compiling, parallel
+from distill_jax.compute import compiling, parallel, processes
 from distill_jax.experts import appraisal as appraisals
-from distill_jax.experts import files, snapshots, training
+from distill_jax.experts import files, folders, snapshots, training
 from distill_jax.experts import plan as plans
 from distill_jax.training import pool as pools
 from distill_jax.types import Key
@@ -41,8 +43,9 @@ def make_buffer(
       plan: what to train and what to keep.
       task: a classification task.
       dataset: its training split is learned, its validation split judged on.
-      folder: where the buffer is or is to be; None keeps it in memory. A plan may ask
-        for more experts than there are: the missing ones are trained.
+      folder: where the buffer is or is to be; None keeps it in memory, or with the run
+        that it is made for. A plan may ask for more experts than there are: the missing
+        ones are trained. Another process that trains in the folder is waited for.
       progress: whether to show progress; ``None`` where there is a terminal.
 
     Returns:
@@ -68,28 +71,13 @@ def make_buffer(
     """
     template = tasks.network_shapes(task)
     facts = files.facts_of(plan, task, dataset)
-    path = None if folder is None else pathlib.Path(folder)
+    path = folders.folder_of(folder, facts)
     rows = {} if path is None else files.read_rows(path, facts, plan)
-    missing = [e for e in range(plan.num_experts) if files.expert_name(e) not in rows]
-    is_shown = sys.stderr.isatty() if progress is None else progress
     in_memory: dict[int, np.ndarray] = {}
-    train = compiling.jit(_trainer(plan, task))
-    splits = data.to_source(dataset), data.to_source(dataset, "validation")
-    with _bar(plan.num_experts, len(missing), is_shown) as advance:
-        for group in _groups(missing):
-            keys = jnp.stack([_key(plan, expert) for expert in group])
-            flat, appraisals, contexts = jax.device_get(train(keys, *splits))
-            _check_finite(flat, group, plan)
-            for place, expert in enumerate(dict.fromkeys(group)):
-                in_memory[expert] = flat[place]
-                rows[files.expert_name(expert)] = {
-                    name: [_rounded(float(value)) for value in values[place]]
-                    for name, values in appraisals._asdict().items()
-                }
-                rows[files.expert_name(expert)] |= files.context_row(contexts, place)
-                if path is not None:
-                    files.write_expert(path, expert, in_memory.pop(expert), facts, rows)
-                advance()
+    if _missing(plan, rows):
+        with folders.alone_in(path):  # Who was there first may have trained them.
+            rows = {} if path is None else files.read_rows(path, facts, plan)
+            in_memory = _train(plan, task, dataset, path, facts, rows, progress)
     names = [files.expert_name(expert) for expert in range(plan.num_experts)]
     return snapshots.Buffer(
         plan=plan,
@@ -142,6 +130,45 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
             jax.random.split(jax.random.key(plan.seed), plan.num_experts)
         ),
     )
+
+
+def _missing(plan: plans.ExpertPlan, rows: Mapping[str, Any]) -> list[int]:
+    return [e for e in range(plan.num_experts) if files.expert_name(e) not in rows]
+
+
+def _train(
+    plan: plans.ExpertPlan,
+    task: base.Task,
+    dataset: data.Dataset,
+    path: pathlib.Path | None,
+    facts: Mapping[str, Any],
+    rows: dict[str, dict[str, Any]],
+    progress: bool | None,
+) -> dict[int, np.ndarray]:
+    """Trains the experts that have no row; those without a folder are returned."""
+    missing = _missing(plan, rows)
+    processes.barrier("all know which experts are missing")
+    is_shown = sys.stderr.isatty() if progress is None else progress
+    in_memory: dict[int, np.ndarray] = {}
+    train = compiling.jit(_trainer(plan, task))
+    splits = data.to_source(dataset), data.to_source(dataset, "validation")
+    with _bar(plan.num_experts, len(missing), is_shown) as advance:
+        for group in _groups(missing):
+            keys = jnp.stack([_key(plan, expert) for expert in group])
+            flat, appraisals, contexts = jax.device_get(train(keys, *splits))
+            _check_finite(flat, group, plan)
+            for place, expert in enumerate(dict.fromkeys(group)):
+                rows[files.expert_name(expert)] = {
+                    name: [_rounded(float(value)) for value in values[place]]
+                    for name, values in appraisals._asdict().items()
+                }
+                rows[files.expert_name(expert)] |= files.context_row(contexts, place)
+                if path is None:
+                    in_memory[expert] = flat[place]
+                elif processes.is_first():
+                    files.write_expert(path, expert, flat[place], facts, rows)
+                advance()
+    return in_memory
 
 
 def _trainer(plan: plans.ExpertPlan, task: base.Task):

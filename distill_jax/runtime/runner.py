@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from distill_jax import base, bilevel, deprecations, errors
+from distill_jax import base, bilevel, deprecations, errors, experts
 from distill_jax.compute import compiling, processes
 from distill_jax.compute import trace_cache as trace_caches
 from distill_jax.runtime import calendar as calendars
@@ -61,8 +61,9 @@ def run(
       data: a data set as the recipe's ``initial_fn`` and ``source_fn`` take it.
       num_steps: of the whole run, those done before included.
       key: everything random comes from it.
-      workdir: folder for ``config.json``, ``metrics.jsonl`` and ``checkpoints/``;
-        ``None`` writes nothing.
+      workdir: folder for ``config.json``, ``metrics.jsonl``, ``checkpoints/``, and
+        ``experts/`` where a recipe trains some and has no folder for them; ``None``
+        writes nothing.
       config: what the run is described by; a folder takes one only. Any difference is
         refused when resuming, that of `num_steps`, `key` and data set included.
       checkpoint_every: steps between checkpoints; there is always one at the end.
@@ -115,7 +116,8 @@ def run(
     )
     checks.check_arguments(calendar, key, workdir, evaluation.evaluate_fn)
     folder = None if workdir is None else pathlib.Path(workdir)
-    with workdirs.locked(folder):
+    kept = None if folder is None else folder / "experts"
+    with workdirs.locked(folder), experts.kept_in(kept):
         record = records.Record(
             folder,
             config,

@@ -9,6 +9,7 @@ knows locks; where it does not, a warning says so.
 
 import contextlib
 import contextvars
+import logging
 import os
 import pathlib
 import socket
@@ -68,7 +69,8 @@ def take(file: IO[bytes], folder: pathlib.Path, *, does_wait: bool = False) -> N
     Args:
       file: open for writing.
       folder: that it stands for, for the sentence.
-      does_wait: whether to wait for another process; else it is refused.
+      does_wait: whether to wait for another process, as the log says then; else this
+        one is refused.
 
     Raises:
       InputError: when another process has it.
@@ -87,14 +89,16 @@ for it, or use another folder.
         import fcntl
     except ModuleNotFoundError:
         return _warn(folder, "this system knows no such locks")
-    how = fcntl.LOCK_EX if does_wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     try:
-        fcntl.flock(file, how)
-    except BlockingIOError as error:
-        raise errors.InputError(
-            f"Another process is at work in {folder}{_holder(file)}; wait for it, or "
-            "use another folder."
-        ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            said = f"Another process is at work in {folder}{_holder(file)}; "
+            if not does_wait:
+                said += "wait for it, or use another folder."
+                raise errors.InputError(said) from error
+            logging.getLogger("distill_jax").warning("%sthis one waits for it.", said)
+            fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
         _warn(folder, error.strerror or str(error))
 

@@ -4,6 +4,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +150,7 @@ def test_a_full_disk_loses_nothing_that_was_done(digits, task, tmp_path, monkeyp
     with pytest.raises(errors.InputError, match="No space left"):
         experts_lib.make_buffer(PLAN, task, digits, folder=tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".lock",
         "expert_0000.npy",
         "experts.json",
     ]
@@ -279,3 +281,45 @@ def test_experts_of_values_have_no_accuracy_and_are_read_again(tmp_path):
     error = task.output_loss(outputs, task.encode(data.test.y)).mean()
     assert error < 0.5
     assert "NaN" not in (tmp_path / "experts.json").read_text()
+
+
+def test_a_run_keeps_the_experts_that_have_no_folder_of_their_own(
+    digits, task, tmp_path, monkeypatch
+):
+    recipe = dj.methods.mtt(
+        task,
+        num_per_class=1,
+        experts=PLAN,
+        num_student_steps=2,
+        num_expert_epochs=1,
+        last_start=2,
+        learning_rate=1.0,
+        rate_learning_rate=1e-5,
+        initial_rate=0.05,
+        augmentation="none",
+    )
+
+    def run(num_steps, folder):
+        # Each call is a process of its own: nothing is remembered.
+        fresh = recipe._replace(source_fn=lambda data: make(data).to_source())
+        key = jax.random.key(0)
+        return dj.run(fresh, digits, num_steps=num_steps, key=key, workdir=folder)[0]
+
+    def make(data):
+        return experts_lib.make_buffer(PLAN, task, data)
+
+    alone = run(2, None)
+    first = run(2, tmp_path)
+    (folder,) = (tmp_path / "experts").iterdir()
+    assert len(list(folder.glob("expert_*.npy"))) == 2
+    shutil.rmtree(tmp_path / "checkpoints")
+    monkeypatch.setattr(training, "train_learner", None)  # Would raise.
+    again = run(2, tmp_path)
+    for state in (first, again):
+        for one, two in zip(
+            jax.tree.leaves(alone.latent), jax.tree.leaves(state.latent), strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+    monkeypatch.undo()
+    assert make(digits).snapshots[0].dtype == np.float32  # No run, no folder.
+    assert not isinstance(make(digits).snapshots[0], np.memmap)

@@ -63,9 +63,9 @@ def test_another_thread_is_another_run(tmp_path):
     assert refused == [True]
 
 
-def test_who_waits_gets_the_lock_when_the_other_ends(tmp_path):
+def test_who_waits_gets_the_lock_when_the_other_ends(tmp_path, caplog):
     with start(tmp_path, 0.2), locks.locked(tmp_path, does_wait=True):
-        pass
+        assert "this one waits for it" in caplog.records[0].message
 
 
 def test_where_there_are_no_locks_a_sentence_warns_and_the_work_goes_on(
