@@ -6,15 +6,18 @@ Each test runs the library on a small set of numbers, which it can prepare by it
 """
 
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import mutations
 import numpy as np
 import pytest
 
 from distill_jax import data, errors
+from distill_jax.data import prepared as prepared_sets
 
 PREPARE = '''
 import sys
@@ -95,6 +98,28 @@ def test_set_that_pairs_nothing_is_refused(tmp_path):
     prepare(tmp_path, "no pair")
     with pytest.raises(errors.InputError, match="does not pair one input with one"):
         data.load("tfds:tiny_shapes", tmp_path)
+
+
+def test_the_validation_split_of_a_set_is_kept():
+    sizes = {"train": 12, "validation": 5, "test": 4}
+    examples = lambda num: [
+        {"image": np.full((2, 2, 1), 10 * i + 9, np.uint8), "label": i % 2}
+        for i in range(num)
+    ]
+    info = types.SimpleNamespace(
+        file_format=types.SimpleNamespace(value="array_record"),
+        splits=sizes,
+        supervised_keys=("image", "label"),
+        features={"image": None, "label": types.SimpleNamespace(names=["a", "b"])},
+    )
+    builder = types.SimpleNamespace(
+        info=info, as_data_source=lambda split: examples(sizes[split])
+    )
+    library = types.SimpleNamespace(builder_from_directory=lambda version: builder)
+    raw = prepared_sets._read_version("toy", pathlib.Path("1.0.0"), library)
+    assert raw.validation is not None
+    assert raw.validation.x[:, 0, 0, 0].tolist() == [9, 19, 29, 39, 49]
+    assert raw.validation.y.tolist() == [0, 1, 0, 1, 0]
 
 
 def test_set_that_is_not_prepared_says_how_to_prepare_it(tmp_path):
