@@ -128,9 +128,9 @@ def _inputs(x: Any, what: str) -> np.ndarray:
     x = _array(x, what)
     if x.dtype.kind == "O":
         raise errors.InputError(
-            f'"{what}" is an array of objects, shape {x.shape}, as several shapes in '
-            "one list make it; every example must have the same shape, so resize or "
-            "pad them first, and pass an array of numbers."
+            f'"{what}" is an array of objects, shape {x.shape}, as examples of several '
+            "shapes make it; bring all to one shape first, and pass an array of "
+            "numbers."
         )
     if x.dtype.kind not in "buif" or x.ndim < 2:
         raise errors.InputError(

@@ -118,6 +118,7 @@ def _tell(path: pathlib.Path, passed: listing.Passed) -> None:
             f"{count} {reason}" for reason, count in passed.most_common() if count
         ]
         errors.warn(
-            f'In "{path}" {total} files were passed over: {", ".join(reasons)}. '
+            f'In "{path}" {total} file{"s were" if total > 1 else " was"} passed over: '
+            f"{', '.join(reasons)}. "
             f"Pictures end in {', '.join(pictures.SUFFIXES)}."
         )

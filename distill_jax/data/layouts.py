@@ -115,7 +115,8 @@ def _splits(
         raise errors.InputError(
             f'The folder "{path}" holds {_names(folders)}, which hold pictures but no '
             "sub-folders, so it is not told which class a picture has; put those of "
-            f'each class into a sub-folder of its own, "{folders[0].name}/CLASS".'
+            f'each class into a sub-folder of its own, "{folders[0].name}/CLASS", or '
+            "give classes other names than those of splits."
         )
     others = [f for f in folders if f not in nested and listing.has_pictures(f)]
     inside = listing.folders_in(nested[0], with_pictures=True)
@@ -127,8 +128,8 @@ def _splits(
     without = [folder for folder in folders if folder not in nested]
     if without:
         errors.warn(
-            f'The folders {_names(without)} of "{path}" hold no pictures and are '
-            "passed over."
+            f'In "{path}" nothing is read from {_names(without)}, where there is no '
+            "picture."
         )
     found = dict(zip(roles, nested, strict=True))
     return {role: found[role] for role in ROLES if role in found}
@@ -186,7 +187,7 @@ def _unclear_sentence(
 ) -> str:
     """Says what was seen and why it can be read in two ways."""
     if others:
-        reason = f"beside {_names(others)}, which hold pictures but are no split"
+        reason = f"beside {_names(others)}, with pictures but no folders of classes"
     elif "train" not in roles:
         reason = "without a folder of training pictures"
     else:

@@ -12,6 +12,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 import PIL.Image
@@ -99,7 +100,7 @@ def _load_one(
         bounds.reading(message),
         # A stream, since Pillow mixes up the rows of turned TIFF files that it maps.
         file.open("rb") as stream,
-        PIL.Image.open(stream, formats=FORMATS) as picture,
+        _opened(stream) as picture,
     ):
         turn = _turn(picture)
         # What the head says, before anything is decoded.
@@ -126,6 +127,14 @@ def _load_one(
     if first is not None:
         _check_size(file, array.shape, first_file, first.shape)
     return array
+
+
+def _opened(stream: IO[bytes]) -> PIL.Image.Image:
+    """The picture in a file, before it is decoded."""
+    try:
+        return PIL.Image.open(stream, formats=FORMATS)
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"it holds no {', '.join(FORMATS)}") from error
 
 
 def _turn(picture: PIL.Image.Image) -> int:

@@ -162,6 +162,12 @@ def from_arrays(
     if validation_fraction is None and validation is None:
         # Whatever the data set is called.
         validation_fraction = assembly.VALIDATION_FRACTION
+    is_pair = isinstance(validation, tuple | list) and len(validation) == 2
+    if validation is not None and not is_pair:
+        raise errors.InputError(
+            f"`validation` is of the type {type(validation).__name__}; pass the pair "
+            "(inputs, classes or values)."
+        )
     x_val, y_val = (None, None) if validation is None else validation
     raw = arrays.raw_from_arrays(
         x_train, y_train, x_test, y_test, x_val=x_val, y_val=y_val, targets=targets

@@ -95,6 +95,8 @@ def test_half_a_validation_split_is_refused(tmp_path):
         data.load(save(tmp_path, x_train=x, y_train=Y, x_val=x))
     with pytest.raises(errors.InputError, match="Only one of `x_val` and `y_val`"):
         data.from_arrays(x, Y, validation=(x, None))  # pyright: ignore
+    with pytest.raises(errors.InputError, match="pass the pair"):
+        data.from_arrays(x, Y, validation=x)  # pyright: ignore
 
 
 def test_keys_that_are_not_used_are_told(tmp_path):

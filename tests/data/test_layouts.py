@@ -96,8 +96,8 @@ def test_classes_that_are_called_like_splits_stay_classes(tmp_path, folders):
         (("Train", "Test", "bus"), "it is not told which class a picture has"),
         (of("test", "val"), 'holds "test" and "val", without a folder of training pic'),
         (of("train", "Training"), 'holds "Training" and "train", two of which are'),
-        ((*of("train", "test"), "bus"), 'beside "bus", which hold pictures but are no'),
-        ((*of("train"), "bus", "car"), 'beside "bus" and "car", which hold pictures'),
+        ((*of("train", "test"), "bus"), 'beside "bus", with pictures but no folders'),
+        ((*of("train"), "bus", "car"), 'beside "bus" and "car", with pictures but'),
         (of("data/train", "data/test"), "such as folder:.*data, or lay the pictures"),
         (
             of("a/b"),
@@ -125,7 +125,7 @@ def test_folders_without_pictures_beside_splits_are_told(tmp_path):
     fill(tmp_path, *of("train", "test"))
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "all.csv").touch()
-    with pytest.warns(UserWarning, match='folders "labels" of .* hold no pictures'):
+    with pytest.warns(UserWarning, match='nothing is read from "labels", where'):
         assert found(tmp_path)[1] == FRUIT
 
 

@@ -69,7 +69,7 @@ def test_all_usual_endings_are_read(root, suffix, form):
 def test_hidden_pictures_are_left_out_and_counted(root, name):
     (root / "a" / name).parent.mkdir(parents=True, exist_ok=True)
     (root / "a" / name).write_bytes(b"\0\5\x16\7 no picture")
-    with pytest.warns(UserWarning, match="1 files were passed over: 1 hidden"):
+    with pytest.warns(UserWarning, match="1 file was passed over: 1 hidden"):
         assert count(root) == 10
 
 
