@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
-from distill_jax.cli import data_sets
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
@@ -43,6 +42,8 @@ def to_distilled(
     """The deliverable, with all that is needed to use it."""
     import jax
     import numpy as np
+
+    from distill_jax.cli import data_sets
 
     spec, protocol = built.dataset.spec, built.recipe.protocol
     rate = synthetic.learning_rate
