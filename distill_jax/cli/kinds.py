@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill_jax import errors
-from distill_jax.storage import json_files
 
 __all__ = ["COMMANDS", "bring_up", "check", "completed", "kind_of"]
 
@@ -124,6 +123,8 @@ def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
       ...     json.loads(path.read_text())["kind"]
       'distill'
     """
+    from distill_jax.storage import json_files  # Late: it loads numpy.
+
     path = workdir / "config.json"
     if json_files.is_as_written(path) is False:
         return  # Whoever needs it makes it whole, or says what is wrong with it.
