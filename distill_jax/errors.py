@@ -20,6 +20,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "LostProcessError",
+    "NewerError",
     "NonFiniteError",
     "check_counts",
     "nearest",
@@ -35,6 +36,10 @@ class InputError(ValueError):
 
 class DamagedError(InputError):
     """What was kept is not what was written; the sentence says what to do about it."""
+
+
+class NewerError(InputError):
+    """What was kept is of a later version of the library, and is left as it is."""
 
 
 class NonFiniteError(ArithmeticError):

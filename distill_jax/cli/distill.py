@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import pathlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
 from distill_jax import errors
-from distill_jax.cli import flags, outputs, startup
+from distill_jax.cli import flags, startup
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
@@ -97,10 +95,11 @@ def run_config(
 def run_experiment(
     built: Experiment, workdir: pathlib.Path, *, progress: bool | None = None
 ) -> None:
-    """Distils, stores the set, evaluates it beside the other arms, stores the results.
+    """Distils, stores the set, judges it beside the other arms, stores the results.
 
-    Everything lands in ``workdir``; what an earlier, interrupted call has done there
-    is taken up, and what it has finished is not done again.
+    Everything lands in ``workdir``: the set before it is judged, each arm as it ends.
+    What an earlier, interrupted call has done there is taken up, and what it has
+    finished is not done again, unless it is damaged.
 
     Args:
       built: from :func:`distill_jax.cli.experiment.build`.
@@ -124,7 +123,7 @@ def _run_alone(built: Experiment, workdir: pathlib.Path, progress: bool | None) 
     """The whole of it, while nobody else is at work in the folder."""
     import jax
 
-    from distill_jax.cli import kinds
+    from distill_jax.cli import judging, kinds
     from distill_jax.compute import processes
     from distill_jax.runtime import record
 
@@ -132,30 +131,32 @@ def _run_alone(built: Experiment, workdir: pathlib.Path, progress: bool | None) 
         kinds.bring_up(workdir, built.summary.config)
     key_run, key_curve, key_arms = jax.random.split(jax.random.key(built.seed), 3)
     state, history = _distil(built, workdir, key_run, key_curve, progress)
-    # Before any process may write it.
-    is_done = processes.agree((workdir / "results.json").exists())
-    if is_done:
-        return
     synthetic = record.owned(jax.device_get(built.recipe.method.read(state)))
-    try:
-        results = _judge(built, synthetic, key_arms, progress)
-    except dj.errors.DivergedError:
-        if processes.is_first():  # It took hours, and needs another protocol only.
-            outputs.to_distilled(built, synthetic, {}).save(workdir)
-        raise
+    kept: list[judging.Judging] = []  # Of the first process.
+
+    def begin() -> int | None:
+        seconds = _seconds_of(history)
+        kept.append(judging.Judging(built, workdir, synthetic, seconds))
+        return kept[0].begin()
+
+    missing = processes.by_first(begin)
+    if missing is None:
+        return
+    on_arm = kept[0].add if kept else None
+    judging.judge(built, synthetic, key_arms, missing, on_arm, progress)
+    if kept:
+        kept[0].end()
+    processes.barrier("the results are written")
+
+
+def _seconds_of(history: dj.runtime.History) -> dict[str, float]:
+    """What the run has spent, by what it did."""
     during = lambda name: sum(row[name] for row in history.evaluations)
-    compiling = results["seconds"].pop("compile the evaluation")
-    results["seconds"] = {
+    return {
         "distil": history.run_seconds,
         "evaluate meanwhile": during("run_seconds"),
-        **results["seconds"],
-        "compile": history.compile_seconds + during("compile_seconds") + compiling,
+        "compile": history.compile_seconds + during("compile_seconds"),
     }
-    results["environment"] = outputs.environment()
-    if processes.is_first():
-        outputs.to_distilled(built, synthetic, results).save(workdir)
-        outputs.write_json(workdir / "results.json", results)
-    processes.barrier("the results are written")
 
 
 def _distil(
@@ -225,64 +226,3 @@ def _curve(built: Experiment, key: Key) -> Callable[..., Mapping[str, float]]:
         }
 
     return evaluate
-
-
-def _judge(
-    built: Experiment, synthetic: dj.Synthetic, key: Key, progress: bool | None
-) -> dict[str, Any]:
-    """The arms as rows of a table, the score, and the seconds they took."""
-    is_shown = sys.stderr.isatty() if progress is None else progress
-    if is_shown:
-        print("Evaluating ...", file=sys.stderr)
-    settings, dataset = built.evaluation, built.dataset
-    run_options = dj.evaluation.RunOptions(
-        settings.num_real_steps, settings.num_checkpoints, built.side_by_side
-    )
-    problem = (key, built.task, synthetic, dataset, built.recipe.protocol)
-    if settings.use_arms:
-        arms = dj.evaluation.arms(
-            *problem,
-            num_runs=settings.num_runs,
-            expert=settings.expert,
-            run_options=run_options,
-        )
-    else:
-        arms = [
-            dj.evaluation.synthetic_arm(
-                *problem,
-                num_runs=settings.num_runs,
-                num_checkpoints=settings.num_checkpoints,
-                side_by_side=built.side_by_side,
-            )
-        ]
-    rows = [arm.to_row() for arm in arms]
-    own = sum((row["seconds"] for row in rows if row["is_distilled"]), start=0.0)
-    seconds = {"evaluate": own}
-    if settings.use_arms:
-        seconds["evaluate the other arms"] = sum(row["seconds"] for row in rows) - own
-    seconds["compile the evaluation"] = sum(arm.compile_seconds for arm in arms)
-    return {
-        "metrics": [dataclasses.asdict(each) for each in arms[0].evaluation.metrics],
-        "arms": rows,
-        "scores": _scores(arms),
-        "seconds": seconds,
-    }
-
-
-def _scores(arms: list[dj.evaluation.Arm]) -> dict[str, str]:
-    """The label-robust score, mean and 95 % interval over runs, where there is one."""
-    if "synthetic-hard" not in {arm.name for arm in arms}:
-        return {}
-    runs = {arm.name: arm.evaluation.accuracies for arm in arms}
-    score = dj.evaluation.fairness.label_robust_score(
-        runs["real-hard"],
-        runs["synthetic-hard"],
-        runs["synthetic-any"],
-        runs["random-any"],
-    )
-    mean, ci95 = dj.evaluation.interval(score)
-    spread = ""
-    if math.isfinite(ci95):
-        low, high = dj.evaluation.interval_of_fraction(mean, ci95)
-        spread = f" (95 % interval {low:.3f} to {high:.3f})"
-    return {"Label-robust score": f"{mean:.3f}{spread}"}

@@ -104,6 +104,8 @@ def evaluate_stored(
 ) -> tuple[evaluation.Evaluation, str]:
     """Trains fresh networks on a stored set, by its own recipe, and tests them.
 
+    Where the set of a run is not judged yet, this completes its results.
+
     Args:
       path: of the distilled set.
       network: a name or a JSON description; the one of the recipe by default.
@@ -126,19 +128,23 @@ def evaluate_stored(
     """
     import jax
 
+    from distill_jax.cli import judging
+
     stored, dataset = _load_both(path, data_dir, data)
     description = networks.one(network, stored.recipe["network"], dataset.spec)
     task = dj.tasks.classification(dj.nets.build(description), dataset.spec)
-    result = dj.evaluate(
+    arm = dj.evaluation.synthetic_arm(
+        jax.random.key(seed),
         task,
         dj.evaluation.to_synthetic(stored),
         dataset,
-        protocol=dj.evaluation.protocol_of(stored),
+        dj.evaluation.protocol_of(stored),
         num_runs=num_runs,
-        key=jax.random.key(seed),
         side_by_side=dj.compute.devices.side_by_side(task),
     )
-    return result, dj.nets.network_words(description)
+    if network is None:
+        judging.complete(path, stored, arm, seed=seed)
+    return arm.evaluation, dj.nets.network_words(description)
 
 
 def transfer_stored(

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
 from distill_jax import errors
+from distill_jax.cli import kept_results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from distill_jax import data, report
     from distill_jax.cli.experiment import Summary
 
-__all__ = ["contents", "gather", "stored_config", "stored_results"]
+__all__ = ["contents", "gather", "stored_config"]
 
 _SHOWN_PER_CLASS = 10
 _CONFIG_ADVICE = "the same `distill-jax distill` with its config makes it whole"
@@ -38,7 +39,7 @@ def stored_config(workdir: pathlib.Path) -> Any:
       InputError: when there is none, or it cannot be read.
 
     Example:
-      >>> import tempfile
+      >>> import json, tempfile
       >>> from distill_jax.cli import settings
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = pathlib.Path(folder, "config.json")
@@ -56,43 +57,6 @@ def stored_config(workdir: pathlib.Path) -> Any:
             f"`{workdir / 'config.json'}` holds no config; {_CONFIG_ADVICE}."
         )
     return ml_collections.ConfigDict(kinds.completed(stored))
-
-
-def stored_results(workdir: pathlib.Path) -> dict[str, Any]:
-    """Reads the results of a run, and checks them against their digest.
-
-    Args:
-      workdir: the folder of a run.
-
-    Returns:
-      What `results.json` holds, without its digest.
-
-    Raises:
-      DamagedError: when they are not what was written.
-      InputError: when there are none.
-
-    Example:
-      >>> stored_results(pathlib.Path("nowhere"))
-      Traceback (most recent call last):
-      ...
-      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
-does not hold a finished run of `distill-jax distill`.
-    """
-    from distill_jax.storage import digests
-
-    path = workdir / "results.json"
-    advice = "remove it, and the same `distill-jax distill` writes it again"
-    try:
-        document = json.loads(path.read_bytes())
-        if not isinstance(document, dict):
-            raise ValueError("it holds no fields")
-    except FileNotFoundError as error:
-        raise _unfinished(path) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise errors.DamagedError(
-            f"The file {path} could not be read ({error}); {advice}."
-        ) from error
-    return digests.unsealed(document, path, advice=advice)
 
 
 def contents(
@@ -126,7 +90,7 @@ does not hold a finished run of `distill-jax distill`.
     """
     from distill_jax.cli import data_sets, experiment
 
-    stored_results(workdir)  # Before a large data set is loaded.
+    kept_results.check_there(workdir)  # Before a large data set is loaded.
     dataset = data_sets.load_again(
         dj.DistilledSet.load(workdir),
         config["data"],
@@ -166,8 +130,9 @@ def gather(
     from distill_jax.cli import data_sets
     from distill_jax.runtime import extents
 
-    results = stored_results(workdir)
+    kept_results.check_there(workdir)
     stored = dj.DistilledSet.load(workdir)
+    results = kept_results.so_far(workdir, stored)
     data_sets.check_fingerprint(stored, dataset)
     rows = extents.checked_rows(workdir)
     metrics = [types.Metric(**each) for each in results.get("metrics", _ACCURACY)]
@@ -213,6 +178,7 @@ def _facts(
     """What was done and with what, in the order of reading."""
     environment = results["environment"]
     return {
+        **_state(results),
         "Data set": dj.data.describe(dataset),
         "Method": summary.method,
         "Distilled": f"{stored.num_examples} examples, learned as "
@@ -225,6 +191,14 @@ def _facts(
         "Date": environment["date"],
         **results.get("scores", {}),
     }
+
+
+def _state(results: Mapping[str, Any]) -> dict[str, str]:
+    """That a set is not judged yet, and what to do about it."""
+    if "state" not in results:
+        return {}
+    words = "the same `distill-jax distill`, or `distill-jax evaluate`, completes it"
+    return {"Results": f"{results['state']}; {words}"}
 
 
 def _refused(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -307,11 +281,4 @@ def _read_beside(path: pathlib.Path, advice: str) -> Any:
     try:
         return json_files.read(path, advice=advice, is_required=is_required)
     except FileNotFoundError as error:
-        raise _unfinished(path) from error
-
-
-def _unfinished(path: pathlib.Path) -> errors.InputError:
-    return errors.InputError(
-        f"There is no file {path}; the folder does not hold a finished run of "
-        "`distill-jax distill`."
-    )
+        raise kept_results.unfinished(path) from error

@@ -13,13 +13,15 @@ from typing import Any
 
 from distill_jax import errors
 
-__all__ = ["COMMANDS", "bring_up", "check", "completed", "kind_of"]
+__all__ = ["COMMANDS", "bring_up", "check", "completed", "is_same_run", "kind_of"]
 
 # The command that runs each kind of config.
 COMMANDS = {"distill": "distill", "study": "study"}
 # Sections of which a config may leave fields to their defaults. What the others hold
 # depends on the name in them, so they are as they were written.
 _FILLED = ("data", "protocol", "evaluate")
+# What changes no step of a run: how it is called, judged, logged and saved.
+_FREE = ("title", "evaluate", "log_every", "checkpoint_every", "tensorboard")
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
@@ -98,11 +100,38 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+def is_same_run(stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Tells whether two configs take the same steps.
+
+    Args:
+      stored: what a folder, or a set, holds of one; fields may have come later.
+      config: of today.
+
+    Example:
+      >>> from distill_jax.cli import settings
+      >>> config = settings.default().to_dict()
+      >>> is_same_run({"title": "Mine"} | config, config), is_same_run({}, config)
+      (True, True)
+      >>> is_same_run({"seed": 3}, config)
+      False
+    """
+    now = json.loads(json.dumps(dict(config)))
+    return _steps_of(completed(stored)) == _steps_of(now)
+
+
+def _steps_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config decides about the steps of its run."""
+    free = _FREE if kind_of(config) == "distill" else ()
+    return {name: value for name, value in config.items() if name not in free}
+
+
 def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     """Brings what a folder has stored of this config up to date.
 
     A folder that an earlier version began lacks the fields that came later; where their
-    defaults are all that this config has more, the folder can be gone on with.
+    defaults are all that this config has more, the folder can be gone on with. So it
+    can where the configs differ in fields that change no step: ``title``, ``evaluate``,
+    ``log_every``, ``checkpoint_every`` and ``tensorboard``.
 
     Args:
       workdir: the folder of a run; it need not be there.
@@ -139,7 +168,7 @@ def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
             f"folder, or `distill-jax {COMMANDS[found]}`."
         )
     now = json.loads(json.dumps(dict(config)))
-    if stored != now and completed(stored) == now:
+    if stored != now and is_same_run(stored, now):
         from distill_jax.runtime import workdir as workdirs
         from distill_jax.storage import atomic
 

@@ -3,7 +3,7 @@
 """Judging: protocols of training, fresh networks, baselines and fairness metrics."""
 
 from distill_jax.evaluation import fairness, protocol, scaling
-from distill_jax.evaluation.baselines import arms, synthetic_arm
+from distill_jax.evaluation.baselines import arm_names, arms, synthetic_arm
 from distill_jax.evaluation.comparison import Arm, RunOptions
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
 from distill_jax.evaluation.grid import Grid, evaluate_grid
@@ -24,6 +24,7 @@ __all__ = [
     "Protocol",
     "RunOptions",
     "Transfer",
+    "arm_names",
     "arms",
     "evaluate",
     "evaluate_grid",

@@ -36,7 +36,7 @@ from distill_jax.evaluation.comparison import Arm, Comparison, RunOptions, make_
 from distill_jax.selection import stratified
 from distill_jax.types import Key
 
-__all__ = ["arms", "synthetic_arm"]
+__all__ = ["arm_names", "arms", "synthetic_arm"]
 
 
 @deprecations.renamed_arguments(mapping="side_by_side")
@@ -72,7 +72,8 @@ def arms(
       expert: how the expert that gives soft labels is trained; by default as
         :func:`~distill_jax.evaluation.usual_expert` says.
       expert_epochs: after which of its epochs it is tried; by default at most six.
-      run_options: how the networks are run, beside what the protocol says.
+      run_options: how the networks are run, beside what the protocol says, and which
+        arms are trained.
 
     Returns:
       The arms in the order above.
@@ -101,7 +102,7 @@ def arms(
       Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
       Distillation", 2024.
     """
-    num_real_steps, num_checkpoints, side_by_side = run_options
+    num_real_steps, num_checkpoints, side_by_side, only, on_arm = run_options
     errors.check_counts(num_runs=num_runs, num_checkpoints=num_checkpoints)
     if num_real_steps is not None:
         errors.check_counts(num_real_steps=num_real_steps)
@@ -124,18 +125,40 @@ def arms(
     subsets = stratified.random_subsets(
         key_subsets, data, num_draws=num_runs, **subset_of
     )
-    arms = [
-        _real_hard(keys[0], comparison, rate, num_real_steps),
-        _synthetic_any(keys[2], comparison, synthetic),
-        _random_any(keys[3], comparison, rate, subsets),
-    ]
-    if checks.has_classes(data):
-        arms.insert(1, _synthetic_hard(keys[1], comparison, synthetic))
-        random_soft = soft_label_arm.random_soft(
+    makers = {
+        "real-hard": lambda: _real_hard(keys[0], comparison, rate, num_real_steps),
+        "synthetic-hard": lambda: _synthetic_hard(keys[1], comparison, synthetic),
+        "synthetic-any": lambda: _synthetic_any(keys[2], comparison, synthetic),
+        "random-any": lambda: _random_any(keys[3], comparison, rate, subsets),
+        "random-soft": lambda: soft_label_arm.random_soft(
             keys[4], comparison, rate, subsets, expert, epochs=expert_epochs
-        )
-        arms.append(random_soft)
-    return arms
+        ),
+    }
+    names = arm_names(data)
+    made = {}
+    # The distilled set first: where it fails, the others are not worth the wait.
+    for name in sorted(names, key=lambda name: name != "synthetic-any"):
+        if only is None or name in only:
+            made[name] = makers[name]()
+            if on_arm is not None:
+                on_arm(made[name])
+    return [made[name] for name in names if name in made]
+
+
+def arm_names(data: data_lib.Dataset) -> list[str]:
+    """Names the arms that a comparison on a data set has, in their order.
+
+    Args:
+      data: the real data set.
+
+    Example:
+      >>> arm_names(data_lib.load("digits"))[:2]
+      ['real-hard', 'synthetic-hard']
+    """
+    names = ["real-hard", "synthetic-any", "random-any"]
+    if checks.has_classes(data):
+        names = [names[0], "synthetic-hard", *names[1:], "random-soft"]
+    return names
 
 
 @deprecations.renamed_arguments(mapping="side_by_side")

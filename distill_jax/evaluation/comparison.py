@@ -3,6 +3,7 @@
 """What the arms of a comparison share: the line of the table, and how it is made."""
 
 import dataclasses
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -26,6 +27,9 @@ class RunOptions(NamedTuple):
       num_checkpoints: K, at how many moments of each training the test accuracy is
         noted for ``best_on_test``; nothing is chosen by it.
       side_by_side: as in :func:`~distill_jax.evaluation.runs.evaluate`.
+      only: the names of the arms to train, by default all. An arm is the same whichever
+        others are trained.
+      on_arm: is called with each arm as it ends, that of the distilled set first.
 
     Example:
       >>> RunOptions(num_checkpoints=4).side_by_side
@@ -35,6 +39,8 @@ class RunOptions(NamedTuple):
     num_real_steps: int | None = None
     num_checkpoints: int = 1
     side_by_side: runs.SideBySide = "auto"
+    only: Collection[str] | None = None
+    on_arm: Callable[["Arm"], None] | None = None
 
     @property
     def mapping(self) -> runs.SideBySide:

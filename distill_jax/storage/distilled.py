@@ -183,6 +183,13 @@ class DistilledSet:
             if not name.startswith("normalizer_")
         )
 
+    @property
+    def arrays_sha256(self) -> str:
+        """The digest of all arrays with their names: what the set is, without facts."""
+        return digests.of_json(
+            {name: digests.of_array(array) for name, array in self._arrays().items()}
+        )
+
     def _arrays(self) -> dict[str, np.ndarray]:
         """All arrays under the names they have in the file."""
         names = ("x", "y", "weight", "learning_rate", "normalizer", "target")

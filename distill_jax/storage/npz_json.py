@@ -182,7 +182,7 @@ def _read_document(path: pathlib.Path, required: Sequence[str]) -> dict[str, Any
     known = document if isinstance(document, dict) else {}
     version = known.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise errors.InputError(
+        raise errors.NewerError(
             f"`{path}` has the format version {version}, but this library reads "
             f"versions up to {FORMAT_VERSION}; install a newer distill_jax."
         )

@@ -70,6 +70,32 @@ def test_there_are_five_arms_in_order(five):
     assert all(arm.seconds > 0 for arm in five.values())
 
 
+def test_an_arm_is_the_same_whichever_others_are_trained(digits, few, five):
+    data, task = digits
+    told = []
+    arms = evaluation.arms(
+        jax.random.key(1),
+        task,
+        few,
+        data,
+        PROTOCOL,
+        2,
+        num_runs=6,
+        expert=EXPERT,
+        expert_epochs=EPOCHS,
+        run_options=evaluation.RunOptions(
+            only=["random-any", "synthetic-any"],
+            on_arm=lambda arm: told.append(arm.name),
+        ),
+    )
+    assert told == ["synthetic-any", "random-any"]
+    assert [arm.name for arm in arms] == told
+    for arm in arms:
+        np.testing.assert_array_equal(
+            arm.evaluation.accuracies, five[arm.name].evaluation.accuracies
+        )
+
+
 def test_more_data_are_better_and_soft_labels_help(five):
     mean = {name: arm.evaluation.mean for name, arm in five.items()}
     assert mean["real-hard"] > mean["random-soft"] + 0.02

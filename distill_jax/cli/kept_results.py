@@ -1,0 +1,168 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what is kept of the results of a run, whole or so far."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from distill_jax import errors
+
+if TYPE_CHECKING:
+    import distill_jax as dj
+
+__all__ = [
+    "JUDGING",
+    "NOT_JUDGED",
+    "check_there",
+    "is_judged",
+    "read",
+    "read_judging",
+    "so_far",
+    "unfinished",
+]
+
+JUDGING = "judging.json"  # The arms that have ended, while others have not.
+NOT_JUDGED = {"state": "not judged yet"}  # Of the results of a set.
+
+
+def read(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads the results of a run, and checks them against their digest.
+
+    Args:
+      workdir: the folder of a run.
+
+    Returns:
+      What `results.json` holds, without its digest.
+
+    Raises:
+      DamagedError: when they are not what was written.
+      InputError: when there are none.
+
+    Example:
+      >>> read(pathlib.Path("nowhere"))
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
+does not hold a finished run of `distill-jax distill`.
+    """
+    from distill_jax.storage import digests
+
+    path = workdir / "results.json"
+    advice = "the same `distill-jax distill` writes it again"
+    try:
+        document = json.loads(path.read_bytes())
+        if not isinstance(document, dict):
+            raise ValueError("it holds no fields")
+    except FileNotFoundError as error:
+        raise unfinished(path) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise errors.DamagedError(
+            f"The file {path} could not be read ({error}); {advice}."
+        ) from error
+    return digests.unsealed(document, path, advice=advice)
+
+
+def check_there(workdir: pathlib.Path) -> None:
+    """Raises where a folder has neither results nor a set.
+
+    Args:
+      workdir: the folder of a run.
+
+    Raises:
+      InputError: where it has not.
+
+    Example:
+      >>> check_there(pathlib.Path("nowhere"))
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
+does not hold a finished run of `distill-jax distill`.
+    """
+    if not any(
+        (workdir / name).exists() for name in ("distilled.json", "results.json")
+    ):
+        raise unfinished(workdir / "results.json")
+
+
+def is_judged(results: Mapping[str, Any]) -> bool:
+    """Tells whether results of a run are all there.
+
+    Args:
+      results: of a stored set.
+
+    Example:
+      >>> is_judged(NOT_JUDGED), is_judged({}), is_judged({"arms": []})
+      (False, False, True)
+    """
+    return "arms" in results and "state" not in results
+
+
+def read_judging(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads the arms that have ended of a set that is being judged.
+
+    Args:
+      workdir: the folder of a run.
+
+    Returns:
+      Their records under ``"arms"``, and the digest of the set; empty where there are
+      none, or they are damaged.
+
+    Example:
+      >>> read_judging(pathlib.Path("nowhere"))
+      {}
+    """
+    from distill_jax.storage import digests
+
+    path = workdir / JUDGING
+    try:
+        document = json.loads(path.read_bytes())
+        if not isinstance(document, dict):
+            raise ValueError("it holds no fields")
+        return digests.unsealed(document, path, advice="the arms are trained again")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        errors.warn(f"The file {path} is damaged, so its arms are left out ({error}).")
+        return {}
+
+
+def so_far(workdir: pathlib.Path, stored: dj.DistilledSet) -> dict[str, Any]:
+    """Reads the results of a run; of one that is not judged yet, those there are.
+
+    Args:
+      workdir: the folder of the run.
+      stored: its set.
+
+    Returns:
+      The results; with a ``"state"`` where they are not all.
+
+    Raises:
+      InputError: when there are none, or they are damaged.
+    """
+    if (workdir / "results.json").exists() or stored.results.get("state") is None:
+        return read(workdir)
+    kept, results = read_judging(workdir), dict(stored.results)
+    if kept.get("set_sha256") == stored.arrays_sha256:
+        results["arms"] = [record["row"] for record in kept["arms"].values()]
+    return results
+
+
+def unfinished(path: pathlib.Path) -> errors.InputError:
+    """The error of a folder that lacks a file of a finished run.
+
+    Args:
+      path: of the file.
+
+    Example:
+      >>> print(unfinished(pathlib.Path("runs/none/results.json")))
+      There is no file runs/none/results.json; the folder does not hold a finished run \
+of `distill-jax distill`.
+    """
+    return errors.InputError(
+        f"There is no file {path}; the folder does not hold a finished run of "
+        "`distill-jax distill`."
+    )
