@@ -62,7 +62,13 @@ def main(argv: Sequence[str] | None = None) -> None:
       ...
       exit code 0
     """
-    sys.exit(_run(list(sys.argv[1:] if argv is None else argv)))
+    code = _run(list(sys.argv[1:] if argv is None else argv))
+    if argv is None and code > 128:
+        # A thread of XLA may still be at work, and Python's way out ends under it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def command(name: str) -> flags.Command:

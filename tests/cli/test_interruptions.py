@@ -92,6 +92,7 @@ def blocked(kind):
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # Between this word and the lock it still hears.
     return process
 
 
