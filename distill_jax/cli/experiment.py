@@ -21,6 +21,7 @@ from distill_jax import (
     runtime,
     tasks,
 )
+from distill_jax.cli import settings
 from distill_jax.cli.data_sets import load_for
 from distill_jax.compute import devices, recipes
 from distill_jax.evaluation import protocol as protocols
@@ -121,6 +122,7 @@ def build(config: Any) -> Experiment:
       >>> build(config).dataset.spec.name
       'digits'
     """
+    settings.check(config)
     _check_counts(config)
     dataset = load_for(config)
     if not len(dataset.validation.y):

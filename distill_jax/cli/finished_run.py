@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
@@ -50,13 +51,16 @@ def stored_config(workdir: pathlib.Path) -> Any:
     import ml_collections
 
     from distill_jax.cli import kinds
+    from distill_jax.storage import bounds
 
     stored = _read_beside(workdir / "config.json", _CONFIG_ADVICE)
     if not isinstance(stored, dict):
         raise errors.DamagedError(
             f"`{workdir / 'config.json'}` holds no config; {_CONFIG_ADVICE}."
         )
-    return ml_collections.ConfigDict(kinds.completed(stored))
+    message = f"`{workdir / 'config.json'}` is no config ({{error}}); {_CONFIG_ADVICE}."
+    with bounds.reading(message):
+        return ml_collections.ConfigDict(kinds.completed(stored))
 
 
 def contents(
@@ -88,9 +92,10 @@ def contents(
       distill_jax.errors.InputError: There is no file nowhere/results.json; the folder \
 does not hold a finished run of `distill-jax distill`.
     """
-    from distill_jax.cli import data_sets, experiment
+    from distill_jax.cli import data_sets, experiment, settings
 
     kept_results.check_there(workdir)  # Before a large data set is loaded.
+    settings.check(config)
     dataset = data_sets.load_again(
         dj.DistilledSet.load(workdir),
         config["data"],
@@ -101,6 +106,24 @@ does not hold a finished run of `distill-jax distill`.
     return gather(workdir, experiment.summary_of(config), dataset)
 
 
+def _in_sentences(gather_fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Says of what was stored, but cannot be shown, what is wrong with it."""
+
+    @functools.wraps(gather_fn)
+    def gather_or_say(workdir, *arguments):
+        from distill_jax.storage import bounds
+
+        message = (
+            f"What the run in {workdir} has left cannot be shown ({{error}}); remove "
+            "`results.json`, and the same `distill-jax distill` writes it again."
+        )
+        with bounds.reading(message):
+            return gather_fn(workdir, *arguments)
+
+    return gather_or_say
+
+
+@_in_sentences
 def gather(
     workdir: pathlib.Path, summary: Summary, dataset: data.Dataset
 ) -> report.Contents:

@@ -41,7 +41,7 @@ def kind_of(config: Mapping[str, Any]) -> str:
       ('distill', 'study')
     """
     kind = config.get("kind", "distill")
-    if kind not in COMMANDS:
+    if not isinstance(kind, str) or kind not in COMMANDS:
         raise errors.InputError(
             f'There is no config of the kind "{kind}". '
             f"{errors.nearest(str(kind), COMMANDS)}"
@@ -84,6 +84,9 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
       The config as it would be stored today.
 
+    Raises:
+      InputError: when it is of an unknown kind, or a section is none.
+
     Example:
       >>> config = completed({"seed": 3, "data": {"name": "mnist"}})
       >>> config["kind"], config["seed"], config["data"]["normalization"]
@@ -96,6 +99,11 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     config = {**defaults, **stored}
     for name in _FILLED:
         if name in defaults:
+            if not isinstance(config[name], Mapping):
+                raise errors.InputError(
+                    f"The field `{name}` of the config is {config[name]!r}, but it is "
+                    "a section of fields; leave it out, or make it a mapping."
+                )
             config[name] = {**defaults[name], **config[name]}
     return config
 
@@ -158,9 +166,9 @@ def bring_up(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     if json_files.is_as_written(path) is False:
         return  # Whoever needs it makes it whole, or says what is wrong with it.
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        stored = json.loads(path.read_bytes())
         found, kind = kind_of(stored), kind_of(config)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return  # The same.
     if found != kind:
         raise errors.InputError(

@@ -6,7 +6,8 @@ A config file is a Python file with ``get_config(arg)`` that starts from
 :func:`default`, sets what its experiment needs, and ends with :func:`finish`.
 """
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -14,8 +15,15 @@ from ml_collections import config_dict
 
 from distill_jax import errors
 
-__all__ = ["default", "finish", "split_arg", "study"]
+__all__ = ["check", "default", "finish", "split_arg", "study"]
 
+# What the values of a field are, by the type that it is declared with.
+_TYPES = {
+    bool: (bool, "true or false"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a text"),
+}
 # What `:runlocal` leaves of the options of a study that have these names.
 _MOST_OF_A_STUDY = {
     "num_seeds": 2,
@@ -113,6 +121,55 @@ def study() -> Any:
     config.data = {"data_dir": config_dict.placeholder(str)}  # else DISTILL_JAX_DATA
     config.study = {"name": ""}  # and options of the study
     return config
+
+
+def check(config: Any) -> None:
+    """Raises unless a config has all fields of :func:`default`, each of its type.
+
+    Args:
+      config: that a file has made, or that a folder has stored.
+
+    Raises:
+      InputError: for the first field that is missing or of another type.
+
+    Example:
+      >>> config = default()
+      >>> del config["num_steps"]
+      >>> check(config)
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: The config has no field "num_steps", a whole \
+number; start from `settings.default()`, which has all fields.
+    """
+    _check_section(config, default(), "")
+    for name in ("network", "method"):
+        if not isinstance(config[name].get("name"), str):
+            raise errors.InputError(
+                f'The config has no field "{name}.name", a text; it says which '
+                f"{name} is meant."
+            )
+
+
+def _check_section(section: Any, template: Any, prefix: str) -> None:
+    """Raises unless a section has the fields of its template."""
+    for name in template:
+        kind, full = template.get_type(name), f"{prefix}{name}"
+        wanted, words = _TYPES.get(kind, (Mapping, "a section"))
+        if name not in section:
+            raise errors.InputError(
+                f'The config has no field "{full}", {words}; start from '
+                "`settings.default()`, which has all fields."
+            )
+        value = section[name]
+        is_left = value is None and template[name] is None
+        is_other = isinstance(value, bool) != (kind is bool)
+        if wanted is Mapping:
+            if not hasattr(value, "to_dict"):
+                raise errors.InputError(f"`{full}` is {value!r}; it must be {words}.")
+            if template[name] and name not in ("network", "method"):
+                _check_section(value, template[name], f"{full}.")
+        elif not is_left and (is_other or not isinstance(value, wanted)):
+            raise errors.InputError(f"`{full}` is {value!r}; it must be {words}.")
 
 
 def split_arg(arg: str | None, methods: Sequence[str]) -> tuple[str, int, str]:

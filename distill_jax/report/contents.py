@@ -127,6 +127,7 @@ class Contents:
                         f"A row of `{name}` has {len(row)} entries ({row}); it needs "
                         f"{width}, as the docstring of `Contents` lists them."
                     )
+                contents_checks.check_numbers(name, row)
         scores = [f"{m.name}_{end}" for m in self.metrics for end in ("mean", "sd")]
         for arm in self.arms:
             contents_checks.check_row("An arm", arm, [*ARM_FIELDS, *scores])

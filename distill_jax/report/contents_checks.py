@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the contents of a report must be, so that they can be shown."""
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy as np
 
 from distill_jax import errors
 
-__all__ = ["check_classes", "check_images", "check_labels", "check_row"]
+__all__ = [
+    "check_classes",
+    "check_images",
+    "check_labels",
+    "check_numbers",
+    "check_row",
+]
 
 _TARGETS = ("probabilities", "centred", "values")
 
@@ -65,14 +72,31 @@ def check_labels(contents: Any) -> None:
         )
 
 
+def check_numbers(name: str, row: Sequence[Any]) -> None:
+    """Raises unless all entries of a row are numbers, or None where one is missing."""
+    for value in row:
+        if not isinstance(value, numbers.Real | type(None)):
+            raise errors.InputError(
+                f"A row of `{name}` has the entry {value!r}; it must be a number."
+            )
+
+
 def check_row(what: str, row: Mapping[str, Any], fields: Sequence[str]) -> None:
     """Raises unless a row of a table has a name and nothing unknown."""
+    if not isinstance(row, Mapping):
+        raise errors.InputError(f"{what} is {row!r}, but it must be a mapping.")
     unknown = [key for key in row if key not in fields]
     if unknown:
         raise errors.InputError(
             f"{what} has the key {unknown[0]!r}, which the report cannot show. "
             f"{errors.nearest(unknown[0], fields)}"
         )
+    for key, value in row.items():
+        parts = value if key == "ci95" and isinstance(value, list | tuple) else [value]
+        if not all(isinstance(part, str | numbers.Real | type(None)) for part in parts):
+            raise errors.InputError(
+                f"{what} has {value!r} as {key!r}; it must be a number or a text."
+            )
     if not row.get("name"):
         raise errors.InputError(
             f"{what} ({dict(row)}) has no `name`; the reader must know what it is."

@@ -175,7 +175,7 @@ def _read_document(path: pathlib.Path, required: Sequence[str]) -> dict[str, Any
     """The facts, after checking that they are all there."""
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.DamagedError(
             f"`{path}` could not be read as JSON ({error}); {_AGAIN}."
         ) from error
