@@ -162,8 +162,9 @@ class Judging:
             outputs.write_json(self._workdir / "results.json", results)
 
     def _save(self, results: Mapping[str, Any]) -> None:
-        config = dict(self._built.summary.config)
-        self._set = dataclasses.replace(self._set, results=results, config=config)
+        self._set = dataclasses.replace(
+            self._set, results=results, config=dict(self._built.summary.config)
+        )
         self._set.save(self._workdir)
 
     def _results(self, records: Mapping[str, arm_records.Record]) -> dict[str, Any]:
