@@ -247,7 +247,10 @@ def _load(array: _Array) -> np.ndarray:
     source.finish()
     shape, dtype = array.header
     if array.is_complex:
-        parts = [parts[0] + 1j * parts[1].astype(dtype)]
+        # By parts: i times infinity has a real part that is no number.
+        both = np.empty(parts[0].shape, dtype)
+        both.real, both.imag = parts
+        parts = [both]
     return parts[0].astype(dtype, copy=False).reshape(shape, order="F")
 
 
