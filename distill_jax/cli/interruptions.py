@@ -62,7 +62,7 @@ def ending_in_a_sentence(program: str, resumes: bool) -> Iterator[None]:
         if signum is not None and signal.getsignal(signum) != signal.SIG_IGN:
             former[signum] = signal.signal(signum, stop)
     try:
-        with _watched(program, resumes, set(former)):
+        with _lost_in_silence(), _watched(program, resumes, set(former)):
             yield
     finally:
         for signum, handler in former.items():
@@ -106,6 +106,25 @@ def _watched(program: str, resumes: bool, signums: set[int]) -> Iterator[None]:
         thread.join()
         os.close(read)
         os.close(write)
+
+
+@contextlib.contextmanager
+def _lost_in_silence() -> Iterator[None]:
+    """Prints no traceback where Python cannot raise, such as while it frees an object.
+
+    The thread beside it then ends the process, with the sentence.
+    """
+    former = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, errors.Interrupted):
+            former(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = former
 
 
 def _is_patient(signum: int, num_signals: int) -> bool:

@@ -132,3 +132,17 @@ def test_a_run_that_compiles_notes_a_signal_and_is_then_waited_for(signum):
         assert request.signum == signum
         assert signals.stops_by_itself()
     assert not signals.stops_by_itself()
+
+
+def test_a_signal_that_comes_while_an_object_is_freed_prints_no_traceback(capfd):
+    class Freed:
+        def __init__(self, do):
+            self.do = do
+
+        def __del__(self):
+            self.do()
+
+    with interruptions.ending_in_a_sentence("distill-jax", resumes=True):
+        freed = Freed(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        del freed
+    assert capfd.readouterr().err == ""
