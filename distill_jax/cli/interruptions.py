@@ -124,7 +124,8 @@ def _lost_in_silence() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.unraisablehook = former
+        if sys.unraisablehook is hook:  # Else somebody further in is not through.
+            sys.unraisablehook = former
 
 
 def _is_patient(signum: int, num_signals: int) -> bool:

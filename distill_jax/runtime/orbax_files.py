@@ -3,12 +3,14 @@
 """What orbax reads and writes: its errors in sentences, and its logs left out."""
 
 import contextlib
+import functools
 import gc
 import logging
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -136,11 +138,26 @@ def _quiet() -> Iterator[None]:
     former = [logger.disabled for logger in loggers]
     for logger in loggers:
         logger.disabled = True
+    hook = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_leave_out, hook)
     try:
         yield
+        sys.unraisablehook = hook
     except Exception:
         gc.collect()  # Its tasks complain when they are collected.
-        raise
+        raise  # The hook stays: what was still to be written fails later.
     finally:
         for logger, was_disabled in zip(loggers, former, strict=True):
             logger.disabled = was_disabled
+
+
+def _leave_out(
+    hook: Callable[["sys.UnraisableHookArgs"], Any], told: "sys.UnraisableHookArgs"
+) -> None:
+    """Prints an error, but for what writers report to a loop that ended without them.
+
+    Each of the arrays that were being written when the first one failed comes to its
+    end in a thread of its own, and finds nobody to tell.
+    """
+    if str(told.exc_value) != "Event loop is closed":
+        hook(told)

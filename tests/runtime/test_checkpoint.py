@@ -129,7 +129,6 @@ def _fill(checkpoints):
         checkpoints.save(step, {"x": rng.normal(size=200_000).astype(np.float32)})
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_leaves_the_former_checkpoint(tmp_path):
     with tiny_disk.mounted(tmp_path / "disk", 3) as disk:
         checkpoints = checkpoint.Checkpoints(disk / "c", num_kept=9)

@@ -356,7 +356,6 @@ def test_a_seed_that_is_not_class_major_is_refused_for_classes():
         _run(recipe=recipe)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_it_is_freed(tmp_path):
     recipe = toy.recipe(num_inner=200_000)
     arguments = {"num_steps": 12, "logging": every(1)}
