@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
@@ -96,34 +95,17 @@ does not hold a finished run of `distill-jax distill`.
 
     kept_results.check_there(workdir)  # Before a large data set is loaded.
     settings.check(config)
-    dataset = data_sets.load_again(
-        dj.DistilledSet.load(workdir),
-        config["data"],
-        beside=workdir,
-        data_dir=data_dir,
-        name=data_name,
-    )
+    with kept_results.in_sentences(workdir):
+        dataset = data_sets.load_again(
+            dj.DistilledSet.load(workdir),
+            config["data"],
+            beside=workdir,
+            data_dir=data_dir,
+            name=data_name,
+        )
     return gather(workdir, experiment.summary_of(config), dataset)
 
 
-def _in_sentences(gather_fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Says of what was stored, but cannot be shown, what is wrong with it."""
-
-    @functools.wraps(gather_fn)
-    def gather_or_say(workdir, *arguments):
-        from distill_jax.storage import bounds
-
-        message = (
-            f"What the run in {workdir} has left cannot be shown ({{error}}); remove "
-            "`results.json`, and the same `distill-jax distill` writes it again."
-        )
-        with bounds.reading(message):
-            return gather_fn(workdir, *arguments)
-
-    return gather_or_say
-
-
-@_in_sentences
 def gather(
     workdir: pathlib.Path, summary: Summary, dataset: data.Dataset
 ) -> report.Contents:
@@ -149,6 +131,14 @@ def gather(
       ...
       distill_jax.errors.InputError: There is no file nowhere/results.json; ...
     """
+    with kept_results.in_sentences(workdir):
+        return _gathered(workdir, summary, dataset)
+
+
+def _gathered(
+    workdir: pathlib.Path, summary: Summary, dataset: data.Dataset
+) -> report.Contents:
+    """All that a report tells."""
     from distill_jax import types
     from distill_jax.cli import data_sets
     from distill_jax.runtime import extents

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from distill_jax import errors
@@ -18,6 +19,7 @@ __all__ = [
     "JUDGING",
     "NOT_JUDGED",
     "check_there",
+    "in_sentences",
     "is_judged",
     "read",
     "read_judging",
@@ -54,9 +56,7 @@ does not hold a finished run of `distill-jax distill`.
     path = workdir / "results.json"
     advice = "the same `distill-jax distill` writes it again"
     try:
-        document = json.loads(path.read_bytes())
-        if not isinstance(document, dict):
-            raise ValueError("it holds no fields")
+        document = _fields(path)
     except FileNotFoundError as error:
         raise unfinished(path) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -119,9 +119,7 @@ def read_judging(workdir: pathlib.Path) -> dict[str, Any]:
 
     path = workdir / JUDGING
     try:
-        document = json.loads(path.read_bytes())
-        if not isinstance(document, dict):
-            raise ValueError("it holds no fields")
+        document = _fields(path)
         return digests.unsealed(document, path, advice="the arms are trained again")
     except FileNotFoundError:
         return {}
@@ -166,3 +164,39 @@ of `distill-jax distill`.
         f"There is no file {path}; the folder does not hold a finished run of "
         "`distill-jax distill`."
     )
+
+
+@contextlib.contextmanager
+def in_sentences(workdir: pathlib.Path) -> Iterator[None]:
+    """Says what is wrong with what a run has left, where it cannot be shown.
+
+    Args:
+      workdir: the folder of the run.
+
+    Raises:
+      InputError: in place of whatever a field that is missing or of another type leads
+        to; it keeps the cause.
+
+    Example:
+      >>> with in_sentences(pathlib.Path("runs/a")):  # doctest: +ELLIPSIS
+      ...     {}["arms"]
+      Traceback (most recent call last):
+      ...
+      distill_jax.errors.InputError: What the run in runs/a has left cannot be shown ...
+    """
+    from distill_jax.storage import bounds
+
+    message = (
+        f"What the run in {workdir} has left cannot be shown ({{error}}); remove "
+        "`results.json`, and the same `distill-jax distill` writes it again."
+    )
+    with bounds.reading(message):
+        yield
+
+
+def _fields(path: pathlib.Path) -> dict[str, Any]:
+    """The fields of a document; a ValueError where it has none."""
+    document = json.loads(path.read_bytes())
+    if not isinstance(document, dict):
+        raise ValueError("it holds no fields")
+    return document

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import distill_jax as dj
 from distill_jax import errors
-from distill_jax.cli import finished_run, flags, kinds, startup, study
+from distill_jax.cli import (
+    finished_run,
+    flags,
+    kept_results,
+    kinds,
+    startup,
+    study,
+)
 
 if TYPE_CHECKING:
     from distill_jax import report, studies
@@ -47,9 +54,10 @@ def _run(values: argparse.Namespace) -> None:
     gathered = finished_run.contents(
         workdir, config, data_dir=values.data_dir, data_name=values.data
     )
-    write(gathered, workdir)
-    if values.picture:
-        save_picture(gathered, pathlib.Path(values.picture))
+    with kept_results.in_sentences(workdir):
+        write(gathered, workdir)
+        if values.picture:
+            save_picture(gathered, pathlib.Path(values.picture))
 
 
 def _report_study(

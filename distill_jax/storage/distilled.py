@@ -151,6 +151,7 @@ class DistilledSet:
         facts = {
             name: conversion.to_plain(getattr(self, name), name) for name in _FACTS
         }
+        set_checks.check_facts(facts)
         rate = self.learning_rate
         label_checks.check_rate(rate)
         rate = None if rate is None else float(np.float32(np.asarray(rate).item()))

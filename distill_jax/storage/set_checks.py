@@ -10,7 +10,13 @@ import numpy as np
 from distill_jax import errors
 from distill_jax.storage import label_checks
 
-__all__ = ["NORMALIZER_FIELDS", "check_normalizer", "check_rows", "check_targets"]
+__all__ = [
+    "NORMALIZER_FIELDS",
+    "check_facts",
+    "check_normalizer",
+    "check_rows",
+    "check_targets",
+]
 
 NORMALIZER_FIELDS = ("scale", "mean", "std", "whiten", "unwhiten", "pixel_range")
 _TARGET_FIELDS = ("target_mean", "target_std")  # Of values; since version 2.
@@ -108,6 +114,27 @@ def check_normalizer(normalizer: Mapping[str, Any], x: Any) -> None:
             f"`x` has the arrays {sorted(x)}, but a normaliser belongs to one array; "
             "store what the networks see, without a normaliser."
         )
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """Raises unless what is told of a set has the form that readers rely on.
+
+    Args:
+      facts: the fields of a set that are no arrays, by name.
+
+    Raises:
+      InputError: for texts that are none, or fields without names.
+
+    Example:
+      >>> check_facts({"targets": "probabilities", "recipe": {}})
+    """
+    for name, value in facts.items():
+        is_text = name in ("targets", "data_fingerprint")
+        if not isinstance(value, str if is_text else Mapping):
+            raise errors.InputError(
+                f"`{name}` of a distilled set is of type {type(value).__name__}; it "
+                f"must be {'a text' if is_text else 'a dictionary'}."
+            )
 
 
 def _check_one_array(x: np.ndarray, y: Any) -> None:

@@ -413,3 +413,9 @@ def test_mixtures_are_not_merged(changes, what):
 def test_nothing_is_not_merged():
     with pytest.raises(errors.InputError, match="given nothing"):
         merging.merge()
+
+
+@pytest.mark.parametrize("name", ["recipe", "data", "config", "results"])
+def test_facts_of_another_form_are_refused(name):
+    with pytest.raises(errors.InputError, match=f"`{name}` .* must be a dictionary"):
+        distilled.DistilledSet(np.eye(2), np.eye(2), **{name: ["words"]})
