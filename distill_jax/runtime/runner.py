@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -287,7 +288,7 @@ def _stop(record: records.Record, state: base.State, signum: int) -> None:
         record.save(state)
     raise signals.Interrupted(
         signum,
-        f"Stopped by signal {signum} after step {int(state.step)}; "
+        f"Stopped by {signal.Signals(signum).name} after step {int(state.step)}; "
         f"{record.last_good()}. The same command goes on.",
     )
 

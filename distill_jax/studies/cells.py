@@ -225,7 +225,8 @@ def _rows_or_failure(
         signum = getattr(stop, "signum", int(signal.SIGINT))
         raise signals.Interrupted(
             signum,
-            f'Stopped by signal {signum} in the cell "{cell.name}"; {num_finished} '
+            f"Stopped by {signal.Signals(signum).name} in the cell "
+            f'"{cell.name}"; {num_finished} '
             "cells are finished, and the same command goes on from there.",
         ) from stop
     except errors.LostProcessError:

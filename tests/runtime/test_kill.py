@@ -96,7 +96,7 @@ def test_a_signal_saves_and_ends_with_its_number(whole, tmp_path, signum):
     assert process.returncode == 128 + signum
     latest = checkpoints.latest()
     assert latest < child.ARGUMENTS["num_steps"]
-    assert f"Stopped by signal {signum:d} after step {latest}" in message
+    assert f"Stopped by {signal.Signals(signum).name} after step {latest}" in message
     process = _start(tmp_path)
     process.communicate(timeout=120)
     assert process.returncode == 0
