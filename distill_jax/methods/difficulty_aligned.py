@@ -65,7 +65,7 @@ def datm(
       >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
       >>> recipe = datm(
       ...     task, num_per_class=1, num_student_steps=3, num_expert_epochs=1,
-      ...     last_start=2, window=(1, 2), learning_rate=10.0, initial_rate=0.1,
+      ...     last_start=2, window=(1, 2), learning_rate=10.0, initial_rate=0.02,
       ...     rate_learning_rate=1e-5, label_learning_rate=1.0, batch_size=10,
       ...     augmentation="none", experts={"num_experts": 2})
       >>> state, history = dj.run(recipe, digits, num_steps=2, key=jax.random.key(0))

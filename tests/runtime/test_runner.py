@@ -143,7 +143,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(whole, tmp_path, signum):
             os.kill(os.getpid(), signum)
         return toy.evaluate(step, synthetic)
 
-    message = rf"signal {int(signum)} after step 20; the last good .* is of step 20\."
+    message = rf"by {signum.name} after step 20; the last good .* is of step 20\."
     with pytest.raises(runtime.Interrupted, match=message) as info:
         _run(tmp_path, evaluation=runtime.EvaluationOptions(evaluate, 20))
     assert info.value.signum == signum
