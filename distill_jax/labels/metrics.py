@@ -188,17 +188,21 @@ def confusion_density(
     return density * (1 - jnp.eye(num_classes)) if blank_diagonal else density
 
 
-def structure_score(labels: Array, reference: Array, classes: Array) -> Array:
+def structure_score(
+    labels: Array, reference: Array, classes: Array, *, by_rank: bool = False
+) -> Array:
     """How alike two tables of labels are outside the true classes.
 
     Args:
       labels: [N, C].
       reference: [N, C].
       classes: [N], of the images.
+      by_rank: whether entries are replaced by their ranks among all that are not of the
+        true class, equal ones by their mean rank (Spearman's correlation).
 
     Returns:
-      [] the correlation (Pearson) of the entries that are not of the true class; NaN
-      where one table has the same entry everywhere, as hard labels have.
+      [] the correlation (Pearson's by default) of the entries that are not of the true
+      class; NaN where one table has the same entry everywhere, as hard labels have.
 
     Example:
       >>> soft = jnp.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
@@ -207,6 +211,8 @@ def structure_score(labels: Array, reference: Array, classes: Array) -> Array:
     """
     labels, reference = jnp.asarray(labels), jnp.asarray(reference)
     others = 1 - jax.nn.one_hot(classes, labels.shape[-1], dtype=labels.dtype)
+    if by_rank:
+        labels, reference = (_ranks(table, others) for table in (labels, reference))
     number = others.sum()
     centred = [
         (table - (table * others).sum() / number) * others
@@ -271,6 +277,21 @@ def label_storage_bytes(
     checks.check_rank("top_k", top_k, num_classes)
     index = 1 if num_classes <= 256 else 2 if num_classes <= 65_536 else 4
     return num_images * views * math.prod((top_k, size + index))
+
+
+def _ranks(table: Array, others: Array) -> Array:
+    """Ranks of the entries that count among each other, ties by their mean.
+
+    They lie between -1/2 and 1/2, and are 0 where all are equal. What does not count is
+    sorted behind all.
+    """
+    values = jnp.where(others > 0, table, jnp.inf).reshape(-1)
+    in_order = jnp.sort(values)
+    below = jnp.searchsorted(in_order, values, side="left")
+    up_to = jnp.searchsorted(in_order, values, side="right")
+    number = others.sum()
+    ranks = ((below + up_to).astype(table.dtype) - number) / (2 * number)
+    return ranks.reshape(table.shape)
 
 
 def _sum_of_logs(labels: Array, other: Array) -> Array:

@@ -9,7 +9,7 @@ import optax
 import pytest
 import scipy.stats
 
-from distill_jax import errors
+from distill_jax import errors, labels
 from distill_jax.labels import metrics, transforms
 
 
@@ -128,3 +128,47 @@ def test_agreement_top_mass_and_storage():
         metrics.label_storage_bytes(0, 10)
     with pytest.raises(errors.InputError, match="no reduction"):
         metrics.cross_entropy(labels, labels, reduction="sum")
+
+
+def test_rank_correlation_is_that_of_scipy(x64):
+    rng = np.random.default_rng(0)
+    classes = np.array([0, 2, 1, 3, 3])
+    one = rng.integers(0, 4, size=(5, 4)) / 4  # with ties
+    other = one + 0.3 * rng.normal(size=(5, 4))
+    off = np.arange(4)[None] != classes[:, None]
+    found = metrics.structure_score(one, other, classes, by_rank=True)
+    expected = scipy.stats.spearmanr(one[off], other[off]).statistic
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    hard = np.eye(4)[classes]
+    assert np.isnan(metrics.structure_score(hard, other, classes, by_rank=True))
+
+
+def test_a_comparison_is_of_shapes_and_not_of_mass(x64):
+    rng = np.random.default_rng(1)
+    expert = rng.dirichlet(np.ones(4), size=8)
+    classes = np.repeat(np.arange(4), 2)
+    heavy = expert * rng.uniform(1, 4, size=(8, 1))
+    found = labels.compare(heavy, expert, classes, smoothing=0.0)
+    np.testing.assert_allclose(found.divergence, 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.entropy, found.reference_entropy)
+    np.testing.assert_allclose(found.mass, heavy.sum(1).mean())
+    assert found.agreement_with_reference == 1.0
+    assert 0 < found.pearson < 1
+    hard = labels.compare(np.eye(4)[classes], expert, classes)
+    assert np.isfinite(hard.divergence)
+    assert np.isinf(
+        labels.compare(np.eye(4)[classes], expert, classes, smoothing=0.0).divergence
+    )
+    assert hard.agreement_with_classes == 1.0
+    density = metrics.confusion_density(expert, classes, 4)
+    score = metrics.structure_score(
+        metrics.confusion_density(heavy, classes, 4), density, np.arange(4)
+    )
+    np.testing.assert_allclose(found.confusion_correlation, score)
+
+
+def test_tables_of_other_images_are_not_compared():
+    with pytest.raises(errors.InputError, match=r"shape \(3, 3\) are compared with"):
+        labels.compare(np.eye(3), np.eye(4), np.arange(3))
+    with pytest.raises(errors.InputError, match=r"`classes` has the shape \(2,\)"):
+        labels.compare(np.eye(3), np.eye(3), np.arange(2))
