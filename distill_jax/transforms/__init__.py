@@ -12,6 +12,7 @@ from distill_jax.transforms.fixed_inputs import fix_inputs
 from distill_jax.transforms.gate import gate_steps
 from distill_jax.transforms.learned_rate import learn_rate
 from distill_jax.transforms.learned_temperature import learn_temperature
+from distill_jax.transforms.simplex import keep_on_simplex
 from distill_jax.transforms.soft_labels import learn_labels
 from distill_jax.transforms.weighting import weigh_real
 
@@ -22,6 +23,7 @@ __all__ = [
     "factorise",
     "fix_inputs",
     "gate_steps",
+    "keep_on_simplex",
     "learn_labels",
     "learn_rate",
     "learn_temperature",
