@@ -9,6 +9,7 @@ from distill_jax.objectives.gradient import NetworkTraining, gradient_matching
 from distill_jax.objectives.implicit import implicit_bilevel
 from distill_jax.objectives.inducing import kernel_inducing_points
 from distill_jax.objectives.kernel import MemberTraining, kernel_regression
+from distill_jax.objectives.ridge_head import ridge_classification
 from distill_jax.objectives.ridge_terms import (
     KernelTerms,
     kernel_terms,
@@ -16,9 +17,11 @@ from distill_jax.objectives.ridge_terms import (
 )
 from distill_jax.objectives.stages import in_stages
 from distill_jax.objectives.trajectory import trajectory_matching
-from distill_jax.objectives.unrolled import Windows, unrolled_training
+from distill_jax.objectives.unrolled import unrolled_training
+from distill_jax.objectives.windows import Forward, Windows
 
 __all__ = [
+    "Forward",
     "KernelTerms",
     "MemberTraining",
     "NetworkTraining",
@@ -34,6 +37,7 @@ __all__ = [
     "kernel_regression",
     "kernel_terms",
     "label_margin",
+    "ridge_classification",
     "trajectory_matching",
     "unrolled_training",
 ]

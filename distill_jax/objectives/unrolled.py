@@ -9,13 +9,14 @@ The derivative passes through W steps of training; the t before them are taken w
     full          t = 0, W = T
     truncated     t = T - W
     random        t uniform in [0, T - W], drawn anew in every outer step
+    forward       t moves from 0 to T - W while distilling
 
 Wang et al., "Dataset Distillation", 2018; random windows: Feng, Vedantam and Kempe,
 "Embarrassingly Simple Dataset Distillation", 2023.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,13 +27,13 @@ from distill_jax.augmentation import policies
 from distill_jax.compute import blocks
 from distill_jax.inner import optimizers, unroll
 from distill_jax.objectives import checks
+from distill_jax.objectives import windows as windows_lib
 from distill_jax.training import minibatches
 from distill_jax.training import pool as pools
 from distill_jax.types import Array, Key, PyTree
 
-__all__ = ["Windows", "unrolled_training"]
+__all__ = ["unrolled_training"]
 
-Windows = Literal["last", "random"]
 # An optimiser, or what makes one of the learning rate that is learned with the set.
 Optimizer = (
     optax.GradientTransformation | Callable[[Array], optax.GradientTransformation]
@@ -44,7 +45,7 @@ def unrolled_training(
     *,
     num_steps: int,
     window: int | None = None,
-    windows: Windows = "last",
+    windows: windows_lib.Windows = "last",
     optimizer: Optimizer | None = None,
     batch_size: int | None = None,
     policy: policies.Policy | None = None,
@@ -63,8 +64,9 @@ def unrolled_training(
         cross-entropy for class probabilities, the squared error for centred labels.
       num_steps: T, the length of a training.
       window: W, how many of its steps are differentiated; all of them by default.
-      windows: which: the ``"last"``, or ``"random"`` ones. A network is led to the end
-        of its window and judged there.
+      windows: which: the ``"last"``, ``"random"`` ones, or those of a
+        :class:`~distill_jax.objectives.Forward`, which move on with the outer steps. A
+        network is led to the end of its window and judged there.
       optimizer: of the networks; Adam with 1e-3 by default. Where the set learns its
         learning rate, a function from that to an optimiser.
       batch_size: synthetic examples of every step; all by default.
@@ -77,8 +79,8 @@ def unrolled_training(
         steps that are differentiated, leaves ``[networks, W, ...]``, or nothing.
 
     Returns:
-      An :class:`~distill_jax.base.Objective` with an empty inner state; every outer
-      step starts networks anew.
+      An :class:`~distill_jax.base.Objective`; every outer step starts networks anew.
+      Its inner state is empty, or counts the steps where windows move forward.
 
     Raises:
       InputError: for a window longer than the training, counts below 1, an optimiser
@@ -123,7 +125,7 @@ def unrolled_training(
                 "`transforms.learn_rate`, or give an optax transformation."
             )
         value, first, grads = pools.map_networks(
-            lambda args: _outer_value(training, synthetic, batch, *args),
+            lambda args: _outer_value(training, synthetic, batch, inner, *args),
             _networks_of(inner, batch, key, num_networks),
         )
         metrics = {"window_start": first.mean(dtype=value.dtype)}
@@ -131,11 +133,14 @@ def unrolled_training(
         return value.mean(), base.Aux(metrics=metrics, probes=intermediates)
 
     return base.Objective(
-        init=lambda key, synthetic: {},
+        init=lambda key, synthetic: windows_lib.first_state(windows),
         loss=loss,
-        advance=lambda key, inner, synthetic, batch: inner,
+        advance=lambda key, inner, synthetic, batch: windows_lib.advanced(inner),
         probes=tuple(probes),
-        at=lambda *networks: {"start": tasks.stack_learners(*networks)},
+        at=lambda *networks: {
+            **windows_lib.first_state(windows),
+            "start": tasks.stack_learners(*networks),
+        },
     )
 
 
@@ -146,7 +151,7 @@ class _Training(NamedTuple):
     make_optimizer: Callable[[Any], optax.GradientTransformation]
     num_steps: int
     window: int
-    windows: Windows
+    windows: windows_lib.Windows
     batch_size: int | None
     policy: policies.Policy | None
     remat: unroll.Remat
@@ -154,13 +159,13 @@ class _Training(NamedTuple):
 
 
 def _networks_of(
-    inner: dict[str, base.Learner], batch: base.Batch, key: Key, num_networks: int
+    inner: dict[str, Any], batch: base.Batch, key: Key, num_networks: int
 ) -> tuple[Key, Array | None, base.Learner | None]:
     """The keys of the networks, their contexts in the batch, and those that are given.
 
     The examples of the batch are not repeated for networks that share a context.
     """
-    if inner:
+    if "start" in inner:
         checks.check_no_contexts(batch, "A given network", checks.HAS_OWN)
         num_networks = jax.tree.leaves(inner["start"])[0].shape[0]
         return jax.random.split(key, num_networks), None, inner["start"]
@@ -175,6 +180,7 @@ def _outer_value(
     training: _Training,
     synthetic: base.Synthetic,
     batch: base.Batch,
+    inner: dict[str, Any],
     key: Key,
     number: Array | None,
     learner: base.Learner | None,
@@ -189,7 +195,9 @@ def _outer_value(
         batch_size=training.batch_size or num_examples,
         num_steps=training.num_steps,
     )
-    first = _window_start(training, key_start)
+    first = windows_lib.window_start(
+        training.windows, training.num_steps, training.window, key_start, inner
+    )
     real = batch
     if learner is None:
         learner, real = _start(task, batch, number, (key_context, key_net))
@@ -227,14 +235,6 @@ def _start(
         return tasks.init_learner(task, keys), batch
     real, context = jax.tree.map(lambda leaf: leaf[number], batch)
     return base.Learner(task.init(keys[1], context), context), real
-
-
-def _window_start(training: _Training, key: Key) -> Array:
-    """t, the number of the first step that is differentiated."""
-    last = training.num_steps - training.window
-    if training.windows == "random":
-        return jax.random.randint(key, (), 0, last + 1, jnp.int32)
-    return jnp.asarray(last, jnp.int32)
 
 
 def _judge(
@@ -279,22 +279,13 @@ def _maker(optimizer: Optimizer) -> Callable[[Any], optax.GradientTransformation
 
 
 def _check(training: _Training, num_networks: int) -> None:
-    num_steps, window, windows = training.num_steps, training.window, training.windows
+    num_steps, window = training.num_steps, training.window
     errors.check_counts(
         num_steps=num_steps,
         window=window,
         num_networks=num_networks,
         batch_size=1 if training.batch_size is None else training.batch_size,
     )
-    if window > num_steps:
-        raise errors.InputError(
-            f"The window of {window} steps is longer than the training of {num_steps}; "
-            "give a `window` of at most as many, or None for all of them."
-        )
-    if windows not in get_args(Windows):
-        raise errors.InputError(
-            f'There is no kind "{windows}" of windows. '
-            f"{errors.nearest(str(windows), get_args(Windows))}"
-        )
+    windows_lib.check_windows(training.windows, num_steps, window)
     unroll.check_unroll("exact", training.remat)
     optimizers.check_differentiable(training.make_optimizer(jnp.asarray(0.1)))
