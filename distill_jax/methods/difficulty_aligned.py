@@ -6,6 +6,7 @@ from distill_jax import base
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
 from distill_jax.methods import ingredients, options, trajectory
+from distill_jax.methods import segment_parts as parts
 from distill_jax.methods import segment_recipes as recipes
 from distill_jax.transforms import bending, learned_rate
 
@@ -18,8 +19,8 @@ def datm(
     *,
     num_per_class: int | None = None,
     num_examples: int | None = None,
-    experts: recipes.Experts = None,
-    buffer: recipes.Folder = None,
+    experts: parts.Experts = None,
+    buffer: parts.Folder = None,
     num_student_steps: int | None = None,
     num_expert_epochs: int | None = None,
     first_start: int | None = None,
@@ -88,13 +89,13 @@ def datm(
         "datm",
         task,
         shared,
-        recipes.Paths(experts, buffer, num_experts_per_step),
-        recipes.Segments(
+        parts.Paths(experts, buffer, num_experts_per_step),
+        parts.Segments(
             num_student_steps, num_expert_epochs, first_start, last_start, window
         ),
-        recipes.Student(batch_size, augmentation, estimator, remat),
+        parts.Student(batch_size, augmentation, estimator, remat),
         recipes.Descent(learning_rate, momentum),
-        recipes.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
+        parts.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
         labels=recipes.Labels(label_learning_rate, label_momentum),
         threshold=threshold,
     )

@@ -10,6 +10,7 @@ from distill_jax import base
 from distill_jax.evaluation import protocol as protocols
 from distill_jax.inner import unroll
 from distill_jax.methods import ingredients, initial_examples, options
+from distill_jax.methods import segment_parts as parts
 from distill_jax.methods import segment_recipes as recipes
 from distill_jax.transforms import bending, learned_rate
 
@@ -22,8 +23,8 @@ def mtt(
     *,
     num_per_class: int | None = None,
     num_examples: int | None = None,
-    experts: recipes.Experts = None,
-    buffer: recipes.Folder = None,
+    experts: parts.Experts = None,
+    buffer: parts.Folder = None,
     num_student_steps: int | None = None,
     num_expert_epochs: int | None = None,
     first_start: int | None = None,
@@ -106,11 +107,11 @@ def mtt(
         ingredients.Shared(
             task, num_per_class, num_examples, initialisation, factor, protocol, bend
         ),
-        recipes.Paths(experts, buffer, num_experts_per_step),
-        recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
-        recipes.Student(batch_size, augmentation, estimator, remat),
+        parts.Paths(experts, buffer, num_experts_per_step),
+        parts.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
+        parts.Student(batch_size, augmentation, estimator, remat),
         recipes.Descent(learning_rate, momentum),
-        recipes.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
+        parts.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
     )
 
 
@@ -120,8 +121,8 @@ def ftd(
     *,
     num_per_class: int | None = None,
     num_examples: int | None = None,
-    experts: recipes.Experts = None,
-    buffer: recipes.Folder = None,
+    experts: parts.Experts = None,
+    buffer: parts.Folder = None,
     num_student_steps: int | None = None,
     num_expert_epochs: int | None = None,
     first_start: int | None = None,
@@ -169,11 +170,11 @@ def ftd(
         ingredients.Shared(
             task, num_per_class, num_examples, initialisation, factor, protocol, bend
         ),
-        recipes.Paths(experts, buffer, num_experts_per_step),
-        recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
-        recipes.Student(batch_size, augmentation, estimator, remat),
+        parts.Paths(experts, buffer, num_experts_per_step),
+        parts.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
+        parts.Student(batch_size, augmentation, estimator, remat),
         recipes.Descent(learning_rate, momentum, decay),
-        recipes.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
+        parts.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
     )
 
 
@@ -183,8 +184,8 @@ def tesla(
     *,
     num_per_class: int | None = None,
     num_examples: int | None = None,
-    experts: recipes.Experts = None,
-    buffer: recipes.Folder = None,
+    experts: parts.Experts = None,
+    buffer: parts.Folder = None,
     num_student_steps: int | None = None,
     num_expert_epochs: int | None = None,
     first_start: int | None = None,
@@ -235,9 +236,9 @@ def tesla(
         ingredients.Shared(
             task, num_per_class, num_examples, initialisation, factor, protocol, bend
         ),
-        recipes.Paths(experts, buffer, num_experts_per_step),
-        recipes.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
-        recipes.Student(batch_size, augmentation, estimator, remat, assigns_labels),
+        parts.Paths(experts, buffer, num_experts_per_step),
+        parts.Segments(num_student_steps, num_expert_epochs, first_start, last_start),
+        parts.Student(batch_size, augmentation, estimator, remat, assigns_labels),
         recipes.Descent(learning_rate, momentum),
-        recipes.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
+        parts.LearnedRate(rate_learning_rate, initial_rate, rate_kind),
     )
