@@ -12,6 +12,7 @@ from distill_jax.methods.gradient import dc, dcc, dsa, dsac
 from distill_jax.methods.inducing import kip
 from distill_jax.methods.initial_examples import initial_fn
 from distill_jax.methods.kernel import frepo, rcig
+from distill_jax.methods.labels import label_bptt, label_mtt, label_ridge
 from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
 from distill_jax.methods.registry import NAMES, build, options_of, parameters_of
@@ -35,6 +36,9 @@ __all__ = [
     "idc",
     "initial_fn",
     "kip",
+    "label_bptt",
+    "label_mtt",
+    "label_ridge",
     "mtt",
     "options_of",
     "parameters_of",

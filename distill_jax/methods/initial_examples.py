@@ -3,7 +3,7 @@
 """Where a distilled set starts: real examples, noise, or means of parts of a class."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from distill_jax import base, data, errors, samplers
 from distill_jax.types import Array, Key
 
-__all__ = ["Initialisation", "initial_fn"]
+__all__ = ["Initialisation", "chosen_fn", "initial_fn"]
 
 Initialisation = Literal["real", "noise", "class_mean"]
 
@@ -77,6 +77,70 @@ def initial_fn(
         return base.Examples(x=x, y=y, group=jnp.asarray(group))
 
     return draw
+
+
+def chosen_fn(
+    index: Sequence[int] | np.ndarray, num_per_class: int
+) -> Callable[[Key, data.Dataset], base.Examples]:
+    """Makes the function that takes certain training examples, whatever the key is.
+
+    Args:
+      index: M = C ``num_per_class`` positions in the training split, class-major, such
+        as :func:`~distill_jax.selection.random_subsets` draws them.
+      num_per_class: examples of each class.
+
+    Returns:
+      A function as :func:`initial_fn` makes it.
+
+    Raises:
+      InputError: from the function, for positions that are not in the split, another
+        number of them, or another order.
+
+    Example:
+      >>> import jax
+      >>> import distill_jax as dj
+      >>> digits = dj.data.load("digits")
+      >>> index = dj.selection.random_subsets(
+      ...     jax.random.key(0), digits, 2, num_draws=1)[0]
+      >>> chosen_fn(index, 2)(jax.random.key(1), digits).group[:4].tolist()
+      [0, 0, 1, 1]
+    """
+    rows = np.asarray(index)
+
+    def take(key: Key, dataset: data.Dataset) -> base.Examples:
+        del key  # Nothing is drawn.
+        num_classes = dataset.spec.num_classes
+        group = np.arange(num_classes, dtype=np.int32).repeat(num_per_class)
+        _check_index(rows, dataset, group)
+        raw = jnp.asarray(dataset.train.x[rows])
+        return base.Examples(
+            x=data.normalize(dataset.spec.normalizer, raw),
+            y=jnp.asarray(np.eye(num_classes, dtype=jnp.result_type(float))[group]),
+            group=jnp.asarray(group),
+        )
+
+    return take
+
+
+def _check_index(rows: np.ndarray, dataset: data.Dataset, group: np.ndarray) -> None:
+    """Raises unless rows of the training split are of these classes."""
+    total = len(dataset.train.y)
+    if rows.shape != group.shape or not np.issubdtype(rows.dtype, np.integer):
+        raise errors.InputError(
+            f"`index` has the shape {rows.shape} and the type {rows.dtype}; pass "
+            f"{len(group)} whole numbers, positions in the training split."
+        )
+    if rows.min() < 0 or rows.max() >= total:
+        raise errors.InputError(
+            f"`index` has positions from {rows.min()} to {rows.max()}, but the "
+            f"training split has {total} examples, 0 to {total - 1}."
+        )
+    if not np.array_equal(dataset.train.y[rows], group):
+        raise errors.InputError(
+            f"The classes of the examples at `index` begin "
+            f"{dataset.train.y[rows][:8].tolist()}, but they are to be class-major, "
+            f"{len(group) // dataset.spec.num_classes} of each: sort `index` by class."
+        )
 
 
 def _real(key: Key, dataset: data.Dataset, num: int) -> tuple[Array, Array]:

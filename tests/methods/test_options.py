@@ -88,6 +88,7 @@ def test_own_options_are_checked_in_the_body(task):
         ("rcig", "temperature_learning_rate", 0.0),
         ("auto", "unrolled_rate", 0.0),
         ("datm", "label_momentum", 1.0),
+        ("label_ridge", "initial_temperature", 0.0),
     ):
         more = {"num_steps": 2} if name == "auto" else {}
         with pytest.raises(errors.InputError, match=f"`{option}` must be"):
