@@ -356,21 +356,17 @@ def test_mixing_of_the_network_s_training_has_a_probability():
     task, batch, synthetic, _ = toy()
     first = base.Examples(jnp.asarray(batch.x[:, 0]), jnp.asarray(batch.y[:, 0]))
     pair = base.Pair(batch, first)
-    ends = {}
+    ends, keys = {}, jax.random.split(jax.random.key(0), 8)
     for probability in (0.0, 0.5, 1.0):
         training = gradient.NetworkTraining(
             optax.sgd(0.1), mixing="mixup", mixing_probability=probability, on="real"
         )
         objective = objectives.gradient_matching(task, training=training, num_matches=9)
         inner = objective.init(jax.random.key(0), synthetic)
-        ends[probability] = np.stack(
-            [
-                objective.advance(
-                    jax.random.key(seed), inner, synthetic, pair
-                ).variables.params["kernel"][0]
-                for seed in range(8)
-            ]
+        advance = jax.vmap(
+            lambda key, run=objective.advance, at=inner: run(key, at, synthetic, pair)
         )
+        ends[probability] = np.asarray(advance(keys).variables.params["kernel"][:, 0])
     plain, half, always = (ends[probability] for probability in (0.0, 0.5, 1.0))
     assert (plain == plain[0]).all()
     is_plain = np.abs(half - plain).max(axis=(1, 2)) < 1e-6
