@@ -240,7 +240,7 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
         )
     if config.get("kind") == "study":
         for name, most in _MOST_OF_A_STUDY.items():
-            if name in config.study:
+            if isinstance(config.study.get(name), int):
                 config.study[name] = min(config.study[name], most)
         return config
     config.num_steps = min(config.num_steps, 20)
@@ -262,6 +262,8 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
     if "experts" in config.method:
         config.method.experts.num_experts = min(config.method.experts.num_experts, 2)
         config.method.buffer = None  # Narrower experts than those of the folder.
+    if config.method.get("name") == "datm":
+        config.method.threshold = 10.0  # Such short paths are missed by far.
     config.evaluate.num_runs = min(config.evaluate.num_runs, 2)
     config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
     if config.data.max_per_class is None:

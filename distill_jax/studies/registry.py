@@ -14,7 +14,7 @@ from distill_jax.studies import study as study_lib
 __all__ = ["NAMES", "build"]
 
 # Files of this folder with a function `make`, in alphabetical order.
-NAMES = ["frepo_against_dm"]
+NAMES = ["frepo_against_dm", "soft_labels"]
 
 
 def build(

@@ -1,0 +1,32 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a label is worth: soft labels of experts on Digits-100, claim by claim.
+
+Paper:    Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
+          Distillation", 2024, on CIFAR-10, CIFAR-100, Tiny ImageNet and ImageNet.
+Command:  distill-jax study --config=digits100_soft_labels --workdir=runs/labels_study
+Hardware: 2 CPU cores
+Reached:  see below
+"""
+
+from distill_jax.cli import settings
+
+
+def get_config(arg=None):
+    config = settings.study()
+    config.study = {
+        "name": "soft_labels",
+        "data_name": "digits100",
+        "sizes": (1, 2, 5, 10),
+        "chosen_epochs": (6, 8, 12, 24),
+        "expert_epochs": (1, 2, 3, 4, 6, 8, 12, 16, 24, 40, 80),
+        "num_draws": 6,
+        "student": {"learning_rate": 0.05, "num_steps": (600, 600, 1000, 1500)},
+    }
+    if arg:  # Few numbers of few images: half a minute.
+        config.study.sizes = (1, 2)
+        config.study.chosen_epochs = (6, 8)
+        config.study.expert_epochs = (1, 4, 6, 8, 12)
+        config.study.num_draws = 3
+        config.study.student = {"learning_rate": 0.2, "num_steps": 100}
+    return settings.finish(config, arg)
