@@ -1,12 +1,13 @@
 # Copyright The distill_jax Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Grids of students: one image of each class with many tables of labels, many seeds.
+"""Grids of students: a few images of each class, many tables of labels, many seeds.
 
-Perceptrons are trained on 100 images of Digits-100, all of them in every step, and
-tested on 2000. PyTorch's side trains one student after the other ("loop"), the same
+Perceptrons are trained on images of Digits-100, 256 at most in every step, and tested
+on 2000. PyTorch's side trains one student after the other ("loop"), the same
 with one thread ("single"), since products this small may not pay for two, or with a
 compiled loss ("compiled"), and all together by `vmap` over students ("together"). Both
-sides start from the same students and count right answers by class.
+sides start from the same students, see the same mini-batches and count right answers
+by class.
 """
 
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from torch.nn import functional
 import distill_jax as dj
 from distill_jax import base
 from distill_jax.compute import devices
+from distill_jax.training import minibatches
 from torch_side import network as torch_network
 
 __all__ = ["CASES", "Case", "prepare"]
@@ -47,7 +49,7 @@ class Case(NamedTuple):
         )
 
 
-CASES = [Case("students", 12, 3, 100, 600)]
+CASES = [Case("students", 12, 3, 100, 600), Case("students", 12, 3, 1000, 600)]
 
 
 def prepare(case: Case) -> turns.Contest:
@@ -78,8 +80,9 @@ def prepare(case: Case) -> turns.Contest:
 
     compile_seconds = evaluate().compile_seconds
     starts = [_start(task, each) for each in jax.random.split(key, case.num_seeds)]
+    batches = [_batches(case, each) for each in jax.random.split(key, case.num_seeds)]
     fns = {
-        form: TorchStudents(case, starts, images, tables, data, form).run
+        form: TorchStudents(case, starts, batches, images, tables, data, form).run
         for form in ("loop", "single", "together", *torch_network.COMPILED)
     }
     kept = evaluate(num_kept=1)
@@ -98,8 +101,10 @@ def prepare(case: Case) -> turns.Contest:
 class TorchStudents:
     """Students to be trained, the images and labels they learn, and the test set."""
 
-    def __init__(self, case: Case, starts: list, images, tables, data, form: str):
-        self.case, self.form = case, form
+    def __init__(
+        self, case: Case, starts: list, batches: list, images, tables, data, form: str
+    ):
+        self.case, self.form, self.batches = case, form, batches
         self.starts = [_torch_params(each) for each in starts]
         self.x, self.tables = _rows(images), torch.tensor(np.array(tables))
         test = dj.data.normalize(data.spec.normalizer, data.test.x)
@@ -122,13 +127,21 @@ class TorchStudents:
         """One student after the other."""
         right, ends = [], []
         for y in self.tables:
-            for start in self.starts:
+            for start, batches in zip(self.starts, self.batches, strict=True):
                 params = {k: leaf.clone().requires_grad_() for k, leaf in start.items()}
-                self.train(params, lambda params, y=y: self.loss_fn(params, self.x, y))
+                self.train(params, self.loss_of(y, batches))
                 with torch.no_grad():
                     right.append(self.count(_logits(params, self.x_test)))
                 ends.append(torch_network.flat(params))
         return self.in_table(right), np.stack(ends)
+
+    def loss_of(self, y: torch.Tensor, batches: list[torch.Tensor]):
+        """(parameters, step) -> the loss of a mini-batch."""
+        if not batches:
+            return lambda params, step: self.loss_fn(params, self.x, y)
+        return lambda params, step: self.loss_fn(
+            params, self.x[batches[step]], y[batches[step]]
+        )
 
     def together(self) -> tuple[np.ndarray, np.ndarray]:
         """All students at once, in stacks of parameters."""
@@ -136,8 +149,18 @@ class TorchStudents:
         stack = lambda k: torch.stack([start[k] for start in self.starts] * num_tables)
         params = {k: stack(k).requires_grad_() for k in self.starts[0]}
         y = self.tables.repeat_interleave(num_seeds, dim=0)
-        losses_fn = torch.func.vmap(_mean_loss, in_dims=(0, None, 0))
-        self.train(params, lambda params: losses_fn(params, self.x, y).sum())
+        is_whole = not self.batches[0]
+        in_dims = (0, None if is_whole else 0, 0)
+        losses_fn = torch.func.vmap(_mean_loss, in_dims=in_dims)
+
+        def loss_fn(params: torch_network.Params, step: int) -> torch.Tensor:
+            if is_whole:
+                return losses_fn(params, self.x, y).sum()
+            rows = torch.stack([each[step] for each in self.batches] * num_tables)
+            labels = y.gather(1, rows[..., None].expand(-1, -1, y.shape[2]))
+            return losses_fn(params, self.x[rows], labels).sum()
+
+        self.train(params, loss_fn)
         with torch.no_grad():
             logits_fn = torch.func.vmap(_logits, in_dims=(0, None))
             logits = logits_fn(params, self.x_test)
@@ -157,9 +180,9 @@ class TorchStudents:
         schedule = torch.optim.lr_scheduler.StepLR(
             optimizer, (self.case.num_steps - 1) // 4, protocol.decay_rate
         )
-        for _ in range(self.case.num_steps):
+        for step in range(self.case.num_steps):
             optimizer.zero_grad()
-            loss_fn(params).backward()
+            loss_fn(params, step).backward()
             optimizer.step()
             schedule.step()
 
@@ -191,6 +214,24 @@ def _start(task: base.Task, key: jax.Array):
     """The untrained student of a seed, as `evaluation.train` draws it."""
     key_context, key_init, _ = jax.random.split(key, 3)
     return task.init(key_init, task.sample_context(key_context)).params
+
+
+def _batches(case: Case, key: jax.Array) -> list[torch.Tensor]:
+    """The rows of every mini-batch of a seed; nothing where all are one batch."""
+    batch_size = case.protocol().batch_size
+    if case.num_images <= batch_size:
+        return []
+    key_order, _ = jax.random.split(jax.random.split(key, 3)[2])
+    rows, weight = minibatches.mini_batches(
+        key_order,
+        num_examples=case.num_images,
+        batch_size=batch_size,
+        num_steps=case.num_steps,
+    )
+    return [
+        torch.tensor(np.array(own)[np.array(w) > 0]).long()
+        for own, w in zip(rows, weight, strict=True)
+    ]
 
 
 def _torch_params(tree) -> torch_network.Params:

@@ -26,7 +26,7 @@ from distill_jax.studies.soft_labels import (
     zero_shot,
 )
 
-__all__ = ["make"]
+__all__ = ["EXPERIMENTS", "bench_of", "make"]
 
 EXPERIMENTS: Mapping[str, bench_lib.Experiment] = {
     "epochs": epochs.EXPERIMENT,
@@ -89,53 +89,99 @@ def make(
             raise errors.InputError(
                 f'There is no experiment "{name}". {errors.nearest(name, _NAMES)}'
             )
-    sizes = list(sizes)
-    student = dict(student or {})
-    num_steps = student.pop("num_steps", (600, 600, 1000, 1500))
-    steps = [num_steps] * len(sizes) if isinstance(num_steps, int) else list(num_steps)
-    _check_lists(sizes, steps, chosen_epochs, expert_epochs)
-    dataset = dj.data.load(data_name, data_dir)
     network = dict(network or {"name": "mlp", "hidden": (128, 128)})
-    net = dj.nets.build({**network, "num_classes": dataset.spec.num_classes})
-    task = dj.tasks.classification(net, dataset.spec)
-    plan = _plan(expert or {}, expert_epochs, num_draws, "ensembles" in experiments)
-    protocols = {
-        size: _protocol(count, student, size)
-        for size, count in zip(sizes, steps, strict=True)
-    }
-    bench = bench_lib.Bench(
-        dataset,
-        task,
-        plan,
-        protocols,
-        expert_epochs,
-        dict(zip(sizes, chosen_epochs, strict=True)),
-        num_draws,
+    bench = bench_of(
+        data_name=data_name,
+        data_dir=data_dir,
+        network=network,
+        sizes=sizes,
+        chosen_epochs=chosen_epochs,
+        expert_epochs=expert_epochs,
+        expert=expert,
+        student=student,
+        num_draws=num_draws,
+        least_experts=5 if "ensembles" in experiments else 1,
     )
+    plan, protocols = bench.plan, bench.protocols
+    steps = {size: each.num_steps for size, each in protocols.items()}
+    rate = protocols[min(protocols)].learning_rate
     return study.Study(
         title=f"What a label is worth on {data_name}",
-        cells=_cells(bench, experiments, sizes, network),
+        cells=_cells(bench, experiments, network),
         sections_of=_sections,
         facts={
-            "Data set": dj.data.describe(dataset),
+            "Data set": dj.data.describe(bench.dataset),
             "Network": dj.nets.network_words(network),
             "Experts": f"{plan.num_experts}, SGD {plan.learning_rate:g}, mini-batches "
             f"of {plan.batch_size}, asked after {list(expert_epochs)} epochs",
-            "Students": f"{dict(zip(sizes, steps, strict=True))} steps by images per "
-            f"class, SGD {protocols[sizes[0]].learning_rate:g}, times 0.3 after each "
-            "quarter",
+            "Students": f"{steps} steps by images per class, SGD {rate:g}, times 0.3 "
+            "after each quarter",
             "Units": f"{num_draws} draws of images, each with an expert of its own",
         },
     )
 
 
-def _cells(bench, experiments, sizes, network) -> list[cells_lib.Cell]:
+def bench_of(
+    *,
+    data_name: str,
+    data_dir: str | None,
+    network: Mapping[str, Any],
+    sizes: Sequence[int],
+    chosen_epochs: Sequence[int],
+    expert_epochs: Sequence[int],
+    expert: Mapping[str, Any] | None,
+    student: Mapping[str, Any] | None,
+    num_draws: int,
+    least_experts: int,
+) -> bench_lib.Bench:
+    """Makes what experiments share; the arguments are those of :func:`make`.
+
+    Args:
+      data_name: of the data set.
+      data_dir: the folder of the data sets.
+      network: of experts and students.
+      sizes: images per class.
+      chosen_epochs: of the expert, for each of the sizes.
+      expert_epochs: at which experts are asked.
+      expert: fields of the experts' training.
+      student: fields of the students' protocol.
+      num_draws: units.
+      least_experts: how many there are where there are fewer units.
+
+    Returns:
+      The data, the plan of the experts and the protocols of students.
+
+    Raises:
+      InputError: as :func:`make`.
+    """
+    sizes, student = list(sizes), dict(student or {})
+    num_steps = student.pop("num_steps", (600, 600, 1000, 1500))
+    steps = [num_steps] * len(sizes) if isinstance(num_steps, int) else list(num_steps)
+    _check_lists(sizes, steps, chosen_epochs, expert_epochs)
+    dataset = dj.data.load(data_name, data_dir)
+    net = dj.nets.build({**network, "num_classes": dataset.spec.num_classes})
+    return bench_lib.Bench(
+        dataset,
+        dj.tasks.classification(net, dataset.spec),
+        _plan(expert or {}, expert_epochs, max(num_draws, least_experts)),
+        {
+            size: _protocol(count, student, size)
+            for size, count in zip(sizes, steps, strict=True)
+        },
+        expert_epochs,
+        dict(zip(sizes, chosen_epochs, strict=True)),
+        num_draws,
+    )
+
+
+def _cells(bench, experiments, network) -> list[cells_lib.Cell]:
     """A unit of all experiments before the next: an early look has a bit of each."""
     cells = []
     for unit in range(bench.num_units):
         for name in experiments:
             wanted = EXPERIMENTS[name].sizes
-            for size in sizes if wanted is None else [n for n in sizes if n in wanted]:
+            sizes = [n for n in bench.protocols if wanted is None or n in wanted]
+            for size in sizes:
                 cells.append(_cell(bench, name, size, unit, network))
     return cells
 
@@ -177,9 +223,9 @@ def _sections(rows: bench_lib.Rows) -> list:
 
 
 def _plan(
-    expert: Mapping[str, Any], epochs: Sequence[int], num_draws: int, has_team: bool
+    expert: Mapping[str, Any], epochs: Sequence[int], num_experts: int
 ) -> dj.experts.ExpertPlan:
-    """An expert for each unit; five at least where some are asked together."""
+    """How the experts are trained: one for each unit at least."""
     usual = {"learning_rate": 0.1, "batch_size": 250, "num_epochs": max(epochs)}
     _check_fields("expert", expert, dj.experts.Training)
     fields = {**usual, **expert}
@@ -188,8 +234,7 @@ def _plan(
             f"Experts are to be asked after {max(epochs)} epochs, but trained for "
             f"{fields['num_epochs']}; train them longer, or ask earlier."
         )
-    count = max(num_draws, 5) if has_team else num_draws
-    return dj.experts.ExpertPlan(num_experts=count, **fields)
+    return dj.experts.ExpertPlan(num_experts=num_experts, **fields)
 
 
 def _protocol(
