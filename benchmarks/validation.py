@@ -14,7 +14,6 @@ Command: python benchmarks/validation.py runs/labels_study
 
 import argparse
 import dataclasses
-import inspect
 import json
 import pathlib
 
@@ -48,12 +47,11 @@ def main() -> None:
     options = json.loads((folder / "config.json").read_text())["study"]
     options.pop("name")
     study = making.make(**options)
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(making.make).parameters.items()
-        if name != "experiments"
-    }
-    bench = making.bench_of(**defaults | options, least_experts=5)
+    names = ("sizes", "chosen_epochs", "expert", "student", "num_draws")
+    dataset = dj.data.load(options["data_name"])
+    network = {"name": "mlp", "hidden": (128, 128)}
+    own = {name: options.get(name) for name in names}
+    bench = making.bench_of(dataset, network, **own, least_experts=5)
     known = [
         row
         for row in studies.read_results(study.cells, folder).rows

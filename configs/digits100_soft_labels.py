@@ -19,14 +19,14 @@ def get_config(arg=None):
         "data_name": "digits100",
         "sizes": (1, 2, 5, 10),
         "chosen_epochs": (6, 8, 12, 24),
-        "expert_epochs": (1, 2, 3, 4, 6, 8, 12, 16, 24, 40, 80),
+        "expert": {"epochs": (1, 2, 3, 4, 6, 8, 12, 16, 24, 40, 80)},
         "num_draws": 6,
         "student": {"learning_rate": 0.05, "num_steps": (600, 600, 1000, 1500)},
     }
     if arg:  # Few numbers of few images: half a minute.
         config.study.sizes = (1, 2)
         config.study.chosen_epochs = (6, 8)
-        config.study.expert_epochs = (1, 4, 6, 8, 12)
+        config.study.expert = {"epochs": (1, 4, 6, 8, 12)}
         config.study.num_draws = 3
         config.study.student = {"learning_rate": 0.2, "num_steps": 100}
     return settings.finish(config, arg)

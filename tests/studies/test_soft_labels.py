@@ -16,7 +16,7 @@ TINY: dict[str, Any] = {
     "sizes": (1, 2),
     "student": {"num_steps": 40},
     "chosen_epochs": (3, 3),
-    "expert_epochs": (1, 3),
+    "expert": {"epochs": (1, 3)},
     "num_draws": 3,
 }
 UNITS = range(4)
@@ -170,9 +170,13 @@ def test_random_images_are_no_better_than_random_images():
             {"student": {"num_steps": (40,)}},
             "has 1 numbers for the 2 sizes",
         ),
+        ({"max_per_class": 0}, "`max_per_class` must be"),
         ({"num_draws": 0}, "`num_draws` must be"),
-        ({"expert": {"num_epochs": 2}}, "after 3 epochs, but trained for 2"),
-        ({"expert": {"learning_rat": 2}}, 'no field "learning_rat"'),
+        (
+            {"expert": {"epochs": (1, 3), "num_epochs": 2}},
+            "after 3 epochs, but trained for 2",
+        ),
+        ({"expert": {"epochs": (1, 3), "learning_rat": 2}}, 'no field "learning_rat"'),
         (
             {"student": {"num_steps": 9, "mometum": 2}},
             'no field "mometum". Did you mean "momentum"',

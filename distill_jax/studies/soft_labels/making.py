@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
 import distill_jax as dj
 from distill_jax import errors
 from distill_jax.studies import cells as cells_lib
@@ -40,17 +43,18 @@ EXPERIMENTS: Mapping[str, bench_lib.Experiment] = {
     "spread": spread.EXPERIMENT,
 }
 _NAMES = tuple(EXPERIMENTS)
+_EPOCHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 40, 80)
 
 
 def make(
     *,
     data_name: str = "digits100",
     data_dir: str | None = None,
+    max_per_class: int | None = None,
     experiments: Sequence[str] = _NAMES,
     network: Mapping[str, Any] | None = None,
     sizes: Sequence[int] = (1, 2, 5, 10),
     chosen_epochs: Sequence[int] = (6, 8, 12, 24),
-    expert_epochs: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 40, 80),
     expert: Mapping[str, Any] | None = None,
     student: Mapping[str, Any] | None = None,
     num_draws: int = 6,
@@ -60,13 +64,14 @@ def make(
     Args:
       data_name: of the data set.
       data_dir: the folder of the data sets.
+      max_per_class: at most so many training examples of each class are kept.
       experiments: names of those that are run.
       network: of experts and students; a perceptron of two layers by default.
       sizes: images per class.
       chosen_epochs: of the expert, for each of the sizes, in experiments that do not
         vary it. Chosen beforehand; the experiment "epochs" shows what validation says.
-      expert_epochs: at which experts are asked.
-      expert: fields of :class:`~distill_jax.experts.Training` of the experts.
+      expert: fields of :class:`~distill_jax.experts.Training` of the experts, and the
+        ``epochs`` at which they are asked.
       student: fields of :class:`~distill_jax.evaluation.Protocol` of the students, such
         as ``learning_rate`` (0.05 by default) or ``augmentation``; ``num_steps`` may
         be a number for all sizes, or one for each.
@@ -91,12 +96,10 @@ def make(
             )
     network = dict(network or {"name": "mlp", "hidden": (128, 128)})
     bench = bench_of(
-        data_name=data_name,
-        data_dir=data_dir,
-        network=network,
+        _dataset(data_name, data_dir, max_per_class),
+        network,
         sizes=sizes,
         chosen_epochs=chosen_epochs,
-        expert_epochs=expert_epochs,
         expert=expert,
         student=student,
         num_draws=num_draws,
@@ -113,7 +116,7 @@ def make(
             "Data set": dj.data.describe(bench.dataset),
             "Network": dj.nets.network_words(network),
             "Experts": f"{plan.num_experts}, SGD {plan.learning_rate:g}, mini-batches "
-            f"of {plan.batch_size}, asked after {list(expert_epochs)} epochs",
+            f"of {plan.batch_size}, asked after {list(bench.epochs)} epochs",
             "Students": f"{steps} steps by images per class, SGD {rate:g}, times 0.3 "
             "after each quarter",
             "Units": f"{num_draws} draws of images, each with an expert of its own",
@@ -122,28 +125,24 @@ def make(
 
 
 def bench_of(
-    *,
-    data_name: str,
-    data_dir: str | None,
+    dataset: dj.data.Dataset,
     network: Mapping[str, Any],
+    *,
     sizes: Sequence[int],
     chosen_epochs: Sequence[int],
-    expert_epochs: Sequence[int],
     expert: Mapping[str, Any] | None,
     student: Mapping[str, Any] | None,
     num_draws: int,
     least_experts: int,
 ) -> bench_lib.Bench:
-    """Makes what experiments share; the arguments are those of :func:`make`.
+    """Makes what experiments share.
 
     Args:
-      data_name: of the data set.
-      data_dir: the folder of the data sets.
+      dataset: of the study.
       network: of experts and students.
       sizes: images per class.
       chosen_epochs: of the expert, for each of the sizes.
-      expert_epochs: at which experts are asked.
-      expert: fields of the experts' training.
+      expert: fields of the experts' training, and the epochs at which they are asked.
       student: fields of the students' protocol.
       num_draws: units.
       least_experts: how many there are where there are fewer units.
@@ -154,16 +153,16 @@ def bench_of(
     Raises:
       InputError: as :func:`make`.
     """
-    sizes, student = list(sizes), dict(student or {})
+    sizes, student, expert = list(sizes), dict(student or {}), dict(expert or {})
+    expert_epochs = tuple(expert.pop("epochs", _EPOCHS))
     num_steps = student.pop("num_steps", (600, 600, 1000, 1500))
     steps = [num_steps] * len(sizes) if isinstance(num_steps, int) else list(num_steps)
     _check_lists(sizes, steps, chosen_epochs, expert_epochs)
-    dataset = dj.data.load(data_name, data_dir)
     net = dj.nets.build({**network, "num_classes": dataset.spec.num_classes})
     return bench_lib.Bench(
         dataset,
         dj.tasks.classification(net, dataset.spec),
-        _plan(expert or {}, expert_epochs, max(num_draws, least_experts)),
+        _plan(expert, expert_epochs, max(num_draws, least_experts)),
         {
             size: _protocol(count, student, size)
             for size, count in zip(sizes, steps, strict=True)
@@ -172,6 +171,18 @@ def bench_of(
         dict(zip(sizes, chosen_epochs, strict=True)),
         num_draws,
     )
+
+
+def _dataset(
+    name: str, folder: str | None, max_per_class: int | None
+) -> dj.data.Dataset:
+    dataset = dj.data.load(name, folder)
+    if max_per_class is None:
+        return dataset
+    errors.check_counts(max_per_class=max_per_class)
+    most = min(max_per_class, np.bincount(dataset.train.y).min())
+    kept = dj.selection.random_subsets(jax.random.key(0), dataset, most, num_draws=1)
+    return dj.data.select(dataset, dj.data.make_selection(dataset, kept[0]))
 
 
 def _cells(bench, experiments, network) -> list[cells_lib.Cell]:

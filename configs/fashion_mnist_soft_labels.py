@@ -1,0 +1,46 @@
+# Copyright The distill_jax Authors.
+# SPDX-License-Identifier: Apache-2.0
+r"""What a label is worth on Fashion-MNIST: ten classes, so little is to be expected.
+
+Paper:    Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset
+          Distillation", 2024; it has no Fashion-MNIST.
+Command:  DISTILL_JAX_DATA=data distill-jax study \
+            --config=fashion_mnist_soft_labels --workdir=runs/fashion_mnist_labels
+Hardware: 2 CPU cores
+Reached:  see docs/labels.md
+"""
+
+from distill_jax.cli import settings
+
+
+def get_config(arg=None):
+    config = settings.study()
+    config.study = {
+        "name": "soft_labels",
+        "data_name": "fashion_mnist",
+        "max_per_class": 1000,
+        "experiments": ("epochs", "structure", "temperature"),
+        "network": {"name": "convnet", "width": 32, "depth": 3},
+        "sizes": (1, 10),
+        "chosen_epochs": (4, 8),
+        "expert": {
+            "epochs": (1, 2, 4, 8, 16),
+            "learning_rate": 0.01,
+            "batch_size": 64,
+            "augmentation": "color_crop_cutout_flip_scale_rotate",
+        },
+        "student": {
+            "num_steps": (300, 600),
+            "learning_rate": 0.01,
+            "augmentation": "color_crop_cutout_flip_scale_rotate",
+        },
+        "num_draws": 3,
+    }
+    if arg:
+        config.study.max_per_class = 50
+        config.study.network.width = 8
+        config.study.sizes = (1, 2)
+        config.study.chosen_epochs = (1, 2)
+        config.study.expert.epochs = (1, 2)
+        config.study.student.num_steps = 20
+    return settings.finish(config, arg)
