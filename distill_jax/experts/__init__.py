@@ -9,7 +9,7 @@ whole or not at all, so that a buffer that was interrupted goes on with the next
 
 from distill_jax.experts.appraisal import Appraisal, appraise, label_entropy
 from distill_jax.experts.folders import kept_in
-from distill_jax.experts.making import make_buffer, random_buffer
+from distill_jax.experts.making import make_buffer, random_buffer, seconds_of
 from distill_jax.experts.plan import ExpertPlan, Training
 from distill_jax.experts.snapshots import (
     Buffer,
@@ -40,6 +40,7 @@ __all__ = [
     "label_entropy",
     "make_buffer",
     "random_buffer",
+    "seconds_of",
     "train_expert",
     "train_experts",
     "train_learner",

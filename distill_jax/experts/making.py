@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the experts of a buffer, or takes those that are there."""
 
+import dataclasses
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +24,7 @@ from distill_jax.experts import plan as plans
 from distill_jax.training import pool as pools
 from distill_jax.types import Key
 
-__all__ = ["make_buffer", "random_buffer"]
+__all__ = ["make_buffer", "random_buffer", "seconds_of"]
 
 _GROUP_SIZE = 8  # Experts trained at once on an accelerator.
 
@@ -130,6 +132,36 @@ def random_buffer(plan: plans.ExpertPlan, task: base.Task) -> snapshots.Buffer:
             jax.random.split(jax.random.key(plan.seed), plan.num_experts)
         ),
     )
+
+
+def seconds_of(plan: plans.ExpertPlan, task: base.Task, dataset: data.Dataset) -> float:
+    """Estimates how long all experts of a plan take, from one epoch of one of them.
+
+    Args:
+      plan: of the experts.
+      task: a classification task.
+      dataset: that they would learn.
+
+    Returns:
+      Seconds, without compilation, one expert after the other.
+
+    Example:
+      >>> import distill_jax as dj
+      >>> digits = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=(8,)), digits.spec)
+      >>> seconds_of(plans.ExpertPlan(num_experts=2), task, digits) > 0
+      True
+    """
+    one_epoch = dataclasses.replace(plan.training(), num_epochs=1)
+
+    def one(key, source):
+        return training.train_expert(key, task, source, one_epoch)
+
+    args = jax.random.key(plan.seed), data.to_source(dataset)
+    compiled = compiling.ahead_of_time(one, *args)
+    start = time.perf_counter()
+    jax.block_until_ready(compiled(*args))
+    return (time.perf_counter() - start) * plan.num_epochs * plan.num_experts
 
 
 def _missing(plan: plans.ExpertPlan, rows: Mapping[str, Any]) -> list[int]:
