@@ -8,6 +8,13 @@ from distill_jax.evaluation.comparison import Arm, RunOptions
 from distill_jax.evaluation.cross_architecture import Transfer, transfer
 from distill_jax.evaluation.grid import Grid, evaluate_grid
 from distill_jax.evaluation.kernel_ridge import kernel_ridge_accuracy
+from distill_jax.evaluation.label_choice import (
+    ChoiceOptions,
+    LabelChoice,
+    LabelRow,
+    choose_labels,
+)
+from distill_jax.evaluation.labelled_arms import LABEL_ARMS, LabelTable, label_arms
 from distill_jax.evaluation.optimizers import make_optimizer, make_schedule
 from distill_jax.evaluation.protocol import Protocol
 from distill_jax.evaluation.results import Evaluation, interval, interval_of_fraction
@@ -18,20 +25,27 @@ from distill_jax.evaluation.stored import protocol_of, to_synthetic
 from distill_jax.evaluation.training import train
 
 __all__ = [
+    "LABEL_ARMS",
     "Arm",
+    "ChoiceOptions",
     "Evaluation",
     "Grid",
+    "LabelChoice",
+    "LabelRow",
+    "LabelTable",
     "Protocol",
     "RunOptions",
     "Transfer",
     "arm_names",
     "arms",
+    "choose_labels",
     "evaluate",
     "evaluate_grid",
     "fairness",
     "interval",
     "interval_of_fraction",
     "kernel_ridge_accuracy",
+    "label_arms",
     "make_optimizer",
     "make_schedule",
     "measure",

@@ -21,7 +21,6 @@ and channel), distilled ones with four for a float32; a hard label is 1 byte (2 
 256 classes), a soft one ``4 C``, a weight 4, a learned learning rate 4.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +31,13 @@ from distill_jax import base, deprecations, errors, experts, labels
 from distill_jax import data as data_lib
 from distill_jax.evaluation import checks, optimizers, runs, soft_label_arm
 from distill_jax.evaluation import protocol as protocol_lib
-from distill_jax.evaluation.comparison import Arm, Comparison, RunOptions, make_arm
+from distill_jax.evaluation.comparison import (
+    Arm,
+    Comparison,
+    RunOptions,
+    make_arm,
+)
+from distill_jax.evaluation.comparison import real_hard as _real_hard
 from distill_jax.selection import stratified
 from distill_jax.types import Key
 
@@ -207,23 +212,6 @@ def synthetic_arm(
         task, data, protocol, num_runs, side_by_side, num_checkpoints
     )
     return _synthetic_any(key, comparison, synthetic)
-
-
-def _real_hard(
-    key: Key, comparison: Comparison, learning_rate: Any, num_steps: int
-) -> Arm:
-    x, y = comparison.data.train
-    trained = comparison.train(
-        key,
-        base.Synthetic(x, comparison.labels_of(y), None, learning_rate),
-        protocol=dataclasses.replace(
-            comparison.protocol, num_epochs=None, num_steps=num_steps
-        ),
-        normalizer=comparison.data.spec.normalizer,
-    )
-    size = x.nbytes + len(x) * comparison.label_bytes
-    note = f"the whole training set with {comparison.label_words}, {num_steps} steps"
-    return make_arm("real-hard", comparison.measure(trained), len(x), size, note)
 
 
 def _synthetic_hard(key: Key, comparison: Comparison, synthetic: base.Synthetic) -> Arm:

@@ -15,7 +15,10 @@ from distill_jax.evaluation import checks, results, runs
 from distill_jax.evaluation import protocol as protocol_lib
 from distill_jax.types import Key
 
-__all__ = ["Arm", "Comparison", "RunOptions", "make_arm"]
+__all__ = ["OWN_ARMS", "Arm", "Comparison", "RunOptions", "make_arm", "real_hard"]
+
+# Arms of what was made; the others are what it is compared with.
+OWN_ARMS = ("synthetic-any", "chosen-labels")
 
 
 class RunOptions(NamedTuple):
@@ -60,7 +63,8 @@ class Arm:
 
     Attributes:
       name: ``"real-hard"``, ``"synthetic-hard"``, ``"synthetic-any"``,
-        ``"random-any"`` or ``"random-soft"``.
+        ``"random-any"`` or ``"random-soft"``; or one of
+        :data:`~distill_jax.evaluation.labelled_arms.LABEL_ARMS`.
       evaluation: scores on the test split.
       num_examples: how many are trained on.
       bytes_stored: what would have to be stored, labels included.
@@ -86,7 +90,7 @@ class Arm:
             "bytes_stored": self.bytes_stored,
             "seconds": self.seconds,
             "note": self.note,
-            "is_distilled": self.name == "synthetic-any",
+            "is_distilled": self.name in OWN_ARMS,
         }
         return {name: None if value != value else value for name, value in row.items()}
 
@@ -188,3 +192,40 @@ def make_arm(
         compile_seconds=result.compile_seconds,
         note=note,
     )
+
+
+def real_hard(
+    key: Key, comparison: Comparison, learning_rate: Any, num_steps: int
+) -> Arm:
+    """The arm of networks that learn from the whole training set.
+
+    Args:
+      key: of the networks.
+      comparison: what all arms share.
+      learning_rate: [] that was learned with a distilled set, or None.
+      num_steps: mini-batches of their training.
+
+    Returns:
+      The arm ``"real-hard"``.
+
+    Example:
+      >>> import distill_jax as dj, jax
+      >>> data = dj.data.load("digits")
+      >>> task = dj.tasks.classification(dj.nets.mlp(10, hidden=()), data.spec)
+      >>> protocol = dj.evaluation.Protocol(num_steps=1)
+      >>> shared = Comparison(task, data, protocol, 2, "map")
+      >>> real_hard(jax.random.key(0), shared, None, 3).num_examples
+      960
+    """
+    x, y = comparison.data.train
+    trained = comparison.train(
+        key,
+        base.Synthetic(x, comparison.labels_of(y), None, learning_rate),
+        protocol=dataclasses.replace(
+            comparison.protocol, num_epochs=None, num_steps=num_steps
+        ),
+        normalizer=comparison.data.spec.normalizer,
+    )
+    size = x.nbytes + len(x) * comparison.label_bytes
+    note = f"the whole training set with {comparison.label_words}, {num_steps} steps"
+    return make_arm("real-hard", comparison.measure(trained), len(x), size, note)
