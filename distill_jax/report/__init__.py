@@ -10,6 +10,7 @@ from distill_jax.report.html import (
     write_page,
     write_report,
 )
+from distill_jax.report.label_page import LabelFindings, to_label_page
 from distill_jax.report.page import (
     Bar,
     Claim,
@@ -28,6 +29,7 @@ __all__ = [
     "Claim",
     "Contents",
     "Figure",
+    "LabelFindings",
     "Listing",
     "Page",
     "Pictures",
@@ -41,6 +43,7 @@ __all__ = [
     "render_page",
     "render_report",
     "tables",
+    "to_label_page",
     "to_page",
     "write_page",
     "write_report",
