@@ -12,7 +12,10 @@ import distill_jax as dj
 
 __all__ = ["ORDER", "Record", "of_arm", "of_results", "together"]
 
-ORDER = ("real-hard", "synthetic-hard", "synthetic-any", "random-any", "random-soft")
+ORDER = (
+    *("real-hard", "synthetic-hard", "synthetic-any", "random-any", "random-soft"),
+    *("hard-labels", "chosen-labels", "last-epoch", "own-labels"),
+)
 
 Record = dict[str, Any]  # of an arm: "row", "runs", "compile_seconds", "settings"
 

@@ -123,7 +123,7 @@ def _run_alone(built: Experiment, workdir: pathlib.Path, progress: bool | None) 
     """The whole of it, while nobody else is at work in the folder."""
     import jax
 
-    from distill_jax.cli import judging, kinds
+    from distill_jax.cli import cases, judging, kinds, outputs
     from distill_jax.compute import processes
     from distill_jax.runtime import record
 
@@ -135,8 +135,9 @@ def _run_alone(built: Experiment, workdir: pathlib.Path, progress: bool | None) 
     kept: list[judging.Judging] = []  # Of the first process.
 
     def begin() -> int | None:
-        seconds = _seconds_of(history)
-        kept.append(judging.Judging(built, workdir, synthetic, seconds))
+        make = lambda: outputs.to_distilled(built, synthetic, {})
+        case, seconds = cases.case_of(built), _seconds_of(history)
+        kept.append(judging.Judging(case, workdir, make, seconds))
         return kept[0].begin()
 
     missing = processes.by_first(begin)

@@ -5,7 +5,6 @@
 After :func:`build` nobody reads the config.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,11 +16,9 @@ from distill_jax import (
     evaluation,
     experts,
     methods,
-    nets,
     runtime,
-    tasks,
 )
-from distill_jax.cli import settings
+from distill_jax.cli import problems, settings
 from distill_jax.cli.data_sets import load_for
 from distill_jax.compute import devices, recipes
 from distill_jax.evaluation import protocol as protocols
@@ -123,13 +120,8 @@ def build(config: Any) -> Experiment:
       'digits'
     """
     settings.check(config)
-    _check_counts(config)
-    dataset = load_for(config)
-    if not len(dataset.validation.y):
-        raise errors.InputError(
-            "`data.validation_fraction` is 0, but the curve and the expert's epoch are "
-            "taken from the validation split; give it a part, such as 0.1."
-        )
+    problems.check_counts(config, _LEAST)
+    dataset = problems.load(config, "the curve and the expert's epoch")
     task, inner_task = _tasks(config, dataset)
     recipe = _recipe(config, inner_task)
     evaluation_settings = _evaluation(config.evaluate, recipe.protocol)
@@ -207,26 +199,16 @@ def method_options(config: Any) -> dict[str, Any]:
     return methods.options_of(config.method)
 
 
-def _check_counts(config: Any) -> None:
-    """Raises for a count that cannot be, before anything is done."""
-    for name, lowest in _LEAST.items():
-        value = config
-        for part in name.split("."):
-            value = value[part]
-        if value is not None and value < lowest:
-            raise errors.InputError(f"`{name}` must be at least {lowest}, got {value}.")
-
-
 def _tasks(config: Any, dataset: data.Dataset) -> tuple[base.Task, base.Task]:
     """The task of the evaluation, and the one that is distilled for."""
-    network = {**config.network.to_dict(), "num_classes": dataset.spec.num_classes}
-    task = tasks.classification(nets.build(network), dataset.spec)
-    inner_network = {**network, **config.inner_network.to_dict()}
+    network = config.network.to_dict()
+    task = problems.task_of(network, dataset)
+    changes = config.inner_network.to_dict()
     if config.precision is not None:
-        inner_network["precision"] = config.precision
-    if inner_network == network:
+        changes["precision"] = config.precision
+    if {**network, **changes} == network:
         return task, task
-    return task, tasks.classification(nets.build(inner_network), dataset.spec)
+    return task, problems.task_of(network, dataset, changes)
 
 
 def _recipe(config: Any, task: base.Task) -> base.Recipe:
@@ -242,16 +224,8 @@ def _recipe(config: Any, task: base.Task) -> base.Recipe:
             "bend=...)` from Python."
         )
     recipe = methods.build(task, description)
-    return recipe._replace(protocol=_protocol(recipe.protocol, config.protocol))
-
-
-def _protocol(protocol: protocols.Protocol, overrides: Any) -> protocols.Protocol:
-    """The protocol of a method with what a config says otherwise."""
-    changed = {name: value for name, value in overrides.items() if value is not None}
-    for length, other in (("num_steps", "num_epochs"), ("num_epochs", "num_steps")):
-        if length in changed:
-            changed.setdefault(other, None)
-    return dataclasses.replace(protocol, **changed)
+    protocol = problems.protocol_with(recipe.protocol, config.protocol)
+    return recipe._replace(protocol=protocol)
 
 
 def _evaluation(section: Any, protocol: protocols.Protocol) -> EvaluationSettings:

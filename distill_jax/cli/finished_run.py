@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
 from distill_jax import errors
-from distill_jax.cli import kept_results
+from distill_jax.cli import kept_results, run_facts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +21,6 @@ __all__ = ["contents", "gather", "stored_config"]
 
 _SHOWN_PER_CLASS = 10
 _CONFIG_ADVICE = "the same `distill-jax distill` with its config makes it whole"
-# Of a run whose results say nothing of metrics.
-_ACCURACY = ({"name": "accuracy", "is_fraction": True, "worst": 0.0},)
 
 
 def stored_config(workdir: pathlib.Path) -> Any:
@@ -52,7 +49,7 @@ def stored_config(workdir: pathlib.Path) -> Any:
     from distill_jax.cli import kinds
     from distill_jax.storage import bounds
 
-    stored = _read_beside(workdir / "config.json", _CONFIG_ADVICE)
+    stored = run_facts.read_beside(workdir / "config.json", _CONFIG_ADVICE)
     if not isinstance(stored, dict):
         raise errors.DamagedError(
             f"`{workdir / 'config.json'}` holds no config; {_CONFIG_ADVICE}."
@@ -139,7 +136,6 @@ def _gathered(
     workdir: pathlib.Path, summary: Summary, dataset: data.Dataset
 ) -> report.Contents:
     """All that a report tells."""
-    from distill_jax import types
     from distill_jax.cli import data_sets
     from distill_jax.runtime import extents
 
@@ -148,7 +144,7 @@ def _gathered(
     results = kept_results.so_far(workdir, stored)
     data_sets.check_fingerprint(stored, dataset)
     rows = extents.checked_rows(workdir)
-    metrics = [types.Metric(**each) for each in results.get("metrics", _ACCURACY)]
+    metrics = run_facts.metrics_of(results)
     return dj.report.Contents(
         title=summary.title,
         facts=_facts(summary, dataset, stored, results) | _refused(rows),
@@ -176,9 +172,9 @@ def _gathered(
         ],
         metrics=metrics,
         arms=results["arms"],
-        transfer=_stored_transfer(workdir),
-        costs=_costs(results["seconds"]),
-        usage=_usage(workdir),
+        transfer=run_facts.stored_transfer(workdir),
+        costs=run_facts.costs_of(results["seconds"]),
+        usage=run_facts.usage_of(workdir),
     )
 
 
@@ -191,7 +187,7 @@ def _facts(
     """What was done and with what, in the order of reading."""
     environment = results["environment"]
     return {
-        **_state(results),
+        **run_facts.state_of(results, "distill"),
         "Data set": dj.data.describe(dataset),
         "Method": summary.method,
         "Distilled": f"{stored.num_examples} examples, learned as "
@@ -204,14 +200,6 @@ def _facts(
         "Date": environment["date"],
         **results.get("scores", {}),
     }
-
-
-def _state(results: Mapping[str, Any]) -> dict[str, str]:
-    """That a set is not judged yet, and what to do about it."""
-    if "state" not in results:
-        return {}
-    words = "the same `distill-jax distill`, or `distill-jax evaluate`, completes it"
-    return {"Results": f"{results['state']}; {words}"}
 
 
 def _refused(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -257,41 +245,3 @@ def _are_learned(y: np.ndarray | Any) -> bool:
     import numpy as np
 
     return isinstance(y, np.ndarray) and not np.isin(y, (0.0, 1.0)).all()
-
-
-def _stored_transfer(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows that `evaluate` with several networks has left, if it was called."""
-    path = workdir / "transfer.json"
-    advice = "remove it, or let `distill-jax evaluate` write it again"
-    return _read_beside(path, advice) if path.exists() else []
-
-
-def _costs(seconds: dict[str, float]) -> dict[str, str]:
-    return {name: dj.report.tables.format_seconds(s) for name, s in seconds.items()}
-
-
-def _usage(workdir: pathlib.Path) -> str:
-    return f"""\
-# Test it again, or with another network:
-distill-jax evaluate --distilled={workdir}
-distill-jax evaluate --distilled={workdir} --network=mlp
-
-# What it teaches to other networks:
-distill-jax evaluate --distilled={workdir} --network=all
-
-# Train on it, with numpy alone (distilled.json says how):
-import numpy as np
-with np.load("{workdir / "distilled.npz"}") as file:
-    x, y = file["x"], file["y"]
-"""
-
-
-def _read_beside(path: pathlib.Path, advice: str) -> Any:
-    """A file that has its digest beside it; those of earlier versions have none."""
-    from distill_jax.storage import json_files
-
-    is_required = any(path.parent.glob("checkpoints/*/manifest.json"))
-    try:
-        return json_files.read(path, advice=advice, is_required=is_required)
-    except FileNotFoundError as error:
-        raise kept_results.unfinished(path) from error

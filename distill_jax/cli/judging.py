@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
@@ -19,57 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
 from distill_jax import errors
-from distill_jax.cli import arm_records, kept_results, kinds, outputs
+from distill_jax.cli import arm_records, cases, kept_results, kinds, outputs
 from distill_jax.storage import locks
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
     from distill_jax.types import Key
 
-__all__ = ["Judging", "complete", "judge", "wanted"]
-
-
-def wanted(built: Experiment) -> dict[str, dict[str, Any]]:
-    """Names the arms of an experiment, each with all that it depends on but the run.
-
-    Args:
-      built: from :func:`distill_jax.cli.experiment.build`.
-
-    Returns:
-      Settings by the name of an arm, as JSON has them.
-
-    Example:
-      >>> from distill_jax.cli import experiment, settings
-      >>> config = settings.finish(settings.default(), "runlocal")
-      >>> config.network = {"name": "mlp", "hidden": (8,)}
-      >>> config.evaluate.arms = False
-      >>> wanted(experiment.build(config))
-      {'synthetic-any': {'num_runs': 2, 'num_checkpoints': 1, 'is_alone': True}}
-    """
-    chosen = built.evaluation
-    shared = {
-        "num_runs": chosen.num_runs,
-        "num_checkpoints": chosen.num_checkpoints,
-        "is_alone": not chosen.use_arms,
-    }
-    if not chosen.use_arms:
-        return {"synthetic-any": shared}
-    expert = dataclasses.asdict(chosen.expert)
-    own = {
-        "real-hard": {"num_real_steps": chosen.num_real_steps},
-        "random-soft": {"expert": json.loads(json.dumps(expert, default=str))},
-    }
-    names = dj.evaluation.arm_names(built.dataset)
-    return {name: shared | own.get(name, {}) for name in names}
+__all__ = ["Judging", "complete", "judge"]
 
 
 class Judging:
     """What is kept of a judgement, in the folder of its run; of the first process.
 
     Args:
-      built: the experiment.
+      case: what is judged.
       workdir: the folder of the run.
-      synthetic: the set that the run ended with.
+      make: the set that the run ended with; called where the folder has not got it.
       seconds: that the run has taken, by what it did.
 
     Attributes:
@@ -79,15 +44,15 @@ class Judging:
 
     def __init__(
         self,
-        built: Experiment,
+        case: cases.Case,
         workdir: pathlib.Path,
-        synthetic: dj.Synthetic,
+        make: Callable[[], dj.DistilledSet],
         seconds: Mapping[str, float],
     ):
-        self._built, self._workdir, self._seconds = built, workdir, dict(seconds)
+        self._case, self._workdir, self._seconds = case, workdir, dict(seconds)
         found = _or_none(lambda: dj.DistilledSet.load(workdir), workdir)
-        self._stored = found if found and _is_of(found, built) else None
-        self._set = self._stored or outputs.to_distilled(built, synthetic, {})
+        self._stored = found if found and _is_of(found, case) else None
+        self._set = self._stored or make()
         digest = self._set.arrays_sha256
         read = lambda: kept_results.read(workdir)
         kept = _or_none(read, workdir, "results.json")
@@ -101,8 +66,7 @@ class Judging:
         partial = kept_results.read_judging(workdir)
         if partial.get("set_sha256") != digest:
             partial = {}
-        metrics = dj.tasks.metrics_of(built.task)[1]
-        self._metrics = [dataclasses.asdict(metric) for metric in metrics]
+        self._metrics = [dataclasses.asdict(metric) for metric in case.metrics]
         self.records = {**partial.get("arms", {}), **arm_records.of_results(kept or {})}
         self.records = {n: r for n, r in self.records.items() if self._fits(n, r)}
 
@@ -120,13 +84,12 @@ class Judging:
             return None
         if self._stored is None or not self._stored.results:
             self._save({**kept_results.NOT_JUDGED, **self._results({})})
-        names = list(wanted(self._built))
-        missing = [name not in self.records for name in names]
+        missing = [name not in self.records for name in self._case.wanted]
         return sum(bit << place for place, bit in enumerate(missing))
 
     def add(self, arm: dj.evaluation.Arm) -> None:
         """Keeps an arm that has ended."""
-        self.records[arm.name] = arm_records.of_arm(arm, wanted(self._built)[arm.name])
+        self.records[arm.name] = arm_records.of_arm(arm, self._case.wanted[arm.name])
         document = {"set_sha256": self._set.arrays_sha256, "arms": self.records}
         outputs.write_json(self._workdir / kept_results.JUDGING, document)
 
@@ -144,15 +107,15 @@ class Judging:
         records = arm_records.of_results(results)
         return all(
             name in records and self._fits(name, records[name])
-            for name in wanted(self._built)
+            for name in self._case.wanted
         )
 
     def _fits(self, name: str, record: arm_records.Record) -> bool:
         """Whether an arm was made as it is wanted now."""
         settings = record["settings"]
-        if not self._built.evaluation.use_arms:  # Its key matters for comparisons only.
+        if self._case.is_alone:  # Its key matters for comparisons only.
             settings = settings | {"is_alone": True}
-        return settings == wanted(self._built).get(name)
+        return settings == self._case.wanted.get(name)
 
     def _make_whole(self, results: Mapping[str, Any]) -> None:
         """Writes again what is damaged of a run that was judged."""
@@ -163,17 +126,16 @@ class Judging:
 
     def _save(self, results: Mapping[str, Any]) -> None:
         self._set = dataclasses.replace(
-            self._set, results=results, config=dict(self._built.summary.config)
+            self._set, results=results, config=dict(self._case.config)
         )
         self._set.save(self._workdir)
 
     def _results(self, records: Mapping[str, arm_records.Record]) -> dict[str, Any]:
         """The table, the score, the seconds, and all that later calls go by."""
-        names = [
-            n for n in dj.evaluation.arm_names(self._built.dataset) if n in records
-        ]
+        names = [name for name in self._case.order if name in records]
         return {
             "metrics": self._metrics,
+            **self._case.details,
             **arm_records.together(names, records, self._seconds),
             "environment": outputs.environment(),
             "set_sha256": self._set.arrays_sha256,
@@ -204,7 +166,7 @@ def judge(
     if sys.stderr.isatty() if progress is None else progress:
         print("Evaluating ...", file=sys.stderr)
     settings = built.evaluation
-    names = [n for place, n in enumerate(wanted(built)) if missing >> place & 1]
+    names = [n for place, n in enumerate(cases.wanted(built)) if missing >> place & 1]
     problem = (key, built.task, synthetic, built.dataset, built.recipe.protocol)
     if settings.use_arms and names:
         dj.evaluation.arms(
@@ -266,17 +228,21 @@ def _completed(
     is_mine = kept.get("set_sha256") == stored.arrays_sha256
     records = kept["arms"] if is_mine else {}
     settings = {"num_runs": len(arm.evaluation.curve), "seed": seed}
-    records.setdefault(arm.name, arm_records.of_arm(arm, settings))
+    is_label = kinds.kind_of(stored.config) == "label"
+    name = "chosen-labels" if is_label else arm.name
+    if name not in records:
+        arm = dataclasses.replace(arm, name=name)
+        records[name] = arm_records.of_arm(arm, settings)
     names = sorted(records, key=arm_records.ORDER.index)
     results = {n: v for n, v in stored.results.items() if n != "state"}
     return results | arm_records.together(names, records, results["seconds"])
 
 
-def _is_of(stored: dj.DistilledSet, built: Experiment) -> bool:
+def _is_of(stored: dj.DistilledSet, case: cases.Case) -> bool:
     """Whether a set that lies in the folder is that of the run."""
-    if stored.data_fingerprint != built.dataset.spec.fingerprint:
+    if stored.data_fingerprint != case.fingerprint:
         return False
-    return kinds.is_same_run(stored.config, built.summary.config)
+    return kinds.is_same_run(stored.config, case.config)
 
 
 def _or_none(read: Any, workdir: pathlib.Path, name: str = "distilled.json") -> Any:

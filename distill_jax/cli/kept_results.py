@@ -23,6 +23,7 @@ __all__ = [
     "is_judged",
     "read",
     "read_judging",
+    "read_partial",
     "so_far",
     "unfinished",
 ]
@@ -115,16 +116,35 @@ def read_judging(workdir: pathlib.Path) -> dict[str, Any]:
       >>> read_judging(pathlib.Path("nowhere"))
       {}
     """
+    return read_partial(workdir / JUDGING, "arms")
+
+
+def read_partial(path: pathlib.Path, what: str) -> dict[str, Any]:
+    """Reads a document of what has ended so far, and can be trained again.
+
+    Args:
+      path: of the document.
+      what: it holds, in words.
+
+    Returns:
+      Its fields without the digest; empty where it is not there, or is damaged, of
+      which a warning tells.
+
+    Example:
+      >>> read_partial(pathlib.Path("nowhere/choice.json"), "students")
+      {}
+    """
     from distill_jax.storage import digests
 
-    path = workdir / JUDGING
     try:
-        document = _fields(path)
-        return digests.unsealed(document, path, advice="the arms are trained again")
+        advice = f"the {what} are trained again"
+        return digests.unsealed(_fields(path), path, advice=advice)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        errors.warn(f"The file {path} is damaged, so its arms are left out ({error}).")
+        errors.warn(
+            f"The file {path} is damaged, so its {what} are left out ({error})."
+        )
         return {}
 
 

@@ -16,12 +16,16 @@ from distill_jax import errors
 __all__ = ["COMMANDS", "bring_up", "check", "completed", "is_same_run", "kind_of"]
 
 # The command that runs each kind of config.
-COMMANDS = {"distill": "distill", "study": "study"}
+COMMANDS = {"distill": "distill", "label": "label", "study": "study"}
 # Sections of which a config may leave fields to their defaults. What the others hold
 # depends on the name in them, so they are as they were written.
-_FILLED = ("data", "protocol", "evaluate")
+_FILLED = ("data", "protocol", "evaluate", "images", "experts", "labels")
 # What changes no step of a run: how it is called, judged, logged and saved.
-_FREE = ("title", "evaluate", "log_every", "checkpoint_every", "tensorboard")
+_FREE = {
+    "distill": ("title", "evaluate", "log_every", "checkpoint_every", "tensorboard"),
+    "label": ("title", "evaluate"),
+    "study": (),
+}
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
@@ -94,7 +98,11 @@ def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     """
     from distill_jax.cli import settings
 
-    makers = {"distill": settings.default, "study": settings.study}
+    makers = {
+        "distill": settings.default,
+        "label": settings.label,
+        "study": settings.study,
+    }
     defaults = json.loads(json.dumps(makers[kind_of(stored)]().to_dict()))
     config = {**defaults, **stored}
     for name in _FILLED:
@@ -129,7 +137,7 @@ def is_same_run(stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
 
 def _steps_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config decides about the steps of its run."""
-    free = _FREE if kind_of(config) == "distill" else ()
+    free = _FREE[kind_of(config)]
     return {name: value for name, value in config.items() if name not in free}
 
 

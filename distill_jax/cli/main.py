@@ -25,6 +25,7 @@ COMMANDS = [
     "plan",
     "evaluate",
     "report",
+    "label",
     "study",
     "completion",
 ]

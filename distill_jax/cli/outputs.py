@@ -11,14 +11,14 @@ import pathlib
 import platform
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import distill_jax as dj
 
 if TYPE_CHECKING:
     from distill_jax.cli.experiment import Experiment
 
-__all__ = ["environment", "to_distilled", "write_json"]
+__all__ = ["Source", "environment", "to_distilled", "to_set", "write_json"]
 
 
 def environment() -> dict[str, Any]:
@@ -36,16 +36,48 @@ def environment() -> dict[str, Any]:
     }
 
 
+class Source(NamedTuple):
+    """What a set was made from and for."""
+
+    dataset: dj.data.Dataset
+    task: dj.Task
+    protocol: dj.evaluation.Protocol
+    config: Mapping[str, Any]
+
+
 def to_distilled(
     built: Experiment, synthetic: dj.Synthetic, results: Mapping[str, Any]
 ) -> dj.DistilledSet:
     """The deliverable, with all that is needed to use it."""
+    source = Source(
+        built.dataset, built.task, built.recipe.protocol, built.summary.config
+    )
+    return to_set(source, synthetic, results)
+
+
+def to_set(
+    source: Source,
+    synthetic: dj.Synthetic,
+    results: Mapping[str, Any],
+    recipe: Mapping[str, Any] | None = None,
+) -> dj.DistilledSet:
+    """A set of whatever kind of run, with all that is needed to use it.
+
+    Args:
+      source: what it was made from and for.
+      synthetic: its arrays.
+      results: measured accuracies and the like.
+      recipe: what the recipe says besides.
+
+    Returns:
+      The set.
+    """
     import jax
     import numpy as np
 
     from distill_jax.cli import data_sets
 
-    spec, protocol = built.dataset.spec, built.recipe.protocol
+    spec, protocol = source.dataset.spec, source.protocol
     rate = synthetic.learning_rate
     rows = ("x", "y", "weight", "target")
     target_scale = {n: getattr(spec, n) for n in ("target_mean", "target_std")}
@@ -56,9 +88,10 @@ def to_distilled(
         label_mass=protocol.label_mass,
         normalizer={**spec.normalizer._asdict(), **target_scale},
         recipe={
-            "loss": built.task.retarget(protocol.targets).facts.loss,
-            "network": dict(built.task.facts.network),
+            "loss": source.task.retarget(protocol.targets).facts.loss,
+            "network": dict(source.task.facts.network),
             "protocol": dataclasses.asdict(protocol),
+            **(recipe or {}),
         },
         data_fingerprint=spec.fingerprint,
         data={
@@ -66,9 +99,9 @@ def to_distilled(
             "shape": spec.shape,
             "class_names": spec.class_names,
             "normalization": spec.normalization,
-            **data_sets.place_of(built.summary.config["data"]),
+            **data_sets.place_of(source.config["data"]),
         },
-        config=dict(built.summary.config),
+        config=dict(source.config),
         results=results,
     )
 

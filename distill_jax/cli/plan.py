@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import pathlib
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import distill_jax as dj
@@ -56,6 +54,13 @@ def _run(values: argparse.Namespace) -> None:
         made = study.build(config)
         print("\n".join(plan_study.lines_of(made, workdir, memory_bytes)))
         return
+    if kinds.kind_of(config) == "label":
+        from distill_jax.cli import labelling, plan_labels
+
+        labels = labelling.build(config)
+        print(f"{labels.title}, {labels.images.words}:")
+        print("\n".join(plan_labels.to_lines(plan_labels.plan_of(labels))))
+        return
     built = experiment.build(config)
     preview = preview_of(built, memory_bytes=memory_bytes)
     others = [] if preview.forecast.fits else alternatives(config)
@@ -74,7 +79,7 @@ COMMAND = flags.Command(
       of a study, what is left of it""",
     add_flags=_add_flags,
     run=_run,
-    kinds=("distill", "study"),
+    kinds=("distill", "label", "study"),
 )
 
 # Options that take less memory: what they are set to, given what they are.
@@ -265,24 +270,10 @@ def _forecast(built: Experiment, memory_bytes: int | None) -> dj.runtime.Forecas
 
 def _expert_seconds(built: Experiment) -> float | None:
     """Of all experts, from one epoch of one."""
-    import jax
-
-    from distill_jax.compute import compiling
-
     plan = built.recipe.experts
     if plan is None:
         return None
-    source = dj.data.to_source(built.dataset)
-    one_epoch = dataclasses.replace(plan.training(), num_epochs=1)
-
-    def one(key, source):
-        return dj.experts.train_expert(key, built.task, source, one_epoch)
-
-    args = jax.random.key(plan.seed), source
-    compiled = compiling.ahead_of_time(one, *args)
-    start = time.perf_counter()
-    jax.block_until_ready(compiled(*args))
-    return (time.perf_counter() - start) * plan.num_epochs * plan.num_experts
+    return dj.experts.seconds_of(plan, built.task, built.dataset)
 
 
 def _disk_line(preview: Preview) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import distill_jax as dj
 from distill_jax import errors
@@ -51,6 +51,9 @@ def _run(values: argparse.Namespace) -> None:
             config.data.data_dir = values.data_dir
         _report_study(study.build(config), workdir, values.picture)
         return
+    if kinds.kind_of(config) == "label":
+        _report_labels(workdir, config, values)
+        return
     gathered = finished_run.contents(
         workdir, config, data_dir=values.data_dir, data_name=values.data
     )
@@ -70,6 +73,23 @@ def _report_study(
             "leave `--picture` out."
         )
     study.write(made, dj.studies.read_results(made.cells, workdir), workdir)
+
+
+def _report_labels(
+    workdir: pathlib.Path, config: Any, values: argparse.Namespace
+) -> None:
+    """Writes the page of labelled images."""
+    from distill_jax.cli import label_report
+
+    if values.picture:
+        raise errors.InputError(
+            f"The folder {workdir} holds labelled images, of which there is no one "
+            "picture; leave `--picture` out."
+        )
+    dataset = label_report.load_data(
+        workdir, config, data_dir=values.data_dir, data_name=values.data
+    )
+    label_report.write(workdir, config, dataset)
 
 
 COMMAND = flags.Command(

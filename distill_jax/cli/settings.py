@@ -14,8 +14,9 @@ import ml_collections
 from ml_collections import config_dict
 
 from distill_jax import errors
+from distill_jax.cli import sections, shrinking
 
-__all__ = ["check", "default", "finish", "split_arg", "study"]
+__all__ = ["check", "default", "finish", "label", "split_arg", "study"]
 
 # What the values of a field are, by the type that it is declared with.
 _TYPES = {
@@ -23,14 +24,7 @@ _TYPES = {
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
     str: (str, "a text"),
-}
-# What `:runlocal` leaves of the options of a study that have these names.
-_MOST_OF_A_STUDY = {
-    "num_seeds": 2,
-    "num_steps": 20,
-    "num_training_steps": 50,
-    "num_runs": 2,
-    "num_epochs": 3,
+    tuple: ((tuple, list), "several values, such as (1, 4)"),
 }
 
 
@@ -51,16 +45,7 @@ def default() -> Any:
     config.seed = 0
     config.num_per_class = 10
     config.num_steps = 1000
-    config.data = {
-        "name": "digits",
-        "data_dir": config_dict.placeholder(str),  # else DISTILL_JAX_DATA
-        "normalization": "auto",
-        "validation_fraction": config_dict.placeholder(float),
-        # Random training examples of each class that are kept; all where None.
-        "max_per_class": config_dict.placeholder(int),
-        # The same of the validation and the test split, for quick looks alone.
-        "max_test_per_class": config_dict.placeholder(int),
-    }
+    config.data = sections.data()
     config.network = {"name": "convnet", "width": 32, "depth": 2}
     config.inner_network = {}  # what is different in it while distilling
     # Of products while distilling: "float32", "tensorfloat32", "bfloat16", or what the
@@ -68,22 +53,7 @@ def default() -> Any:
     config.precision = config_dict.placeholder(str)
     config.method = {"name": "dm"}  # and arguments of `methods.NAME`
     # Overrides of the protocol of the method; `None` leaves a field as it is.
-    config.protocol = {
-        "optimizer": config_dict.placeholder(str),
-        "learning_rate": config_dict.placeholder(float),
-        "momentum": config_dict.placeholder(float),
-        "weight_decay": config_dict.placeholder(float),
-        "schedule": config_dict.placeholder(str),
-        "decay_rate": config_dict.placeholder(float),
-        "warmup_steps": config_dict.placeholder(int),
-        "batch_size": config_dict.placeholder(int),
-        "num_epochs": config_dict.placeholder(int),
-        "num_steps": config_dict.placeholder(int),
-        "mixing": config_dict.placeholder(str),
-        "mixing_probability": config_dict.placeholder(float),
-        "augmentation": config_dict.placeholder(str),
-        "augmentation_align_corners": config_dict.placeholder(bool),
-    }
+    config.protocol = sections.protocol()
     config.evaluate = {
         "num_runs": 5,  # fresh networks of the final evaluation
         "num_curve_points": 5,  # evaluations during distillation, on validation
@@ -123,8 +93,68 @@ def study() -> Any:
     return config
 
 
+def label() -> Any:
+    """All fields of the config of soft labels, with their defaults.
+
+    Returns:
+      A ``ml_collections.ConfigDict`` of the kind "label", which ``distill-jax label``
+      takes.
+
+    Example:
+      >>> label().labels.temperatures
+      (1.0,)
+    """
+    config: Any = ml_collections.ConfigDict()
+    config.kind = "label"
+    config.title = ""  # heading of the report; made from the rest when empty
+    config.seed = 0  # of the images and the students
+    config.num_per_class = 10  # random real images of each class
+    config.data = sections.data()
+    config.network = {"name": "convnet", "width": 32, "depth": 2}
+    # In place of random real images: a distilled set, or an npz of somebody's.
+    config.images = {
+        "path": config_dict.placeholder(str),
+        "space": config_dict.placeholder(str),  # of an npz: raw, unit, normalized
+    }
+    # In place of experts: an npz of logits, as `labels.write_logits` writes it.
+    config.teacher = config_dict.placeholder(str)
+    config.experts = {
+        "folder": config_dict.placeholder(str),  # in that of the run by default
+        "network": {},  # what is different in it from the students'
+        "num_experts": 1,  # which label together
+        "num_epochs": 40,
+        "learning_rate": 0.01,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 256,
+        "augmentation": "none",
+        "drops_rate": False,
+        "first_epoch": 0,  # the first that is kept
+        "last_epoch": config_dict.placeholder(int),  # the last one
+        "keeps_end": False,  # and the very last besides
+        "seed": 0,
+    }
+    config.labels = {
+        "epochs": (),  # completed ones to choose from; six of them by default
+        "temperatures": (1.0,),  # to choose from
+        "how": "logit_mean",  # several experts become one label
+        "num_seeds": 2,  # students of each pair of an epoch and a temperature
+        "chosen_on": "validation",  # or "test", as in the paper
+    }
+    # Overrides of the protocol of soft labels; `None` leaves a field as it is.
+    config.protocol = sections.protocol()
+    config.evaluate = {
+        "num_runs": 5,  # fresh networks of each arm
+        "num_checkpoints": 1,  # points of training at which test accuracy is noted
+        "arms": True,  # the arms that the result is compared with
+        "num_real_steps": 1000,  # training steps on all real data
+    }
+    config.num_devices = 0  # what is fastest: two on the CPU where they help, else one
+    return config
+
+
 def check(config: Any) -> None:
-    """Raises unless a config has all fields of :func:`default`, each of its type.
+    """Raises unless a config has all fields of its kind, each of its type.
 
     Args:
       config: that a file has made, or that a folder has stored.
@@ -141,8 +171,10 @@ def check(config: Any) -> None:
       distill_jax.errors.InputError: The config has no field "num_steps", a whole \
 number; start from `settings.default()`, which has all fields.
     """
-    _check_section(config, default(), "")
-    for name in ("network", "method"):
+    is_label = config.get("kind") == "label"
+    maker = "label" if is_label else "default"
+    _check_section(config, label() if is_label else default(), "", maker)
+    for name in ("network",) if is_label else ("network", "method"):
         if not isinstance(config[name].get("name"), str):
             raise errors.InputError(
                 f'The config has no field "{name}.name", a text; it says which '
@@ -150,7 +182,7 @@ number; start from `settings.default()`, which has all fields.
             )
 
 
-def _check_section(section: Any, template: Any, prefix: str) -> None:
+def _check_section(section: Any, template: Any, prefix: str, maker: str) -> None:
     """Raises unless a section has the fields of its template."""
     for name in template:
         kind, full = template.get_type(name), f"{prefix}{name}"
@@ -158,7 +190,7 @@ def _check_section(section: Any, template: Any, prefix: str) -> None:
         if name not in section:
             raise errors.InputError(
                 f'The config has no field "{full}", {words}; start from '
-                "`settings.default()`, which has all fields."
+                f"`settings.{maker}()`, which has all fields."
             )
         value = section[name]
         is_left = value is None and template[name] is None
@@ -167,7 +199,7 @@ def _check_section(section: Any, template: Any, prefix: str) -> None:
             if not hasattr(value, "to_dict"):
                 raise errors.InputError(f"`{full}` is {value!r}; it must be {words}.")
             if template[name] and name not in ("network", "method"):
-                _check_section(value, template[name], f"{full}.")
+                _check_section(value, template[name], f"{full}.", maker)
         elif not is_left and (is_other or not isinstance(value, wanted)):
             raise errors.InputError(f"`{full}` is {value!r}; it must be {words}.")
 
@@ -216,8 +248,8 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
     """Applies the argument behind the colon of ``--config=FILE:arg``.
 
     Args:
-      config: a ``ml_collections.ConfigDict`` made from :func:`default` or
-        :func:`study`.
+      config: a ``ml_collections.ConfigDict`` made from :func:`default`,
+        :func:`label` or :func:`study`.
       arg: ``None`` or ``""`` for the config as it is; ``"runlocal"`` for a run of a
         minute on a laptop.
 
@@ -238,42 +270,5 @@ def finish(config: Any, arg: str | None) -> ml_collections.ConfigDict:
             f'A config takes no argument "{arg}": use "runlocal" for a run of a minute '
             "on a laptop, or nothing."
         )
-    if config.get("kind") == "study":
-        for name, most in _MOST_OF_A_STUDY.items():
-            if isinstance(config.study.get(name), int):
-                config.study[name] = min(config.study[name], most)
-        return config
-    config.num_steps = min(config.num_steps, 20)
-    config.log_every = min(config.log_every, 5)
-    config.num_per_class = min(config.num_per_class, 2)
-    if "width" in config.network:
-        widths = config.network.width
-        config.network.width = (
-            min(widths, 16)
-            if isinstance(widths, int)
-            else tuple(min(width, 16) for width in widths)
-        )
-    if "batch_size" in config.method:
-        config.method.batch_size = min(config.method.batch_size, 128)
-    if "num_inner_steps" in config.method:
-        config.method.num_inner_steps = min(config.method.num_inner_steps, 10)
-    if isinstance(config.method.get("window"), int):  # DATM's is a pair of counts.
-        config.method.window = min(config.method.window, 5)
-    if "experts" in config.method:
-        config.method.experts.num_experts = min(config.method.experts.num_experts, 2)
-        config.method.buffer = None  # Narrower experts than those of the folder.
-    if config.method.get("name") == "datm":
-        config.method.threshold = 10.0  # Such short paths are missed by far.
-    config.evaluate.num_runs = min(config.evaluate.num_runs, 2)
-    config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
-    if config.data.max_per_class is None:
-        config.data.max_per_class = 256  # The arms learn from all that is there.
-    if config.data.max_test_per_class is None:
-        config.data.max_test_per_class = 100
-    config.evaluate.num_checkpoints = 1
-    config.evaluate.num_real_steps = min(config.evaluate.num_real_steps, 50)
-    config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 2)
-    config.protocol.num_epochs = None
-    config.protocol.num_steps = 50
-    config.protocol.warmup_steps = 10
+    shrinking.shrink(config)
     return config
