@@ -65,7 +65,7 @@ def rows_of_epochs(best):
 
 def test_a_unit_is_a_draw_and_every_cell_is_another():
     study = soft_labels.make(**TINY)
-    assert len(study.cells) == 3 * (2 + 2 + 7)  # "epochs", "top_k" and seven others
+    assert len(study.cells) == 3 * (2 + 2 + 8)  # "epochs", "top_k" and eight others
     assert len({studies.digest_of(cell) for cell in study.cells}) == len(study.cells)
     assert {cell.seed for cell in study.cells} == {0, 1, 2}
 

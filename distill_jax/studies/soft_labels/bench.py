@@ -123,6 +123,7 @@ class Experiment(NamedTuple):
     run: Callable[[Bench, Key, int, int], Rows]  # (bench, key, unit, size)
     section: Callable[[Rows, Mapping[str, Rows]], dj.report.Section]  # own rows, all
     sizes: Sequence[int] | None = (1,)  # None for all of the study
+    num_units: int | None = None  # at most, of one that takes long
 
 
 def of_tables(

@@ -21,6 +21,7 @@ from distill_jax.studies.soft_labels import (
     ensembles,
     entries,
     epochs,
+    learned,
     regimes,
     spread,
     structure,
@@ -40,6 +41,7 @@ EXPERIMENTS: Mapping[str, bench_lib.Experiment] = {
     "ensembles": ensembles.EXPERIMENT,
     "temperature": temperatures.EXPERIMENT,
     "difficulty": difficulty.EXPERIMENT,
+    "learned": learned.EXPERIMENT,
     "spread": spread.EXPERIMENT,
 }
 _NAMES = tuple(EXPERIMENTS)
@@ -190,7 +192,9 @@ def _cells(bench, experiments, network) -> list[cells_lib.Cell]:
     cells = []
     for unit in range(bench.num_units):
         for name in experiments:
-            wanted = EXPERIMENTS[name].sizes
+            wanted, most = EXPERIMENTS[name].sizes, EXPERIMENTS[name].num_units
+            if most is not None and unit >= most:
+                continue
             sizes = [n for n in bench.protocols if wanted is None or n in wanted]
             for size in sizes:
                 cells.append(_cell(bench, name, size, unit, network))
