@@ -10,7 +10,7 @@ from typing import Any
 
 import distill_jax as dj
 
-__all__ = ["ORDER", "Record", "of_arm", "of_results", "together"]
+__all__ = ["ORDER", "Record", "checked", "of_arm", "of_results", "together"]
 
 ORDER = (
     *("real-hard", "synthetic-hard", "synthetic-any", "random-any", "random-soft"),
@@ -37,6 +37,38 @@ def of_arm(arm: dj.evaluation.Arm, settings: Mapping[str, Any]) -> Record:
         "compile_seconds": arm.compile_seconds,
         "settings": dict(settings),
     }
+
+
+def checked(record: Any) -> Record:
+    """Returns a record that was read, if it has the form of one.
+
+    Args:
+      record: from a file.
+
+    Raises:
+      ValueError: when it has another form.
+
+    Example:
+      >>> checked({"row": {}})
+      Traceback (most recent call last):
+      ...
+      ValueError: the record of an arm has another form
+    """
+    missing = object()
+    found = dict(record) if isinstance(record, Mapping) else {}
+    row = found.get("row")
+    of_row = dict(row) if isinstance(row, Mapping) else {}
+    for kind, value in (
+        (str, of_row.get("name", missing)),
+        (int | float, of_row.get("seconds", missing)),
+        (bool, of_row.get("is_distilled", missing)),
+        (list, found.get("runs", missing)),
+        (int | float, found.get("compile_seconds", missing)),
+        (Mapping, found.get("settings", missing)),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError("the record of an arm has another form")
+    return found
 
 
 def together(
@@ -74,18 +106,23 @@ def of_results(results: Mapping[str, Any]) -> dict[str, Record]:
     Args:
       results: of a run; those of an earlier version do not say it.
 
+    Raises:
+      ValueError: when they have another form; what else damaged ones lead to.
+
     Example:
       >>> of_results({"arms": [{"name": "random-any"}]})
       {}
     """
     settings, runs = results.get("settings", {}), results.get("runs", {})
     return {
-        row["name"]: {
-            "row": row,
-            "runs": runs[row["name"]],
-            "compile_seconds": 0.0,
-            "settings": settings[row["name"]],
-        }
+        row["name"]: checked(
+            {
+                "row": row,
+                "runs": runs[row["name"]],
+                "compile_seconds": 0.0,
+                "settings": settings[row["name"]],
+            }
+        )
         for row in results.get("arms", [])
         if row["name"] in settings and row["name"] in runs
     }

@@ -8,6 +8,7 @@ A set is evaluated by its own recipe, with the network it was made with or with 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import pathlib
@@ -130,15 +131,16 @@ def evaluate_stored(
 
     from distill_jax.cli import judging
 
-    stored, dataset = _load_both(path, data_dir, data)
-    description = networks.one(network, stored.recipe["network"], dataset.spec)
-    task = dj.tasks.classification(dj.nets.build(description), dataset.spec)
+    stored, dataset, protocol = _load_both(path, data_dir, data)
+    with _reading(path):
+        description = networks.one(network, stored.recipe["network"], dataset.spec)
+        task = dj.tasks.classification(dj.nets.build(description), dataset.spec)
     arm = dj.evaluation.synthetic_arm(
         jax.random.key(seed),
         task,
         dj.evaluation.to_synthetic(stored),
         dataset,
-        dj.evaluation.protocol_of(stored),
+        protocol,
         num_runs=num_runs,
         side_by_side=dj.compute.devices.side_by_side(task),
     )
@@ -186,14 +188,19 @@ def transfer_stored(
     """
     import jax
 
-    stored, dataset = _load_both(path, data_dir, data)
-    descriptions = networks.several(network, stored.recipe["network"], dataset.spec)
+    stored, dataset, protocol = _load_both(path, data_dir, data)
+    with _reading(path):
+        own = stored.recipe["network"]
+        descriptions = networks.several(network, own, dataset.spec)
+        nets = {
+            dj.nets.network_words(each): dj.nets.build(each) for each in descriptions
+        }
     lines = dj.evaluation.transfer(
         jax.random.key(seed),
-        {dj.nets.network_words(each): dj.nets.build(each) for each in descriptions},
+        nets,
         dj.evaluation.to_synthetic(stored),
         dataset,
-        dj.evaluation.protocol_of(stored),
+        protocol,
         num_runs=num_runs,
         num_random_per_class=(
             stored.num_examples // dataset.spec.num_classes if use_random else None
@@ -209,12 +216,14 @@ def transfer_stored(
 
 def _load_both(
     path: pathlib.Path, data_dir: str | None, name: str | None
-) -> tuple[distilled.DistilledSet, Dataset]:
-    """A stored set and the data set that it was made from."""
+) -> tuple[distilled.DistilledSet, Dataset, evaluation.Protocol]:
+    """A stored set, the data set that it was made from, and how to train on it."""
     from distill_jax.cli import data_sets
 
     stored = dj.DistilledSet.load(path)
-    is_told = "data" in stored.config and {"network", "protocol"} <= set(stored.recipe)
+    with _reading(path):
+        fields = {"network", "protocol"}
+        is_told = "data" in stored.config and fields <= set(stored.recipe)
     if not is_told:
         raise errors.InputError(
             f"The distilled set {path} does not say which data and which recipe it "
@@ -222,10 +231,22 @@ def _load_both(
             "`dj.evaluate` and a protocol of your own."
         )
     section = stored.config["data"]
-    dataset = data_sets.load_again(
-        stored, section, beside=path, data_dir=data_dir, name=name
+    with _reading(path):
+        protocol = dj.evaluation.protocol_of(stored)
+        dataset = data_sets.load_again(
+            stored, section, beside=path, data_dir=data_dir, name=name
+        )
+    return stored, dataset, protocol
+
+
+def _reading(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """Says in a sentence that the facts of a set are not those of a run."""
+    from distill_jax.storage import bounds
+
+    return bounds.reading(
+        f"The facts of the distilled set {path} do not say how it is evaluated "
+        "({error}); use one that `distill-jax distill` has stored."
     )
-    return stored, dataset
 
 
 def _sentence(result: evaluation.Evaluation, network: str) -> str:

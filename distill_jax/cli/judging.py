@@ -54,12 +54,19 @@ class Judging:
         self._stored = found if found and _is_of(found, case) else None
         self._set = self._stored or make()
         digest = self._set.arrays_sha256
-        read = lambda: kept_results.read(workdir)
-        kept = _or_none(read, workdir, "results.json")
+        kept = _or_none(
+            lambda: _with_records(kept_results.read(workdir), workdir),
+            workdir,
+            "results.json",
+        )
         self._is_written = kept is not None
         if kept is None and self._stored is not None:
             of_set = dict(self._stored.results)
-            kept = of_set if kept_results.is_judged(of_set) else None
+            kept = (
+                _or_none(lambda: _with_records(of_set, workdir), workdir)
+                if kept_results.is_judged(of_set)
+                else None
+            )
         if kept is not None and kept.get("set_sha256", digest) != digest:
             kept = None  # Of another set that was in the folder.
         self.results = kept if kept and self._has_all(kept) else None
@@ -211,7 +218,8 @@ def complete(
     is_run = (folder / "config.json").exists()
     try:
         with locks.locked(folder) if is_run else contextlib.nullcontext():
-            results = _completed(folder, stored, arm, seed)
+            with kept_results.in_sentences(folder):
+                results = _completed(folder, stored, arm, seed)
             dataclasses.replace(stored, results=results).save(path)
             if is_run:
                 outputs.write_json(folder / "results.json", results)
@@ -243,6 +251,13 @@ def _is_of(stored: dj.DistilledSet, case: cases.Case) -> bool:
     if stored.data_fingerprint != case.fingerprint:
         return False
     return kinds.is_same_run(stored.config, case.config)
+
+
+def _with_records(results: dict[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
+    """Results whose records of arms have the form of records."""
+    with kept_results.in_sentences(workdir):
+        arm_records.of_results(results)
+    return results
 
 
 def _or_none(read: Any, workdir: pathlib.Path, name: str = "distilled.json") -> Any:

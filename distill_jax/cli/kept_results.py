@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from distill_jax import errors
@@ -58,6 +58,8 @@ does not hold a finished run of `distill-jax distill`.
     advice = "the same `distill-jax distill` writes it again"
     try:
         document = _fields(path)
+        if not isinstance(document.get("arms"), list):
+            raise ValueError("it has no arms")  # Nor had any version such results.
     except FileNotFoundError as error:
         raise unfinished(path) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -116,15 +118,26 @@ def read_judging(workdir: pathlib.Path) -> dict[str, Any]:
       >>> read_judging(pathlib.Path("nowhere"))
       {}
     """
-    return read_partial(workdir / JUDGING, "arms")
+    from distill_jax.cli import arm_records
+
+    def check(document: dict[str, Any]) -> None:
+        for record in document["arms"].values():
+            arm_records.checked(record)
+
+    return read_partial(workdir / JUDGING, "arms", check)
 
 
-def read_partial(path: pathlib.Path, what: str) -> dict[str, Any]:
+def read_partial(
+    path: pathlib.Path,
+    what: str,
+    check_fn: Callable[[dict[str, Any]], None] = lambda document: None,
+) -> dict[str, Any]:
     """Reads a document of what has ended so far, and can be trained again.
 
     Args:
       path: of the document.
       what: it holds, in words.
+      check_fn: raises for a document of another form.
 
     Returns:
       Its fields without the digest; empty where it is not there, or is damaged, of
@@ -134,17 +147,22 @@ def read_partial(path: pathlib.Path, what: str) -> dict[str, Any]:
       >>> read_partial(pathlib.Path("nowhere/choice.json"), "students")
       {}
     """
-    from distill_jax.storage import digests
+    from distill_jax.storage import bounds, digests
 
+    message = f"The file {path} is damaged, so its {what} are left out ({{error}})."
     try:
-        advice = f"the {what} are trained again"
-        return digests.unsealed(_fields(path), path, advice=advice)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        errors.warn(
-            f"The file {path} is damaged, so its {what} are left out ({error})."
-        )
+        with bounds.reading(message):
+            if not path.exists():
+                return {}
+            document = _fields(path)
+            if not digests.is_sealed(document):
+                raise ValueError("it has no digest")
+            advice = f"the {what} are trained again"
+            document = digests.unsealed(document, path, advice=advice)
+            check_fn(document)
+            return document
+    except errors.InputError as error:
+        errors.warn(str(error))
         return {}
 
 

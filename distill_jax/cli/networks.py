@@ -107,7 +107,7 @@ def one(
 def _from_json(words: str) -> Any:
     try:
         return json.loads(words)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.InputError(
             f"`--network` is {words}, which is no JSON ({error}); pass a name, or "
             """something like '{"name": "mlp", "hidden": [64]}'."""

@@ -11,6 +11,7 @@ import collections
 import os
 import pathlib
 import warnings
+import zlib
 from collections.abc import Sequence
 from typing import IO
 
@@ -35,6 +36,7 @@ FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 GREY_MODES = ("1", "L", "LA", "La")
 COLOUR_MODES = ("RGB", "RGBA", "RGBa", "P", "PA", "CMYK", "YCbCr", "RGBX")
 ALPHA_MODES = ("LA", "La", "RGBA", "RGBa", "PA")
+_PNG = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # The tag of EXIF.
 _Turn = PIL.Image.Transpose
 UPRIGHT = {
@@ -131,10 +133,24 @@ def _load_one(
 
 def _opened(stream: IO[bytes]) -> PIL.Image.Image:
     """The picture in a file, before it is decoded."""
+    _check_sums(stream)
     try:
         return PIL.Image.open(stream, formats=FORMATS)
     except PIL.UnidentifiedImageError as error:
         raise ValueError(f"it holds no {', '.join(FORMATS)}") from error
+
+
+def _check_sums(stream: IO[bytes]) -> None:
+    """Raises for a PNG whose pixels have another checksum; Pillow never looks at it."""
+    if stream.read(len(_PNG)) == _PNG:
+        while len(head := stream.read(8)) == 8 and head[4:] != b"IEND":
+            content = stream.read(int.from_bytes(head[:4]))
+            found = stream.read(4)
+            if head[4:] != b"IDAT" or len(found) < 4:
+                continue
+            if zlib.crc32(content, zlib.crc32(b"IDAT")) != int.from_bytes(found):
+                raise ValueError("the checksum of its pixels differs")
+    stream.seek(0)
 
 
 def _turn(picture: PIL.Image.Image) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 
 from distill_jax import base, data, errors
 from distill_jax.experts import plan as plans
-from distill_jax.storage import atomic, digests, npz_json
+from distill_jax.storage import atomic, bounds, digests, npz_files, npz_json
 from distill_jax.types import PyTree
 
 __all__ = [
@@ -31,11 +31,13 @@ __all__ = [
     "facts_of",
     "read_contexts",
     "read_rows",
+    "read_snapshots",
     "write_expert",
 ]
 
 _FORMAT_VERSION = 1
 _AGAIN = "remove the file and the experts beside it, or use another folder"
+_ALONE = "remove that file alone, and it is trained again"
 # Fields that came later are named only where they differ from what was always so: the
 # folders from before are of the same experts.
 _LATER_FIELDS = ("augmentation_align_corners", "drops_rate")
@@ -100,16 +102,18 @@ def read_contexts(task: base.Task, rows: Sequence[Mapping[str, Any]]) -> PyTree:
     shapes = jax.eval_shape(task.sample_context, jax.random.key(0))
     leaves, structure = jax.tree.flatten(shapes)
     expected = [leaf.shape for leaf in leaves]
-    stored = [row.get("context", []) for row in rows]
-    if any([np.shape(leaf) for leaf in row] != expected for row in stored):
-        raise errors.InputError(
-            "The experts of this folder learned in other contexts than the task has, "
-            "or in none; use another folder."
-        )
-    return structure.unflatten(
-        np.array([row[number] for row in stored], leaf.dtype)
-        for number, leaf in enumerate(leaves)
+    others = (
+        "The experts of this folder learned in other contexts than the task has, or in "
+        "none; use another folder."
     )
+    with bounds.reading(others):
+        stored = [[np.array(part) for part in row.get("context", [])] for row in rows]
+        if any([part.shape for part in row] != expected for row in stored):
+            raise errors.InputError(others)
+        return structure.unflatten(
+            np.stack([row[number] for row in stored]).astype(leaf.dtype)
+            for number, leaf in enumerate(leaves)
+        )
 
 
 def write_expert(
@@ -142,17 +146,12 @@ def read_rows(
         atomic.finish(document)
     if not document.exists():
         return {}
-    try:
+    message = f"`{document}` could not be read ({{error}}); {_AGAIN}."
+    with bounds.reading(message, errors.DamagedError):
         stored = json.loads(document.read_bytes())
         rows = {name: dict(row) for name, row in stored["experts"].items()}
         numbers = {name: int(name.removeprefix("expert_")) for name in rows}
-    except (
-        *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
-    ) as error:
-        raise errors.DamagedError(
-            f"`{document}` could not be read ({error!r}); {_AGAIN}."
-        ) from error
-    stored = digests.unsealed(stored, document, advice=_AGAIN)
+        stored = digests.unsealed(stored, document, advice=_AGAIN)
     wanted = json.loads(json.dumps(facts))
     for name, value in wanted.items():
         if stored.get(name) != value:
@@ -167,12 +166,57 @@ def read_rows(
             continue
         if not file.is_file():
             del rows[name]
-        elif digests.of_file(file) != rows[name].get("sha256"):
+            continue
+        with bounds.reading(message, errors.DamagedError):
+            _check_row(rows[name], plan)
+        with bounds.reading(f"`{file}` could not be read ({{error}}); {_ALONE}."):
+            found = digests.of_file(file)
+        if found != rows[name].get("sha256"):
             raise errors.DamagedError(
                 f"`{file}` is damaged (its SHA-256 is not the one of `experts.json`); "
-                "remove that file alone, and it is trained again."
+                f"{_ALONE}."
             )
     return rows
+
+
+def read_snapshots(
+    path: pathlib.Path, expert: int, plan: plans.ExpertPlan, num_params: int
+) -> np.ndarray:
+    """Maps the file of an expert into memory, if it holds what its plan says.
+
+    Args:
+      path: of the folder.
+      expert: its number.
+      plan: of the experts.
+      num_params: of the network, with its running statistics.
+
+    Returns:
+      [K, P], read where it is used.
+
+    Raises:
+      DamagedError: when the file holds something else.
+    """
+    file = path / f"{expert_name(expert)}.npy"
+    shape, dtype = (len(plan.kept()), num_params), np.dtype(plan.dtype)
+    message = f"`{file}` could not be read as an expert ({{error}}); {_ALONE}."
+    with bounds.reading(message, errors.DamagedError):
+        with file.open("rb") as stream:
+            header, is_columns = npz_files.read_header(stream)
+            offset = stream.tell()
+        expected = bounds.Header(shape, dtype)
+        if header != expected or is_columns:
+            raise ValueError(f"it holds {header.shape} {header.dtype}, not {expected}")
+        if file.stat().st_size != offset + expected.num_bytes:
+            raise ValueError("its length is not that of its numbers")
+        return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _check_row(row: Mapping[str, Any], plan: plans.ExpertPlan) -> None:
+    """Raises unless a row says how good its expert was after every epoch."""
+    for name in ("accuracy", "entropy"):
+        series = np.array(row[name], float)
+        if series.shape != (plan.num_epochs + 1,):
+            raise ValueError(f"`{name}` of an expert has the shape {series.shape}")
 
 
 def _difference(name: str, former: Any, value: Any) -> str:

@@ -81,13 +81,14 @@ def make_buffer(
             rows = {} if path is None else files.read_rows(path, facts, plan)
             in_memory = _train(plan, task, dataset, path, facts, rows, progress)
     names = [files.expert_name(expert) for expert in range(plan.num_experts)]
+    size = sum(leaf.size for leaf in jax.tree.leaves(template))
     return snapshots.Buffer(
         plan=plan,
         snapshots=[
             in_memory[expert]
             if path is None
-            else np.load(path / f"{name}.npy", mmap_mode="r")
-            for expert, name in enumerate(names)
+            else files.read_snapshots(path, expert, plan, size)
+            for expert in range(plan.num_experts)
         ],
         accuracy=np.array([rows[name]["accuracy"] for name in names], float),
         entropy=np.array([rows[name]["entropy"] for name in names], float),

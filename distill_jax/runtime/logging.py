@@ -22,7 +22,7 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 
 from distill_jax import errors
-from distill_jax.storage import atomic, digests
+from distill_jax.storage import atomic, bounds, digests
 
 __all__ = ["Journal", "ProgressBar", "check_extent", "read_rows"]
 
@@ -39,7 +39,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
       One dictionary for each line.
 
     Raises:
-      InputError: when a line before the last is not a JSON object with a step.
+      InputError: when it cannot be read, or a line before the last is not a JSON object
+        with a step.
 
     Example:
       >>> import tempfile
@@ -50,7 +51,10 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
       [{'step': 1, 'loss': 0.5}]
     """
     path = pathlib.Path(path)
-    return _parse(path, path.read_bytes()) if path.exists() else []
+    if not path.exists():
+        return []
+    with bounds.reading(f"{path} could not be read ({{error}}); use another folder."):
+        return _parse(path, path.read_bytes())
 
 
 def check_extent(path: pathlib.Path, extent: Extent | None) -> bytes:
@@ -73,15 +77,14 @@ def check_extent(path: pathlib.Path, extent: Extent | None) -> bytes:
       ...
       distill_jax.errors.DamagedError: `/nowhere` is missing or shorter than it was...
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    if extent is None:
-        return content
-    content = content[: extent["num_bytes"]]
-    if digests.of_bytes(content) == extent["sha256"]:
-        return content
+    message = f"`{path}` could not be read ({{error}}); put a copy back."
+    with bounds.reading(message, errors.DamagedError):
+        content = path.read_bytes() if path.exists() else b""
+        if extent is None:
+            return content
+        content = content[: extent["num_bytes"]]
+        if digests.of_bytes(content) == extent["sha256"]:
+            return content
     how = "missing or shorter than it was"
     if len(content) == extent["num_bytes"]:
         how = "not what was written (its SHA-256 differs)"

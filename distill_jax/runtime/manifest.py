@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.storage import digests
+from distill_jax.storage import bounds, digests
 
 __all__ = ["NAME", "Manifest", "check_files", "check_leaves", "make", "read", "write"]
 
@@ -109,18 +109,33 @@ def read(folder: pathlib.Path) -> Manifest | None:
       None
     """
     path = folder / NAME
-    try:
-        document = json.loads(path.read_bytes())
-        if not (isinstance(document, dict) and digests.is_sealed(document)):
+    message = (
+        f"`{path}` could not be read ({{error}}), so the checkpoint is damaged; "
+        f"{_ADVICE}."
+    )
+    with bounds.reading(message, errors.DamagedError):
+        try:
+            document = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        if not digests.is_sealed(document):
             raise ValueError("it has no digest")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise errors.DamagedError(
-            f"`{path}` could not be read ({error}), so the checkpoint is damaged; "
-            f"{_ADVICE}."
-        ) from error
-    return Manifest(**digests.unsealed(document, path, advice=_ADVICE))
+        manifest = Manifest(**digests.unsealed(document, path, advice=_ADVICE))
+        _check_form(manifest)
+        return manifest
+
+
+def _check_form(manifest: Manifest) -> None:
+    """Raises unless the fields of a manifest have their types."""
+    leaves, leaf_sha256, files, facts = manifest
+    is_whole = (
+        all(isinstance(field, list) for field in (leaves, leaf_sha256))
+        and all(isinstance(field, dict) for field in (files, facts))
+        and all(isinstance(word, str) for word in (*leaves, *leaf_sha256, *files))
+        and len(leaves) == len(leaf_sha256)
+    )
+    if not is_whole:
+        raise ValueError("a field has another form")
 
 
 def check_files(folder: pathlib.Path, manifest: Manifest) -> None:
@@ -145,8 +160,9 @@ def check_files(folder: pathlib.Path, manifest: Manifest) -> None:
             found = digests.of_file(folder / name)
         except FileNotFoundError:
             found, how = None, "is missing"
-        except OSError as error:
-            found, how = None, f"could not be read ({error.strerror or error})"
+        except (OSError, ValueError) as error:  # A name that no file can have.
+            words = getattr(error, "strerror", None) or error
+            found, how = None, f"could not be read ({words})"
         else:
             how = "has changed"
         if found != digest:

@@ -102,11 +102,14 @@ def available_memory() -> int:
 
 
 @contextlib.contextmanager
-def reading(message: str) -> Iterator[None]:
+def reading(
+    message: str, kind: type[errors.InputError] = errors.InputError
+) -> Iterator[None]:
     """Turns whatever a parser raises into an error in a sentence.
 
     Args:
       message: the sentence, with ``{error}`` where the words of the cause belong.
+      kind: of the error, such as :class:`~distill_jax.errors.DamagedError`.
 
     Raises:
       InputError: in place of any other exception, which it keeps as its cause.
@@ -127,7 +130,7 @@ fetch it again.
         is_plain = isinstance(error, OSError | ValueError) and str(error)
         words = str(error) if is_plain else f"{type(error).__name__}: {error}"
         words = " ".join(words.split())[:300].strip(": ")
-        raise errors.InputError(message.replace("{error}", words)) from error
+        raise kind(message.replace("{error}", words)) from error
 
 
 def _megabytes(num_bytes: float) -> str:

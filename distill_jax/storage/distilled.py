@@ -39,6 +39,7 @@ import numpy as np
 
 from distill_jax import errors
 from distill_jax.storage import (
+    bounds,
     conversion,
     description,
     digests,
@@ -259,12 +260,14 @@ class DistilledSet:
         rows: dict[str, Any] = {name: conversion.nest(arrays, name) for name in _ROWS}
         rows["learning_rate"] = arrays.get("learning_rate")
         try:
-            stored = cls(
-                **rows,
-                normalizer=conversion.nest(arrays, "normalizer") or {},
-                label_mass=facts.get("label_mass") or _former_mass(facts, rows["y"]),
-                **{name: facts[name] for name in _FACTS},
-            )
+            with bounds.reading("A field has another form ({error}); distil again."):
+                stored = cls(
+                    **rows,
+                    normalizer=conversion.nest(arrays, "normalizer") or {},
+                    label_mass=facts.get("label_mass")
+                    or _former_mass(facts, rows["y"]),
+                    **{name: facts[name] for name in _FACTS},
+                )
         except errors.InputError as error:
             raise errors.InputError(
                 f"The distilled set in {os.fspath(path)} cannot be used. {error}"

@@ -28,6 +28,7 @@ _HEAD = re.compile(r"[\w\s'\"{}(),:<>|=]*")
 _MOST_AXES = 32
 _KINDS = "biufcSU"  # No objects, which are pickled; no records and no dates.
 _PIECE = 2**20
+_UNTOLD = 0xFFFF  # The number of files where it has its place elsewhere.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 Source = str | os.PathLike | bytes
@@ -175,7 +176,16 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         members[name] = info
     if sum(info.compress_size for info in members.values()) > size:
         raise ValueError("its parts overlap")
+    if _num_announced(archive) not in (len(members), _UNTOLD):
+        raise ValueError("its list of arrays is damaged")
     return members
+
+
+def _num_announced(archive: zipfile.ZipFile) -> int:
+    """How many files the end of an archive announces, which zipfile never asks."""
+    file: Any = archive.fp
+    file.seek(-22 - len(archive.comment), os.SEEK_END)
+    return int.from_bytes(file.read(12)[10:], "little")
 
 
 def _member_name(archive: zipfile.ZipFile, name: str) -> str:

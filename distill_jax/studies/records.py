@@ -4,7 +4,8 @@
 
 A line is added whole and reaches the disk before the next cell begins. A kill can tear
 the last line only; it is dropped, and its cell runs again. Of two lines with the same
-digest the later one counts, so that a cell which failed can be tried again.
+digest the later one counts, so that a cell which failed can be tried again. Each line
+carries the SHA-256 of all it says; those of earlier versions do not.
 """
 
 import contextlib
@@ -16,11 +17,12 @@ from typing import IO, Any, NamedTuple
 
 from distill_jax import errors
 from distill_jax.runtime import workdir as workdirs
-from distill_jax.storage import locks
+from distill_jax.storage import bounds, digests, locks
 
 __all__ = ["FILE_NAME", "Log", "Record", "opened", "read"]
 
 FILE_NAME = "cells.jsonl"
+_ADVICE = "remove the line, and its cell runs again, or use another folder"
 
 
 class Record(NamedTuple):
@@ -48,7 +50,8 @@ class Log:
 
     def add(self, record: Record) -> None:
         """Adds a record; it is on the disk when this returns."""
-        line = json.dumps(record._asdict(), allow_nan=False).encode() + b"\n"
+        document = digests.sealed(record._asdict())
+        line = json.dumps(document, allow_nan=False).encode() + b"\n"
         with workdirs.writing(self._folder):
             size = self._file.seek(0, os.SEEK_END)
             try:
@@ -71,7 +74,8 @@ def read(folder: pathlib.Path) -> dict[str, Record]:
       The last record of each digest.
 
     Raises:
-      InputError: when a line before the last is no record.
+      DamagedError: when a line before the last is not what was written.
+      InputError: when the file cannot be read.
 
     Example:
       >>> read(pathlib.Path("nowhere"))
@@ -80,18 +84,40 @@ def read(folder: pathlib.Path) -> dict[str, Record]:
     path = folder / FILE_NAME
     if not path.exists():
         return {}
-    *lines, _ = path.read_bytes().split(b"\n")  # What has no newline is torn.
-    records = {}
+    with bounds.reading(f"{path} could not be read ({{error}}); use another folder."):
+        *lines, _ = path.read_bytes().split(b"\n")  # What has no newline is torn.
+    records, num_unchecked = {}, 0
     for number, line in enumerate(lines, start=1):
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise errors.InputError(
-                f"Line {number} of {path} is no record of a cell, so the file was "
-                "changed; remove the line, or use another folder."
-            ) from error
+        message = (
+            f"Line {number} of {path} is no record of a cell ({{error}}), so the file "
+            f"was changed; {_ADVICE}."
+        )
+        with bounds.reading(message, errors.DamagedError):
+            document = json.loads(line)
+            if digests.is_sealed(document):
+                source = f"Line {number} of {path}"
+                document = digests.unsealed(document, source, advice=_ADVICE)
+            else:
+                num_unchecked += 1
+            record = Record(**document)
+            _check(record)
         records[record.digest] = record
+    if num_unchecked:
+        digests.say_unchecked(f"{num_unchecked} of {len(lines)} lines of {path}")
     return records
+
+
+def _check(record: Record) -> None:
+    """Raises unless the fields of a record have their types."""
+    for types, values in (
+        (str, (record.digest, record.name, record.code, record.environment)),
+        (str | None, (record.error, record.traceback)),
+        (int | float, (record.seed, record.seconds, record.compile_seconds)),
+        (dict, (record.description, *(record.rows or []))),
+        (list | None, (record.rows,)),
+    ):
+        if not all(isinstance(value, types) for value in values):
+            raise ValueError("a field is of another type")
 
 
 @contextlib.contextmanager

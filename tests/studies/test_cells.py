@@ -129,6 +129,23 @@ def test_a_changed_line_is_told(tmp_path):
     toy = Toy()
     run(toy, tmp_path)
     path = tmp_path / records.FILE_NAME
+    path.write_text(path.read_text().replace('"n": 1', '"n": 2', 1))
+    with pytest.raises(errors.DamagedError, match=r"`Line 2 of .* is not what was wr"):
+        run(toy, tmp_path)
+
+
+def test_lines_of_an_earlier_version_are_read_and_the_log_says_so(tmp_path, caplog):
+    toy = Toy()
+    whole = run(toy, tmp_path)
+    path = tmp_path / records.FILE_NAME
+    lines = []
+    for line in path.read_text().splitlines():
+        fields = json.loads(line).items()
+        former = {k: v for k, v in fields if not k.startswith("facts_")}
+        lines.append(json.dumps(former))
+    path.write_text("\n".join([*lines, ""]))
+    assert run(toy, tmp_path) == whole
+    assert "3 of 3 lines of" in caplog.text
     path.write_text(path.read_text().replace('"rows"', '"row"', 1))
     with pytest.raises(errors.InputError, match=r"Line 1 of .* is no record"):
         run(toy, tmp_path)

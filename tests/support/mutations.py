@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seeded changes to the content of files, as damage and malice make them."""
 
+import copy
 import json
 import random
 
@@ -80,7 +81,7 @@ def _changed(document, rng):
             places += [(node, key) for key in keys]
             left += [node[key] for key in keys]
     holder, key = rng.choice(places)
-    value = rng.choice(JSON_VALUES)
+    value = copy.deepcopy(rng.choice(JSON_VALUES))  # What is put into it stays there.
     if holder is None:
         return value if rng.random() < 0.1 else document
     kind = rng.randrange(4)
