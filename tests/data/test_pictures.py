@@ -226,3 +226,13 @@ def test_more_pictures_than_memory_are_refused(tmp_path, monkeypatch):
     assert pictures.load([tmp_path / "0.png"] * 2, tmp_path).shape == (2, 4, 5, 1)
     with pytest.raises(errors.InputError, match=r"The 9000 pictures in .* are free"):
         pictures.load([tmp_path / "0.png"] * 9000, tmp_path)
+
+
+def test_a_png_whose_pixels_have_another_checksum_is_refused(root):
+    path = root / "a" / "0.png"
+    PIL.Image.fromarray(RANDOM).save(path, compress_level=0)
+    content = bytearray(path.read_bytes())
+    content[content.index(RANDOM[1].tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(errors.InputError, match=r"0\.png.*the checksum of its pixels"):
+        count(root)
