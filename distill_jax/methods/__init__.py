@@ -12,6 +12,7 @@ from distill_jax.methods.gradient import dc, dcc, dsa, dsac
 from distill_jax.methods.inducing import kip
 from distill_jax.methods.initial_examples import initial_fn
 from distill_jax.methods.kernel import frepo, rcig
+from distill_jax.methods.label_draws import LearnedDraws, learn_draws
 from distill_jax.methods.labels import label_bptt, label_mtt, label_ridge
 from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
@@ -21,6 +22,7 @@ from distill_jax.methods.unrolled import bptt, rat_bptt
 
 __all__ = [
     "NAMES",
+    "LearnedDraws",
     "auto",
     "bptt",
     "build",
@@ -39,6 +41,7 @@ __all__ = [
     "label_bptt",
     "label_mtt",
     "label_ridge",
+    "learn_draws",
     "mtt",
     "options_of",
     "parameters_of",

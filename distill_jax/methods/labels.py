@@ -55,7 +55,7 @@ def label_bptt(
     network_batch_size: int | None = None,
     num_networks: int = 1,
     augmentation: str = "none",
-    clip: float | None = None,
+    clip: float | None = 2.0,
     decay: float | None = None,
     remat: unroll.Remat = "step",
     protocol: protocols.Protocol | None = None,

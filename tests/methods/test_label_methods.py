@@ -326,6 +326,24 @@ def test_images_stay_and_windows_move_forward_in_a_run():
         objectives.unrolled_training(task, num_steps=3, windows="forward")
 
 
+def test_draws_are_learned_each_for_itself():
+    digits, task = digits_task()
+    index = dj.selection.random_subsets(KEY, digits, 1, num_draws=2)
+    options = {"num_per_class": 1, "batch_size": 32, "learning_rate": 0.01}
+    recipes = [methods.label_ridge(task, **options, index=rows) for rows in index]
+    two = methods.learn_draws(KEY, recipes, digits, num_steps=4)
+    one = methods.learn_draws(KEY, recipes[:1], digits, num_steps=4)
+    for name in ("x", "y", "loss"):
+        np.testing.assert_array_equal(getattr(one, name)[0], getattr(two, name)[0])
+    raw = digits.train.x[index]
+    np.testing.assert_allclose(two.x, dj.data.normalize(digits.spec.normalizer, raw))
+    assert np.abs(two.y[0] - two.y[1]).max() > 1e-4
+    assert two.loss.shape == (2, 4)
+    assert two.learning_rate is None
+    with pytest.raises(errors.InputError, match="`num_recipes`"):
+        methods.learn_draws(KEY, [], digits, num_steps=4)
+
+
 @pytest.mark.parametrize(("total", "window"), [(6, 2), (7, 3), (5, 5), (9, 4)])
 def test_forward_windows_begin_at_the_start_and_end_at_the_end(total, window):
     forward = objectives.Forward(30)
