@@ -16,6 +16,7 @@ CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 FOLDERS = {  # of data sets that are not in the package
     "mnist": "mnist",
     "fashion_mnist": "fashion_mnist",
+    "cifar100": "cifar100/cifar-100-python",
     "cifar10": "cifar10/cifar-10-batches-py",
 }
 
