@@ -7,6 +7,7 @@ After :func:`build` nobody reads the config.
 
 from __future__ import annotations
 
+import numbers
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -99,6 +100,7 @@ def build(config: Any) -> Labelling:
         dataset = problems.load_for(config)
     else:
         dataset = problems.load(config, "the epoch and the temperature")
+    _check_numbers(config.labels)
     task = problems.task_of(config.network.to_dict(), dataset)
     usual = protocols.soft_label_protocol(use_flip=not ingredients.is_digits(task))
     protocol = problems.protocol_with(usual, config.protocol)
@@ -176,6 +178,19 @@ def _teachers(
         expert_task = problems.task_of(config.network.to_dict(), dataset, changes)
     path = None if folder is None else pathlib.Path(folder).expanduser()
     return Teachers(experts.ExpertPlan(**section), expert_task, path, None, {})
+
+
+def _check_numbers(section: Any) -> None:
+    """Raises unless epochs and temperatures are numbers."""
+    for name, kind, noun in (
+        ("epochs", numbers.Integral, "whole numbers"),
+        ("temperatures", numbers.Real, "numbers"),
+    ):
+        for value in section[name]:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise errors.InputError(
+                    f"`labels.{name}` holds {value!r}; they are {noun}, such as (1, 4)."
+                )
 
 
 def _epochs(config: Any, plan: experts.ExpertPlan | None) -> tuple[int, ...]:

@@ -276,3 +276,150 @@ def test_a_teacher_of_ones_own_stands_in_for_experts(set_of, dataset, tmp_path):
     assert "Teacher" in (workdir / "report.html").read_text()
     dj.labels.write_logits(path, x, logits + 1)
     assert label(workdir, f"--teacher={path}") == 2  # Not the file that it was.
+
+
+def broken(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+PICTURES = np.zeros((20, 8, 8, 1), np.uint8)
+HARD = np.eye(10, dtype=np.float32)[np.arange(20) % 10]
+REFUSED = {
+    "a temperature of 0": (
+        lambda folder: ["--config.labels.temperatures=(0.0, 1.0)"],
+        "The temperature is 0.0; it divides the logits and must be above 0",
+    ),
+    "a temperature that is none": (
+        lambda folder: ["--config.labels.temperatures=('warm',)"],
+        "`labels.temperatures` holds 'warm'; they are numbers",
+    ),
+    "an epoch that is not kept": (
+        lambda folder: ["--config.labels.epochs=(2, 60)"],
+        "Epoch 60 of the experts is to label, but it is not kept; they are trained for",
+    ),
+    "an epoch before those that are kept": (
+        lambda folder: ["--config.experts.first_epoch=3"],
+        "Epoch 2 of the experts is to label, but it is not kept",
+    ),
+    "more images than there are": (
+        lambda folder: ["--config.num_per_class=500"],
+        "500",
+    ),
+    "no validation split": (
+        lambda folder: ["--config.data.validation_fraction=0.0"],
+        "the epoch and the temperature are taken from the validation split",
+    ),
+    "experts of other networks": (
+        lambda folder: [
+            "--config.experts.network={'hidden': (9,)}",
+            f"--config.experts.folder={folder / 'experts'}",
+        ],
+        "`hidden` of the network was [16], now [9]; use another folder",
+    ),
+    "images of nowhere": (
+        lambda folder: [f"--images={folder / 'nowhere'}"],
+        "There is no distilled set",
+    ),
+    "images without their space": (
+        lambda folder: [f"--images={broken(folder / 'a.npz', x=PICTURES)}"],
+        "does not say in which its images are; pass --space=raw",
+    ),
+    "images of an unknown space": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES)}",
+            "--space=pixels",
+        ],
+        'says "pixels" of the space in which its images are',
+    ),
+    "a space without images": (
+        lambda folder: ["--space=raw"],
+        "but no images are passed",
+    ),
+    "images of another shape": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES[:, :7])}",
+            "--space=raw",
+        ],
+        "have the shape (20, 7, 8, 1)",
+    ),
+    "images that are not finite": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES * np.nan)}",
+            "--space=raw",
+        ],
+        "holds numbers that are not finite",
+    ),
+    "labels of another class count": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES, y=HARD[:, :9])}",
+            "--space=raw",
+        ],
+        "The labels of",
+    ),
+    "negative labels": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES, y=-HARD)}",
+            "--space=raw",
+        ],
+        "has a probability of -1 in row 0, but none is negative",
+    ),
+    "labels that are not finite": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES, y=HARD * np.nan)}",
+            "--space=raw",
+        ],
+        "holds numbers that are not finite",
+    ),
+    "classes that there are not": (
+        lambda folder: [
+            f"--images={broken(folder / 'a.npz', x=PICTURES, y=np.arange(20))}",
+            "--space=raw",
+        ],
+        "name classes from 0 to 19",
+    ),
+    "a file without images": (
+        lambda folder: [f"--images={broken(folder / 'a.npz', z=PICTURES)}"],
+        'but no images "x"',
+    ),
+    "logits of other images": (
+        lambda folder: [
+            "--teacher=" + str(dj.labels.write_logits(folder / "t.npz", PICTURES, HARD))
+        ],
+        "says nothing of 20 of the 20 images",
+    ),
+    "logits of nowhere": (
+        lambda folder: [f"--teacher={folder / 'nowhere.npz'}"],
+        "There is no file",
+    ),
+    "a method's config": (
+        lambda folder: ["--config.kind=distill"],
+        "use `distill-jax distill`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_work_is_told_in_a_sentence(case, whole, tmp_path, capsys):
+    make, said = REFUSED[case]
+    shutil.copytree(next((whole / "experts").iterdir()), tmp_path / "experts")
+    assert label(tmp_path / "run", *make(tmp_path)) == 2
+    assert said in complaint(capsys)
+    assert not (tmp_path / "run" / "distilled.npz").exists()
+    assert not (tmp_path / "run" / "experts").exists()
+
+
+def test_a_set_of_other_data_is_refused(finished, tmp_path, capsys):
+    words = [f"--images={finished}", "--config.data.validation_fraction=0.3"]
+    assert label(tmp_path / "run", *words) == 2
+    assert "their fingerprints differ" in complaint(capsys)
+    assert label(tmp_path / "run", f"--images={finished}", "--space=raw") == 2
+    assert "leave `--space` out" in complaint(capsys)
+
+
+def test_the_test_split_may_choose_and_the_page_says_so(whole, tmp_path):
+    words = ["--config.labels.chosen_on=test", "--config.evaluate.arms=False"]
+    assert label(tmp_path / "run", *words, expert_words(whole)) == 0
+    assert "is not a fair estimate" in (tmp_path / "run" / "report.html").read_text()
+    stored = dj.DistilledSet.load(tmp_path / "run")
+    assert stored.recipe["labels"]["chosen_on"] == "test"
