@@ -42,5 +42,5 @@ def get_config(arg=None):
         config.study.sizes = (1, 2)
         config.study.chosen_epochs = (1, 2)
         config.study.expert.epochs = (1, 2)
-        config.study.student.num_steps = 20
+        config.study.student.num_steps = (20, 20)
     return settings.finish(config, arg)
