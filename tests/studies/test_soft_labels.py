@@ -58,7 +58,7 @@ def rows_of_epochs(best):
             rows += [
                 row(unit, size, "soft", e, curve(size, e, epoch_of_best),
                     expert_accuracy=0.1 * e)
-                for e in (1, 2, 4, 8)
+                for e in (1, 1.5, 2, 3, 4, 6, 8)
             ]  # fmt: skip
     return rows
 

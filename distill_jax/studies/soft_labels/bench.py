@@ -114,6 +114,7 @@ class Bench:
             num_seeds=num_students or self.num_students,
             splits=("validation", "test"),
             normalizer=self.dataset.spec.normalizer,
+            side_by_side=dj.compute.devices.side_by_side(self.task),
         )
 
 
