@@ -49,7 +49,7 @@ def main() -> None:
     study = making.make(**options)
     names = ("sizes", "chosen_epochs", "expert", "student", "num_draws")
     dataset = dj.data.load(options["data_name"])
-    network = {"name": "mlp", "hidden": (128, 128)}
+    network = {"name": "mlp", "hidden": (128,)}
     own = {name: options.get(name) for name in names}
     bench = making.bench_of(dataset, network, **own, least_experts=5)
     known = [

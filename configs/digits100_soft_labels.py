@@ -17,6 +17,7 @@ def get_config(arg=None):
     config.study = {
         "name": "soft_labels",
         "data_name": "digits100",
+        "network": {"name": "mlp", "hidden": (128,)},
         "sizes": (1, 2, 5, 10),
         "chosen_epochs": (6, 8, 12, 24),
         "expert": {"epochs": (1, 2, 3, 4, 6, 8, 12, 16, 24, 40, 80)},

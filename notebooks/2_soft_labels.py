@@ -46,7 +46,7 @@ NUM_SEEDS = 2 if RUNLOCAL else 3
 data = dj.data.load("digits100")
 print(data)
 task = dj.tasks.classification(
-    dj.nets.mlp(data.spec.num_classes, hidden=(128, 128)), data.spec
+    dj.nets.mlp(data.spec.num_classes, hidden=(128,)), data.spec
 )
 index = dj.selection.random_subsets(jax.random.key(0), data, 1, num_draws=1)[0]
 images, classes = data.train.x[index], data.train.y[index]

@@ -68,7 +68,7 @@ def make(
       data_dir: the folder of the data sets.
       max_per_class: at most so many training examples of each class are kept.
       experiments: names of those that are run.
-      network: of experts and students; a perceptron of two layers by default.
+      network: of experts and students; a perceptron by default.
       sizes: images per class.
       chosen_epochs: of the expert, for each of the sizes, in experiments that do not
         vary it. Chosen beforehand; the experiment "epochs" shows what validation says.
@@ -96,7 +96,7 @@ def make(
             raise errors.InputError(
                 f'There is no experiment "{name}". {errors.nearest(name, _NAMES)}'
             )
-    network = dict(network or {"name": "mlp", "hidden": (128, 128)})
+    network = dict(network or {"name": "mlp", "hidden": (128,)})
     bench = bench_of(
         _dataset(data_name, data_dir, max_per_class),
         network,
