@@ -35,6 +35,8 @@ def without(config, *names):
     [
         ("distill", STUDY, "distill-jax study"),
         ("study", "digits_dm", "distill-jax distill"),
+        ("distill", "digits100_labels", "distill-jax label"),
+        ("label", "digits_dm", "distill-jax distill"),
     ],
 )
 def test_another_kind_is_refused_naming_the_right_command(
@@ -60,7 +62,12 @@ def test_every_kind_has_a_command_that_takes_it():
 
 @pytest.mark.parametrize(
     ("command", "config", "kind"),
-    [("distill", "digits_dm:runlocal", "study"), ("study", STUDY, "distill")],
+    [
+        ("distill", "digits_dm:runlocal", "study"),
+        ("study", STUDY, "distill"),
+        ("label", "digits100_labels:runlocal", "distill"),
+        ("distill", "digits_dm:runlocal", "label"),
+    ],
 )
 def test_a_folder_of_another_kind_is_refused(command, config, kind, tmp_path, capsys):
     folder = stored(tmp_path / "run", {"kind": kind})

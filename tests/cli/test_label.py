@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import distill_jax as dj
-from distill_jax.cli import data_sets, kept_choice, label_work, main
+from distill_jax.cli import data_sets, kept_choice, label_report, label_work, main
 from distill_jax.evaluation import grid, labelled_arms
 from distill_jax.storage import merging
 
@@ -38,6 +38,12 @@ def call(*words):
 
 def label(workdir, *words):
     return call("label", *TINY, f"--workdir={workdir}", *words)
+
+
+@pytest.fixture
+def without_page(monkeypatch):
+    """Pages are looked at elsewhere, and take a second each."""
+    monkeypatch.setattr(label_report, "write", lambda *args: None)
 
 
 def complaint(capsys):
@@ -118,7 +124,9 @@ def test_epoch_and_temperature_are_the_best_of_validation(whole):
     assert told["temperature"] == told["temperatures"][column]
 
 
-def test_the_test_split_is_touched_once_for_each_arm(tmp_path, monkeypatch):
+def test_the_test_split_is_touched_once_for_each_arm(
+    tmp_path, monkeypatch, without_page
+):
     splits = []
     evaluate_grid, measure = grid.evaluate_grid, labelled_arms.Comparison.measure
 
@@ -161,7 +169,12 @@ def test_another_config_is_refused(finished, capsys):
     assert "<h1>Mine" in (finished / "report.html").read_text()
 
 
-@pytest.mark.parametrize("num_rows", [0, 1, 2])
+LONG = pytest.mark.long(timeout=300)
+
+
+@pytest.mark.parametrize(
+    "num_rows", [pytest.param(0, marks=LONG), 1, pytest.param(2, marks=LONG)]
+)
 def test_a_stopped_run_goes_on_to_the_same_set(
     num_rows, whole, finished, monkeypatch, capsys
 ):
@@ -227,7 +240,10 @@ def expert_words(whole):
     return f"--config.experts.folder={folder}"
 
 
-def test_images_of_a_set_keep_their_order(whole, set_of, dataset, tmp_path):
+@pytest.mark.long(timeout=300)
+def test_images_of_a_set_keep_their_order(
+    whole, set_of, dataset, tmp_path, without_page
+):
     """Whichever way the same images come, the same experts say the same of them."""
     facts, train = set_of.recipe["labels"], dataset.train
     order = np.random.default_rng(0).permutation(20)
@@ -258,6 +274,25 @@ def test_images_of_a_set_keep_their_order(whole, set_of, dataset, tmp_path):
     np.testing.assert_allclose(dj.DistilledSet.load(again).y, sets[0].y, atol=1e-4)
     names = [row["name"] for row in results_of(again)["arms"]]
     assert {"own-labels", "chosen-labels"} <= set(names)
+
+
+def test_images_of_an_npz_are_labelled_as_they_lie(
+    whole, set_of, dataset, tmp_path, without_page
+):
+    order = np.random.default_rng(0).permutation(20)
+    index = np.array(set_of.recipe["labels"]["index"])[order]
+    np.savez(tmp_path / "theirs.npz", x=dataset.train.x[index] / 16.0, space="unit")
+    words = [
+        f"--config.labels.epochs=({set_of.recipe['labels']['epoch']},)",
+        f"--config.labels.temperatures=({set_of.recipe['labels']['temperature']},)",
+        "--config.evaluate.arms=False",
+        expert_words(whole),
+    ]
+    assert label(tmp_path / "run", f"--images={tmp_path / 'theirs.npz'}", *words) == 0
+    stored = dj.DistilledSet.load(tmp_path / "run")
+    np.testing.assert_allclose(stored.x, set_of.x[order], atol=1e-5)
+    np.testing.assert_allclose(stored.y, set_of.y[order], atol=1e-4)
+    assert stored.recipe["labels"]["index"] is None
 
 
 def test_a_teacher_of_ones_own_stands_in_for_experts(set_of, dataset, tmp_path):
