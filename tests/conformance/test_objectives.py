@@ -122,6 +122,9 @@ OBJECTIVES = {
     "kernel, implicit": lambda task, **size: methods.rcig(
         task, batch_size=16, num_networks=2, num_implicit=1, ridge=1e-2, **size
     ),
+    "ridge head": lambda task, **size: methods.label_ridge(
+        task, batch_size=16, num_networks=2, **size
+    ),
     "inducing": lambda task, **size: methods.kip(
         task, num_steps=9, batch_size=16, ridge=1e-2, **size
     ),
@@ -143,6 +146,7 @@ REFUSED: dict[tuple[str, str], str] = {
     for objective, sentence in {
         "alignment": "CAFE classifies real examples by the centres of classes, but the",
         "kernel, implicit": "RCIG lowers the cross-entropy of a prediction, but the",
+        "ridge head": "Labels that are learned alone are class probabilities, but the",
         "trajectory, labels": "labels that target networks give are class prob",
     }.items()
 }
