@@ -442,3 +442,18 @@ def test_where_labels_drifted_the_place_of_a_row_tells_its_class():
         checks.classes_of(unclear)
     with pytest.raises(errors.InputError, match="19 rows for 5 classes"):
         checks.classes_of(drifted[1:])
+
+
+def test_of_many_classes_fewer_than_most_rows_tell_that_places_are_classes():
+    """Labels that start uniform, and were learned for a few steps."""
+    rng = np.random.default_rng(0)
+    placed = np.arange(100)
+    named = np.where(placed < 40, placed, rng.integers(100, size=100))
+    for order in (placed, rng.permutation(placed)):
+        labels = 0.009 + 0.1 * np.eye(100)[named][order]
+        labels += 1e-4 * rng.uniform(size=labels.shape)
+        if order is placed:
+            np.testing.assert_array_equal(checks.classes_of(labels), placed)
+        else:
+            with pytest.raises(errors.InputError, match="not class-major"):
+                checks.classes_of(labels)
