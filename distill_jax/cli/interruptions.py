@@ -19,7 +19,12 @@ from types import FrameType
 
 from distill_jax import errors
 
-__all__ = ["NAMES", "ending_in_a_sentence", "wait_for_others"]
+__all__ = [
+    "NAMES",
+    "ending_in_a_sentence",
+    "speak_on_the_way_out",
+    "wait_for_others",
+]
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Not all systems have the last.
 SECONDS = 3.0  # What a command has for its way out.
@@ -72,6 +77,28 @@ def ending_in_a_sentence(program: str, resumes: bool) -> Iterator[None]:
 def wait_for_others() -> None:
     """Says that this is one of several processes, which stop together."""
     _waits["for others"] = True
+
+
+def speak_on_the_way_out(program: str) -> None:
+    """Makes a signal that comes after a command end the process, with a sentence.
+
+    Args:
+      program: the first word of the sentence.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del frame
+        name = signal.Signals(signum).name
+        text = f"{program}: Stopped by {name} on the way out; the command had ended."
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            sys.stdout.flush()
+        os.write(2, f"{text}\n".encode())
+        os._exit(128 + signum)
+
+    for name in NAMES:
+        signum = getattr(signal, name, None)
+        if signum is not None and signal.getsignal(signum) != signal.SIG_IGN:
+            signal.signal(signum, stop)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ the loss of another process of the run in 4, failed cells of a study in 5. What 
 interrupted exits with 128 plus the signal; the same command resumes it.
 """
 
+import atexit
+import contextlib
 import importlib
 import os
 import signal
@@ -63,13 +65,29 @@ def main(argv: Sequence[str] | None = None) -> None:
       ...
       exit code 0
     """
-    code = _run(list(sys.argv[1:] if argv is None else argv))
-    if argv is None and code > 128:
+    if argv is not None:
+        sys.exit(_run(list(argv)))
+    ended: list[int] = []
+    atexit.register(_leave, ended)  # Before all others, so it is called after them.
+    ended.append(_run(sys.argv[1:]))
+    interruptions.speak_on_the_way_out(flags.PROGRAM)
+    if ended[0] > 128:
         # A thread of XLA may still be at work, and Python's way out ends under it.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _leave(ended)
+    sys.exit(ended[0])
+
+
+def _leave(ended: Sequence[int]) -> None:
+    """Ends the process with the code of its command, if that has ended.
+
+    What Python does after all that was registered for its end takes a while, and a
+    signal meanwhile says nothing.
+    """
+    for code in ended:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
         os._exit(code)
-    sys.exit(code)
 
 
 def command(name: str) -> flags.Command:

@@ -146,3 +146,33 @@ def test_a_signal_that_comes_while_an_object_is_freed_prints_no_traceback(capfd)
         freed = Freed(lambda: os.kill(os.getpid(), signal.SIGTERM))
         del freed
     assert capfd.readouterr().err == ""
+
+
+LEAVING = """
+import atexit, sys, time
+from distill_jax.cli import flags, main
+
+def leave():
+    print("leaving", flush=True)
+    time.sleep(20)
+
+act = lambda values: atexit.register(leave)
+main.command = lambda name: flags.Command("toy", "", "", lambda parser: None, act)
+sys.argv[1:] = ["toy"]
+main.main()
+"""
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_a_signal_on_the_way_out_is_a_sentence(signum):
+    command = [sys.executable, "-c", LEAVING]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "leaving\n"
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=15)
+    name = signal.Signals(signum).name
+    assert said == (
+        f"distill-jax: Stopped by {name} on the way out; the command had ended.\n"
+    )
+    assert process.returncode == 128 + signum
