@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distill_jax import errors
-from distill_jax.cli import kept_results, outputs
+from distill_jax.cli import kept_results, kinds, outputs
 from distill_jax.evaluation import label_choice
 
 __all__ = ["CHOICE", "Choice", "Kept"]
@@ -42,7 +42,8 @@ class Kept:
 
     Args:
       workdir: the folder.
-      identity: of what is labelled, and by whom, where the config does not say it.
+      identity: the config, and digests of what is labelled and by whom.
+      shape: how many temperatures there are, and students of each pair.
 
     Attributes:
       rows: by epoch, those that are there.
@@ -50,10 +51,16 @@ class Kept:
       experts: how good they are after every epoch, where that is known.
 
     Raises:
-      InputError: when the rows of the folder are of other images or another teacher.
+      InputError: when the rows of the folder are of another config, of other images,
+        or of another teacher.
     """
 
-    def __init__(self, workdir: pathlib.Path, identity: Mapping[str, Any]):
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        identity: Mapping[str, Any],
+        shape: tuple[int, int],
+    ):
         self._path, self._identity = workdir / CHOICE, dict(identity)
         self.rows: dict[int, label_choice.LabelRow] = {}
         self.seconds: dict[str, float] = {"choose the labels": 0.0, "compile": 0.0}
@@ -61,15 +68,39 @@ class Kept:
         kept = kept_results.read_partial(self._path, "students")
         if not kept:
             return
+        self._check(kept)
+        try:
+            self._take(kept, shape)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            self.rows, self.experts = {}, None
+            errors.warn(
+                f"The file {self._path} is damaged, so its students are left out "
+                f"({error!r})."
+            )
+
+    def _take(self, kept: Mapping[str, Any], shape: tuple[int, int]) -> None:
+        """Takes what a document says; raises where it has another form."""
+        seconds = {name: float(value) for name, value in kept["seconds"].items()}
+        rows = {int(e): _to_row(row, shape) for e, row in kept["rows"].items()}
+        experts = kept["experts"] and {
+            name: _to_table(kept["experts"][name]) for name in ("accuracy", "entropy")
+        }
+        self.seconds, self.rows = {**self.seconds, **seconds}, rows
+        self.experts = experts or None
+
+    def _check(self, kept: Mapping[str, Any]) -> None:
+        """Raises for the rows of another run."""
         for name, value in self._identity.items():
-            if kept.get(name) != value:
+            former = kept.get(name)
+            is_same = former == value
+            if name == "config" and isinstance(former, dict):
+                is_same = kinds.is_same_run(former, value)
+            if not is_same:
                 raise errors.InputError(
-                    f"The folder {workdir} holds labels of another run: `{name}` was "
-                    f"{str(kept.get(name))[:12]}, now {str(value)[:12]}, so the file "
-                    "that it was read from has changed; use another folder."
+                    f"The file {self._path} is of another run: it had another "
+                    f"{name.removesuffix('_sha256')}; use another folder, or remove "
+                    "the file."
                 )
-        self.rows = {int(e): _to_row(row) for e, row in kept["rows"].items()}
-        self.seconds, self.experts = dict(kept["seconds"]), kept["experts"]
 
     def add(self, epoch: int, row: label_choice.LabelRow) -> None:
         """Keeps the students of an epoch."""
@@ -112,9 +143,23 @@ class Kept:
         outputs.write_json(self._path, {**self._identity, **rest})
 
 
-def _to_row(row: Mapping[str, Any]) -> label_choice.LabelRow:
-    accuracy, entropy = (np.asarray(row[name]) for name in ("accuracy", "entropy"))
-    return label_choice.LabelRow(accuracy, entropy, row["num_diverged"], 0.0, 0.0)
+def _to_row(row: Mapping[str, Any], shape: tuple[int, int]) -> label_choice.LabelRow:
+    """A row of the right shape; raises for another."""
+    accuracy = np.asarray(row["accuracy"], np.float64)
+    entropy = np.asarray(row["entropy"], np.float64)
+    if accuracy.shape != shape or entropy.shape != shape[:1]:
+        raise ValueError("a row has another shape")
+    if not np.isfinite(accuracy).all():
+        raise ValueError("an accuracy is no number")
+    return label_choice.LabelRow(accuracy, entropy, int(row["num_diverged"]), 0.0, 0.0)
+
+
+def _to_table(rows: Any) -> list[Any]:
+    """Numbers of each expert; raises for anything else."""
+    table = np.asarray(rows, np.float64)
+    if table.ndim != 2 or not table.size:
+        raise ValueError("what is known of the experts is no table")
+    return _plain(table)
 
 
 def _plain(values: Any) -> list[Any]:

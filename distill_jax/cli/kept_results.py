@@ -205,11 +205,12 @@ of `distill-jax distill`.
 
 
 @contextlib.contextmanager
-def in_sentences(workdir: pathlib.Path) -> Iterator[None]:
+def in_sentences(workdir: pathlib.Path, *, command: str = "distill") -> Iterator[None]:
     """Says what is wrong with what a run has left, where it cannot be shown.
 
     Args:
       workdir: the folder of the run.
+      command: that made it.
 
     Raises:
       InputError: in place of whatever a field that is missing or of another type leads
@@ -226,7 +227,7 @@ def in_sentences(workdir: pathlib.Path) -> Iterator[None]:
 
     message = (
         f"What the run in {workdir} has left cannot be shown ({{error}}); remove "
-        "`results.json`, and the same `distill-jax distill` writes it again."
+        f"`results.json`, and the same `distill-jax {command}` writes it again."
     )
     with bounds.reading(message):
         yield

@@ -23,16 +23,19 @@ __all__ = ["details", "facts", "identity", "notes", "to_distilled", "wanted"]
 
 
 def identity(built: Labelling) -> dict[str, Any]:
-    """Names what is labelled and by whom, where files of a user say it.
+    """Tells what a run is: its config, and what files of a user hold.
 
     Args:
       built: from :func:`distill_jax.cli.labelling.build`.
 
     Returns:
-      Digests.
+      The config, and digests of images and teacher.
     """
-    teacher = built.teachers.facts.get("sha256")
-    return {"images_sha256": built.images.sha256, "teacher_sha256": teacher}
+    return {
+        "config": json.loads(json.dumps(built.config)),
+        "images_sha256": built.images.sha256,
+        "teacher_sha256": built.teachers.facts.get("sha256"),
+    }
 
 
 def wanted(built: Labelling) -> dict[str, dict[str, Any]]:

@@ -116,14 +116,15 @@ that name; pass the folder of a set, or the path of an npz with images "x".
     data_sets.check_fingerprint(stored, dataset)
     checks.check_synthetic(dj.evaluation.to_synthetic(stored), dataset)
     is_probable = stored.targets == "probabilities" and stored.label_mass == "one"
+    classes = _classes_of(stored.y)
     return Images(
         x=np.asarray(stored.x, np.float32),
         digests=dj.labels.image_digests(stored.x),
         sha256=digests.of_array(stored.x),
         num_bytes=4 * stored.x.size,
         words=f"the images of {path}",
-        classes=_classes_of(stored.y),
-        own_labels=stored.y if is_probable else None,
+        classes=classes,
+        own_labels=_soft(stored.y, classes) if is_probable else None,
         weight=stored.weight,
     )
 
@@ -204,7 +205,15 @@ def _labels_of(
         )
     label_checks.check_labels(y, "probabilities", name=f"`y` of {path}")
     y = np.asarray(y, np.float32)
-    return _classes_of(y), y
+    classes = _classes_of(y)
+    return classes, _soft(y, classes)
+
+
+def _soft(y: np.ndarray, classes: np.ndarray | None) -> np.ndarray | None:
+    """Labels that say more than the classes; else None."""
+    if classes is not None and np.array_equal(y, np.eye(y.shape[1])[classes]):
+        return None
+    return y
 
 
 def _classes_of(y: Any) -> np.ndarray | None:

@@ -77,7 +77,7 @@ def write(workdir: pathlib.Path, config: Any, dataset: data.Dataset) -> None:
     """
     import rich.console
 
-    with kept_results.in_sentences(workdir):
+    with kept_results.in_sentences(workdir, command="label"):
         stored = dj.DistilledSet.load(workdir)
         data_sets.check_fingerprint(stored, dataset)
         results = kept_results.so_far(workdir, stored)

@@ -49,7 +49,8 @@ class Work:
         self._built, self._workdir, self._progress = built, workdir, progress
         key_rest = jax.random.split(jax.random.key(built.seed))[1]
         self._key_students, self.key_arms = jax.random.split(key_rest)
-        self.kept = kept_choice.Kept(workdir, label_facts.identity(built))
+        shape = len(built.options.temperatures), built.options.num_seeds
+        self.kept = kept_choice.Kept(workdir, label_facts.identity(built), shape)
 
     @functools.cached_property
     def buffer(self) -> dj.experts.Buffer:

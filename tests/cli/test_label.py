@@ -162,6 +162,14 @@ def test_the_same_command_says_that_it_is_done(finished, monkeypatch, capsys):
     assert (finished / "report.html").exists()
 
 
+def test_rows_of_another_run_are_refused(finished, capsys):
+    """Even where the config of the folder is gone, which would have told."""
+    for name in ("config.json", "config.json.sha256"):
+        (finished / name).unlink()
+    assert label(finished, "--config.protocol.learning_rate=0.3") == 2
+    assert "is of another run: it had another config" in complaint(capsys)
+
+
 def test_another_config_is_refused(finished, capsys):
     assert label(finished, "--config.seed=5") == 2
     assert "holds a run with another config: `seed` was 0, now 5" in complaint(capsys)
