@@ -45,7 +45,7 @@ def _run(values: argparse.Namespace) -> None:
 
     built = labelling.build(config)
     is_done = label_work.run(built, workdir, progress=False if values.quiet else None)
-    label_report.write(workdir, config, built.dataset)
+    label_report.write(workdir, built.title, built.config, built.dataset)
     if is_done:
         print("All of it was there already; the page alone was written again.")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import distill_jax as dj
 from distill_jax import data, errors
-from distill_jax.cli import data_sets, kept_results, labelling, run_facts, settings
+from distill_jax.cli import data_sets, kept_results, run_facts, settings
 
 __all__ = ["load_data", "write"]
 
@@ -63,12 +63,18 @@ yet; the same `distill-jax label` goes on.
     )
 
 
-def write(workdir: pathlib.Path, config: Any, dataset: data.Dataset) -> None:
+def write(
+    workdir: pathlib.Path,
+    title: str,
+    fields: Mapping[str, Any],
+    dataset: data.Dataset,
+) -> None:
     """Writes the page, prints the table, and says where everything is.
 
     Args:
       workdir: the folder of the run.
-      config: what it was made with.
+      title: the heading of the page.
+      fields: of the config, which are shown.
       dataset: that it was made from.
 
     Raises:
@@ -82,7 +88,7 @@ def write(workdir: pathlib.Path, config: Any, dataset: data.Dataset) -> None:
         data_sets.check_fingerprint(stored, dataset)
         results = kept_results.so_far(workdir, stored)
         told = results["labelling"]
-        contents = _contents(workdir, config, stored, results)
+        contents = _contents(workdir, title, stored, results, fields)
         page = dj.report.to_label_page(contents, _findings(stored, told))
         path = dj.report.write_page(page, workdir / "report.html")
     bare = [{k: v for k, v in arm.items() if k != "note"} for arm in contents.arms]
@@ -97,9 +103,10 @@ def write(workdir: pathlib.Path, config: Any, dataset: data.Dataset) -> None:
 
 def _contents(
     workdir: pathlib.Path,
-    config: Any,
+    title: str,
     stored: dj.DistilledSet,
     results: Mapping[str, Any],
+    fields: Mapping[str, Any],
 ) -> dj.report.Contents:
     """What the page shares with those of other runs."""
     told, environment = results["labelling"], results["environment"]
@@ -117,9 +124,9 @@ def _contents(
         "SHA-256 of the images": told["images_sha256"],
     }
     return dj.report.Contents(
-        title=labelling.title_of(config),
+        title=title,
         facts=facts,
-        config=config.to_dict(),
+        config=fields,
         class_names=stored.data["class_names"],
         metrics=run_facts.metrics_of(results),
         arms=results["arms"],

@@ -79,7 +79,7 @@ def _report_labels(
     workdir: pathlib.Path, config: Any, values: argparse.Namespace
 ) -> None:
     """Writes the page of labelled images."""
-    from distill_jax.cli import label_report
+    from distill_jax.cli import label_report, labelling
 
     if values.picture:
         raise errors.InputError(
@@ -89,7 +89,8 @@ def _report_labels(
     dataset = label_report.load_data(
         workdir, config, data_dir=values.data_dir, data_name=values.data
     )
-    label_report.write(workdir, config, dataset)
+    title = labelling.title_of(config)
+    label_report.write(workdir, title, config.to_dict(), dataset)
 
 
 COMMAND = flags.Command(

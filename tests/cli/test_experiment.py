@@ -21,7 +21,10 @@ CLI = pathlib.Path(experiment.__file__).parent
 BEFORE = {
     "data_sets.load_for": set(),
     "distill.run_config": set(),
+    "label.tell": {"images", "teacher"},
+    "label_report.load_data": set(),
     "plan.alternatives": {"method", "copy_and_resolve_references"},
+    "report._report_labels": {"to_dict"},
     "report._run": {"data"},
     "finished_run.contents": set(),
     "study.build": {"data", "study", "title"},
@@ -67,7 +70,10 @@ def reads_of_a_config(path: pathlib.Path) -> dict[str, set[str]]:
                 "config_files",
                 "experiment",
                 "kinds",
+                "labelling",
+                "problems",
                 "settings",
+                "shrinking",
             )
         }
     ),
