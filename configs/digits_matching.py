@@ -30,7 +30,7 @@ OPTIONS = {
     "dsac": {1: WARM_UP, 10: LOOPS | WARM_UP},
     "dm": {1: {}, 10: {}},
     "idc": {
-        1: {"num_train_examples": 256, "learning_rate": 0.1},
+        1: {"num_train_examples": 256, "learning_rate": 0.003},
         10: {"num_train_examples": 256, "learning_rate": 0.1},
     },
     "cafe": {1: CAFE, 10: CAFE},

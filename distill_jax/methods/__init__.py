@@ -13,7 +13,9 @@ from distill_jax.methods.inducing import kip
 from distill_jax.methods.initial_examples import initial_fn
 from distill_jax.methods.kernel import frepo, rcig
 from distill_jax.methods.label_draws import LearnedDraws, learn_draws
-from distill_jax.methods.labels import label_bptt, label_mtt, label_ridge
+from distill_jax.methods.labels import label_bptt
+from distill_jax.methods.labels_by_ridge import label_ridge
+from distill_jax.methods.labels_by_trajectories import label_mtt
 from distill_jax.methods.multi_formation import idc
 from distill_jax.methods.recommended import auto
 from distill_jax.methods.registry import NAMES, build, options_of, parameters_of
