@@ -6,7 +6,8 @@ Paper:    Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Datas
           Distillation", 2024, on CIFAR-10, CIFAR-100, Tiny ImageNet and ImageNet.
 Command:  distill-jax study --config=digits100_soft_labels --workdir=runs/labels_study
 Hardware: 2 CPU cores
-Reached:  see below
+Reached:  soft labels are better than hard ones by 29.6, 18.8, 10.3 and 5.8 points at 1,
+          2, 5 and 10 per class; docs/labels.md has all claims. TIME
 """
 
 from distill_jax.cli import settings
