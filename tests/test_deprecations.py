@@ -25,7 +25,9 @@ def find(dotted: str):
 def test_a_module_is_found_under_its_old_name(old):
     new = importlib.import_module(f"distill_jax.{deprecations.MODULES[old]}")
     sys.modules.pop(f"distill_jax.{old}", None)
-    with pytest.warns(DeprecationWarning) as told:  # Its old room may warn as well.
+    with pytest.warns(
+        DeprecationWarning, match="distill_jax"
+    ) as told:  # Rooms warn too.
         assert importlib.import_module(f"distill_jax.{old}") is new
     assert any(new.__name__ in str(each.message) for each in told)
     assert new.__spec__.name == new.__name__

@@ -108,7 +108,10 @@ def make(
         least_experts=5 if "ensembles" in experiments else 1,
     )
     plan, protocols = bench.plan, bench.protocols
-    steps = {size: each.num_steps for size, each in protocols.items()}
+    steps = ", ".join(
+        f"{each.num_steps} steps at {size} per class"
+        for size, each in protocols.items()
+    )
     rate = protocols[min(protocols)].learning_rate
     return study.Study(
         title=f"What a label is worth on {data_name}",
@@ -119,8 +122,7 @@ def make(
             "Network": dj.nets.network_words(network),
             "Experts": f"{plan.num_experts}, SGD {plan.learning_rate:g}, mini-batches "
             f"of {plan.batch_size}, asked after {list(bench.epochs)} epochs",
-            "Students": f"{steps} steps by images per class, SGD {rate:g}, times 0.3 "
-            "after each quarter",
+            "Students": f"{steps}; SGD {rate:g}, times 0.3 after each quarter",
             "Units": f"{num_draws} draws of images, each with an expert of its own",
         },
     )
