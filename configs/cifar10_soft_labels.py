@@ -10,12 +10,14 @@ Hardware: an accelerator
 Reached:  not run here
 """
 
+from typing import Any
+
 from distill_jax.cli import settings
 
 
 def get_config(arg=None):
     config = settings.study()
-    config.study = {
+    study: dict[str, Any] = {
         "name": "soft_labels",
         "data_name": "cifar10",
         "max_per_class": 5000,
@@ -37,10 +39,9 @@ def get_config(arg=None):
         "num_draws": 3,
     }
     if arg:
-        config.study.max_per_class = 50
-        config.study.network.width = 8
-        config.study.sizes = (1, 2)
-        config.study.chosen_epochs = (1, 2)
-        config.study.expert.epochs = (1, 2)
-        config.study.student.num_steps = (20, 20)
+        study |= {"max_per_class": 50, "sizes": (1, 2), "chosen_epochs": (1, 2)}
+        study["network"]["width"] = 8
+        study["expert"]["epochs"] = (1, 2)
+        study["student"]["num_steps"] = (20, 20)
+    config.study = study
     return settings.finish(config, arg)

@@ -77,6 +77,11 @@ class Bench:
             normalizer=self.dataset.spec.normalizer,
         )
 
+    def some_epochs(self, usual: Sequence[int]) -> list[int]:
+        """Those of the usual epochs at which experts are asked; all, if too few are."""
+        known = [epoch for epoch in usual if epoch in self.epochs]
+        return known if len(known) > 1 else list(self.epochs)
+
     def team(self, unit: int, most: int = 5) -> list[int]:
         """Experts that label together: the unit's own, and those that follow it."""
         count = self.plan.num_experts

@@ -19,7 +19,7 @@ _EPOCHS = (4, 6, 8, 12)
 
 def _tables(bench, key, unit, size, index) -> Tables:
     del key, size
-    epochs = [epoch for epoch in _EPOCHS if epoch in bench.epochs] or bench.epochs[-1:]
+    epochs = bench.some_epochs(_EPOCHS)
     team = bench.team(unit)
     said = bench.logits(index, team, epochs)
     tables: Tables = {}

@@ -21,7 +21,7 @@ _TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 def _tables(bench, key, unit, size, index) -> Tables:
     del key, size
-    epochs = [epoch for epoch in _EPOCHS if epoch in bench.epochs] or bench.epochs[-1:]
+    epochs = bench.some_epochs(_EPOCHS)
     said = bench.logits(index, [unit], epochs)[0]
     return {
         (f"epoch {epoch}", T): transforms.from_logits(logits, T)
