@@ -40,6 +40,7 @@ def get_config(arg=None):
     }
     if arg:
         study |= {"max_per_class": 50, "sizes": (1, 2), "chosen_epochs": (1, 2)}
+        study["experiments"] = ("epochs",)
         study["network"]["width"] = 8
         study["expert"]["epochs"] = (1, 2)
         study["student"]["num_steps"] = (20, 20)
