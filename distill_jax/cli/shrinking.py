@@ -69,10 +69,13 @@ def _shrink_distillation(config: Any) -> None:
     if isinstance(config.method.get("window"), int):  # DATM's is a pair of counts.
         config.method.window = min(config.method.window, 5)
     if "experts" in config.method:
-        config.method.experts.num_experts = min(config.method.experts.num_experts, 2)
+        experts = config.method.experts
+        experts.num_experts = min(experts.num_experts, 2)
+        if "num_epochs" in experts:
+            del experts.num_epochs  # They end with the last segment.
         config.method.buffer = None  # Narrower experts than those of the folder.
     if config.method.get("name") == "datm":
-        config.method.threshold = 10.0  # Such short paths are missed by far.
+        config.method.threshold = 100.0  # Such short paths are missed by far.
     config.evaluate.num_curve_points = min(config.evaluate.num_curve_points, 2)
     config.evaluate.num_expert_epochs = min(config.evaluate.num_expert_epochs, 2)
 
