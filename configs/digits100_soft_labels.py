@@ -28,8 +28,12 @@ def get_config(arg=None):
         "num_draws": 6,
         "student": {"learning_rate": 0.05, "num_steps": (600, 600, 1000, 1500)},
     }
-    if arg:  # Few numbers of few images: half a minute.
+    if arg:  # Few numbers of few images, and no labels that are learned.
         study |= {
+            "experiments": (
+                *("epochs", "swap", "structure", "top_k", "zero_shot", "ensembles"),
+                *("temperature", "difficulty", "spread"),
+            ),
             "sizes": (1, 2),
             "chosen_epochs": (6, 8),
             "expert": {"epochs": (1, 4, 6, 8, 12)},

@@ -85,6 +85,24 @@ def test_cells_do_not_depend_on_what_ran_before(tmp_path):
     assert len({each["accuracy"] for each in spread}) > 2
 
 
+@pytest.mark.long(timeout=300)
+def test_labels_of_a_unit_do_not_depend_on_which_units_are_learned(tmp_path):
+    options = TINY | {"network": {"name": "mlp", "hidden": (16,)}}
+    make = lambda: soft_labels.make(experiments=["learned"], **options)
+    study = make()
+    assert len(study.cells) == 3
+    whole = studies.run_cells(study.cells, tmp_path / "whole", progress=False)
+    alone = studies.run_cells(make().cells[2:], tmp_path / "last", progress=False)
+    assert not whole.failed
+    assert alone.rows == [row for row in whole.rows if row["seed"] == 2]
+    told = {(row["seed"], row["labels"]): row for row in whole.rows}
+    for name in ("bptt", "mtt", "ridge"):
+        assert told[2, name]["like_all"] > 0
+        shuffled = told[2, f"{name}, shuffled"]
+        assert abs(shuffled["like_all"]) < told[2, name]["like_all"]
+    assert study.sections_of(whole.rows)[0].claims
+
+
 def test_claims_on_epochs_hold_for_rows_made_to_hold():
     told = verdicts("epochs", rows_of_epochs({1: 2, 4: 4}))
     assert set(told.values()) == {"holds"}, told
@@ -131,14 +149,15 @@ def test_the_swap_test_is_relative_to_labels_as_they_are(is_swapped_right):
 
 def test_structure_is_held_against_every_control():
     names = [("soft", 0), ("hard", 0), ("shuffled", 0), ("smooth", 0), ("noisy", 0.8)]
-    values = (0.6, 0.4, 0.2, 0.35, 0.3)
+    names.append(("half mixed with noise", 0.1))
+    values = (0.6, 0.4, 0.2, 0.35, 0.3, 0.5)
     rows = [
         row(unit, 1, name, amount, value)
         for unit in UNITS
         for (name, amount), value in zip(names, values, strict=True)
     ]
     told = verdicts("structure", rows)
-    assert len(told) == 5
+    assert len(told) == 6
     assert set(told.values()) == {"holds"}
 
 

@@ -61,17 +61,19 @@ class Bench:
         """[N] positions in the training split, nested in the size."""
         return self._draws[size][unit]
 
-    def examples(self, index: np.ndarray) -> dj.Examples:
-        """Training examples as they are stored, with one-hot labels."""
-        return dj.Examples(self.dataset.train.x[index], self.hard(index))
-
     def logits(
         self, index: np.ndarray, experts: Sequence[int], epochs: Sequence[int]
     ) -> Array:
         """[E, K, N, C], what experts say of training examples."""
+        return self.logits_of(self.dataset.train.x[index], experts, epochs)
+
+    def logits_of(
+        self, images: np.ndarray, experts: Sequence[int], epochs: Sequence[int]
+    ) -> Array:
+        """[E, K, N, C], what experts say of raw images."""
         return self.experts.logits(
             self.task,
-            self.dataset.train.x[index],
+            images,
             experts=experts,
             epochs=epochs,
             normalizer=self.dataset.spec.normalizer,

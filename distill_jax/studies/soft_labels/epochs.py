@@ -88,6 +88,7 @@ def _claims_at_few(rows: Rows, small: int, soft: Mapping[Any, float]) -> list:
     """A late expert is worse for few images; there is one best epoch in between."""
     epochs = sorted({row["amount"] for row in rows if row["labels"] == "soft"})
     curves = [units.of(rows, size=small, labels="soft", amount=e) for e in epochs]
+    softer = _rises_of_entropy(rows, small)
     against = {
         unit: _against_one_peak([curve[unit] for curve in curves]) for unit in soft
     }
@@ -108,7 +109,26 @@ def _claims_at_few(rows: Rows, small: int, soft: Mapping[Any, float]) -> list:
             unit="points the other way",
             paper="rises, then falls (Figure 2)",
         ),
+        summaries.claim_of(
+            "The later the epoch, the lower the entropy of labels.",
+            softer,
+            below=0.0,
+            unit="nats is the largest step",
+            paper="entropy falls as accuracy rises (Figure 2)",
+        ),
     ]
+
+
+def _rises_of_entropy(rows: Rows, size: int) -> dict[Any, float]:
+    """The largest step of the entropy from one epoch to the next, of each unit."""
+    own = [row for row in rows if row["size"] == size and row["labels"] == "soft"]
+    curves: dict[Any, dict[float, float]] = {}
+    for row in own:
+        curves.setdefault(row["seed"], {})[row["amount"]] = row["entropy"]
+    return {
+        unit: float(np.max(np.diff([curve[epoch] for epoch in sorted(curve)])))
+        for unit, curve in curves.items()
+    }
 
 
 def _against_one_peak(curve: list[float]) -> float:

@@ -4,7 +4,8 @@
 
 ``shuffled`` labels keep their largest entry and their entropy and lose the order of the
 others; ``smooth`` ones have as much mass on other classes, spread evenly; ``noisy``
-ones put a share on the true class and the rest at random.
+ones put a share on the true class and the rest at random; and of soft labels the surer
+half can be mixed with noise.
 """
 
 from collections.abc import Mapping
@@ -21,13 +22,14 @@ from distill_jax.studies.soft_labels.bench import Rows, Tables
 
 __all__ = ["EXPERIMENT"]
 
-_SHARES = (0.8, 0.95)  # of the true class in noisy labels
+_SHARES = (0.8, 0.9, 0.95)  # of the true class in noisy labels
+_AMOUNTS = (0.01, 0.05, 0.1)  # of noise in the surer half of soft labels
 
 
 def _tables(bench, key, unit, size, index) -> Tables:
     soft, hard = bench.soft(unit, index, bench.chosen[size]), bench.hard(index)
     classes, num_classes = bench.dataset.train.y[index], soft.shape[1]
-    key_shuffle, *keys = jax.random.split(key, 1 + len(_SHARES))
+    key_shuffle, key_mix, *keys = jax.random.split(key, 2 + len(_SHARES))
     tail = 1 - metrics.top_mass(soft, 1).mean()
     evenly = transforms.smooth(hard, tail * num_classes / (num_classes - 1))
     tables: Tables = {
@@ -39,6 +41,9 @@ def _tables(bench, key, unit, size, index) -> Tables:
     for share, key_noise in zip(_SHARES, keys, strict=True):
         noisy = transforms.noisy_true_class(key_noise, classes, num_classes, share)
         tables["noisy", share] = noisy
+    for amount in _AMOUNTS:  # The same noise, more of it.
+        mixed = transforms.mix_noise_lowest_entropy(key_mix, soft, 0.5, amount)
+        tables["half mixed with noise", amount] = mixed
     return tables
 
 
@@ -54,6 +59,10 @@ def _section(rows: Rows, everything: Mapping[str, Rows]) -> dj.report.Section:
             "shuffled ones of the same entropy": (of("soft"), of("shuffled")),
             "evenly smoothed ones": (of("soft"), of("smooth")),
             "ones with 20 % of random mass": (of("soft"), of("noisy", 0.8)),
+            "those whose surer half is mixed with 10 % of noise": (
+                of("soft"),
+                of("half mixed with noise", 0.1),
+            ),
         }
         claims += [
             summaries.claim_of(

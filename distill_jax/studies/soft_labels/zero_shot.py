@@ -42,7 +42,7 @@ def _run(bench: bench_lib.Bench, key, unit: int, size: int) -> Rows:
         names += [(what, c) for what in kinds]
     grid = bench.train(key, size, index, tables, weights)
     share = grid.right["test"] / grid.counts["test"]  # [L, S, C]
-    return [
+    rows = [
         {
             "labels": what,
             "subject": c,
@@ -50,6 +50,19 @@ def _run(bench: bench_lib.Bench, key, unit: int, size: int) -> Rows:
         }
         for number, (what, c) in enumerate(names)
     ]
+    own = _expert_accuracy(bench, unit, size, subjects)
+    return [*rows, {"labels": "the expert itself", "subject": -1, "accuracy": own}]
+
+
+def _expert_accuracy(
+    bench: bench_lib.Bench, unit: int, size: int, subjects: np.ndarray
+) -> float:
+    """How often the unit's expert names test examples of these classes."""
+    test = bench.dataset.test
+    is_asked = np.isin(test.y, subjects)
+    epoch = bench.chosen[size]
+    said = bench.logits_of(test.x[is_asked], [unit], [epoch])[0, 0]
+    return float(np.mean(np.asarray(said).argmax(axis=1) == test.y[is_asked]))
 
 
 def _section(rows: Rows, everything: Mapping[str, Rows]) -> dj.report.Section:
