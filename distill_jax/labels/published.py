@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How experts and students were trained in the paper, as data: its Table 7.
 
-Epochs of ConvNets are completed ones. Those of the ResNets count from 0 in the released
-code, so that e stands for e + 1 completed epochs.
+ConvNets: experts by SGD without momentum, students with 0.9; epochs are completed ones.
+ResNets: experts with momentum 0.9, decay 1e-4 and a tenth of the rate after every 30
+epochs, students by AdamW with a cosine; epochs count from 0 in the released code, so
+that e stands for e + 1 completed ones.
 
 Qin, Deng, Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset Distillation",
 2024, Table 7.
@@ -22,7 +24,7 @@ class PublishedLabels(NamedTuple):
     data_name: str
     network: str  # of experts and students
     num_per_class: int
-    expert_rate: float  # learning rate of the experts, SGD without momentum
+    expert_rate: float  # learning rate of the experts, by SGD
     student_rate: float  # learning rate of the students
     epoch: int  # of the expert that labels, as the table gives it
     expert_accuracy: float  # of the test set, a fraction

@@ -8,13 +8,13 @@ in logarithms, with a warning.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from distill_jax import base, errors
 
-__all__ = ["LOOPS", "Loops", "loops", "picture_rate"]
+__all__ = ["LOOPS", "Loops", "loops", "nearest_row", "picture_rate"]
 
 
 class Loops(NamedTuple):
@@ -78,6 +78,45 @@ def loops(
         found.num_matches if num_matches is None else num_matches,
         found.num_epochs if num_epochs is None else num_epochs,
     )
+
+
+def nearest_row(
+    table: Mapping[tuple[str, int], Any],
+    method: str,
+    data_name: str,
+    num_per_class: int,
+    *,
+    usual: str,
+) -> tuple[str, int]:
+    """Finds the published settings for a data set, or the nearest, with a warning.
+
+    Args:
+      table: rows by data set and images per class.
+      method: whose they are, in words.
+      data_name: the data set; empty where it has no name.
+      num_per_class: images of each class.
+      usual: the data set whose rows are taken for one that has none.
+
+    Returns:
+      The key of a row: that of the nearest number of images (in logarithms).
+
+    Example:
+      >>> table = {("cifar10", 1): "a", ("cifar10", 10): "b", ("cifar100", 1): "c"}
+      >>> nearest_row(table, "MTT", "cifar10", 10, usual="cifar100")
+      ('cifar10', 10)
+    """
+    if (data_name, num_per_class) in table:
+        return data_name, num_per_class
+    known = [key for key in table if key[0] == data_name] or [
+        key for key in table if key[0] == usual
+    ]
+    nearest = min(known, key=lambda key: abs(np.log(key[1] / num_per_class)))
+    errors.warn(
+        f"No settings of {method} were published for {num_per_class} images per class "
+        f"of {data_name or 'this data set'}; what is not given is taken from those for "
+        f"{nearest[1]} of {nearest[0]}."
+    )
+    return nearest
 
 
 def picture_rate(

@@ -10,9 +10,8 @@ backpropagation through time with the code of RaT-BPTT; by trajectories they do 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-
-from distill_jax import base, errors
+from distill_jax import base
+from distill_jax.methods import published
 
 __all__ = ["LABELS", "RIDGE_RATES", "Row", "label_row"]
 
@@ -63,16 +62,7 @@ def label_row(task: base.Task, num_per_class: int) -> Row:
       Distillation", 2023, and the settings of its released code.
     """
     name = task.facts.data_name
-    if (name, num_per_class) in LABELS:
-        return LABELS[name, num_per_class]
-    is_known = any(data_name == name for data_name, _ in LABELS)
-    nearest = name if is_known else "cifar100"
-    counts = [count for data_name, count in LABELS if data_name == nearest]
-    gaps = np.abs(np.log(counts) - np.log(num_per_class))
-    count = counts[int(np.argmin(gaps))]
-    errors.warn(
-        f"No settings of `label_bptt` were published for {num_per_class} images per "
-        f"class of {name or 'this data set'}; using those of {nearest} with {count}. "
-        "Give `num_inner_steps`, `window` and `learning_rate` to choose."
+    key = published.nearest_row(
+        LABELS, "`label_bptt`", name, num_per_class, usual="cifar100"
     )
-    return LABELS[nearest, count]
+    return LABELS[key]

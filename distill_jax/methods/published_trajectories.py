@@ -10,9 +10,8 @@ halves the gradient that they belong to.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from distill_jax import base, data, errors
+from distill_jax.methods import published
 
 __all__ = ["EXPERTS", "TRAJECTORIES", "Row", "check_whitening", "trajectory_row"]
 
@@ -146,19 +145,10 @@ def trajectory_row(method: str, task: base.Task, num_per_class: int) -> Row:
     """
     table = TRAJECTORIES[method]
     name = task.facts.data_name
-    found = table.get((name, num_per_class))
-    if found is not None:
-        return found
-    known = [key for key in table if key[0] == name] or [
-        key for key in table if key[0] == "cifar10"
-    ]
-    nearest = min(known, key=lambda key: abs(np.log(key[1] / num_per_class)))
-    errors.warn(
-        f"No settings of {method.upper()} were published for {num_per_class} images "
-        f"per class of {name or 'this data set'}; what is not given is taken from "
-        f"those for {nearest[1]} of {nearest[0]}.",
+    key = published.nearest_row(
+        table, method.upper(), name, num_per_class, usual="cifar10"
     )
-    return table[nearest]._replace(is_zca=table[nearest].is_zca and nearest[0] == name)
+    return table[key]._replace(is_zca=table[key].is_zca and key[0] == name)
 
 
 def check_whitening(method: str, row: Row, spec: data.DataSpec) -> None:

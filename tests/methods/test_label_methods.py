@@ -435,7 +435,7 @@ def test_published_settings_are_those_of_the_code_they_were_released_with():
     named = task._replace(facts=dj.TaskFacts(data_name="cifar100", num_classes=10))
     recipe = methods.label_bptt(named, num_per_class=1)
     assert recipe.protocol.num_steps == 130
-    with pytest.warns(UserWarning, match="using those of cifar100 with 10"):
+    with pytest.warns(UserWarning, match="taken from those for 10 of cifar100"):
         other = methods.label_bptt(task, num_per_class=8)
     assert other.protocol.num_steps == 300
 
