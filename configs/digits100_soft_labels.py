@@ -8,7 +8,7 @@ Command:  distill-jax study --config=digits100_soft_labels --workdir=runs/labels
 Hardware: 2 CPU cores
 Reached:  soft labels are better than hard ones by 29.6, 18.8, 10.3 and 5.8 points at 1,
           2, 5 and 10 per class; docs/labels.md has all claims. It takes
-          6 minutes 15 seconds; a minute or two with `:runlocal`.
+          7 minutes; half a minute to a minute with `:runlocal`.
 """
 
 from typing import Any
